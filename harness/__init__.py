@@ -1,0 +1,1 @@
+"""Proves, races and ranks: reads the registry, writes results/."""

@@ -1,0 +1,1 @@
+"""Every op of GPT-2: a folder a family, a file a variant."""

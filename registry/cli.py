@@ -1,0 +1,34 @@
+"""What every command line shares: options, and an error told in one line with an exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.errors import CrucibleError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+__all__ = ["add_kernels_path", "guarded"]
+
+INTERRUPTED = 130
+
+
+def add_kernels_path(parser: argparse.ArgumentParser) -> None:
+    """Add ``--kernels-path DIR``, which may be given several times."""
+    parser.add_argument("--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants")
+
+
+def guarded(body: Callable[[], int]) -> int:
+    """Run `body` and return its exit code; an error of ours becomes one line on standard error."""
+    try:
+        return body()
+    except CrucibleError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a command line answers)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing more was written", file=sys.stderr)  # noqa: T201 (a command line answers)
+        return INTERRUPTED

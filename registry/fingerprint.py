@@ -1,0 +1,64 @@
+"""Hashes that tie a proof to what was proven: a variant's sources, and its op's contract."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from typing import TYPE_CHECKING
+
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from registry.op import Op
+    from registry.variant import Variant
+
+__all__ = ["contract_hash", "source_hash", "sources"]
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names):
+                found = [module, *(f"{module}.{name.name}" for name in names)]
+            case ast.Import(names=names):
+                found = [name.name for name in names]
+            case _:
+                continue
+        for name in found:
+            if name.partition(".")[0] == "kernels":
+                base = ROOT.joinpath(*name.split("."))
+                yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
+
+
+def sources(path: Path) -> list[Path]:
+    """Return a file and everything under ``kernels/`` that it imports, directly or not, and the ``.cu`` files beside."""
+    found, waiting = {path}, [path]
+    while waiting:
+        for imported in _imports(waiting.pop()):
+            if imported not in found:
+                found.add(imported)
+                waiting.append(imported)
+    cuda = {p.with_suffix(".cu") for p in found if p.with_suffix(".cu").exists()}
+    return sorted(found | cuda)
+
+
+@cache
+def _digest(paths: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def source_hash(variant: Variant) -> str:
+    """Return the hash of all sources that decide what `variant` computes."""
+    return _digest(tuple(sources(variant.path)))
+
+
+def contract_hash(op: Op) -> str:
+    """Return the hash of the files that hold the op's contract."""
+    return _digest(tuple(sources(ROOT / "kernels" / op.family / "spec.py")))

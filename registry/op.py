@@ -1,0 +1,212 @@
+"""`Op`: the contract that every variant of an operation must keep, read off its plain definition."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.dims import names_in, shape_of
+from registry.error_law import Elementwise, ErrorLaw
+from registry.errors import ContractError
+from registry.models import MODELS, ModelShape, parse_workload, workload_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Argument", "Direction", "Op", "Role", "Workload"]
+
+Dims = dict[str, int]
+STANDARD_MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
+STANDARD_SHAPE = (4, 64)
+
+
+class Role(Enum):
+    """What a call does with an argument."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    INOUT = "inout"
+
+
+class Direction(Enum):
+    """Which pass of a training step an op belongs to."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One array of a call.
+
+    Attributes
+    ----------
+    dims : str
+        Shape as space-separated expressions over named dims, such as ``"B T 3*H*D"``.
+    dtype : str
+        A numpy dtype name, or ``"float"`` for the dtype of the problem.
+    role : Role
+    """
+
+    name: str
+    dims: str
+    dtype: str
+    role: Role
+
+    def shape(self, dims: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the shape under bound `dims`."""
+        return shape_of(self.dims, dims)
+
+    def numpy_dtype(self, dtype: str = "float32") -> np.dtype[Any]:
+        """Return the dtype of this argument in a problem of `dtype`."""
+        return np.dtype(dtype if self.dtype == "float" else self.dtype)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A real shape: ``gpt2-124m-b4-t64/qkv`` is the QKV product of a 124M step at B=4, T=64."""
+
+    name: str
+    dims: Dims
+
+    @property
+    def step(self) -> str:
+        """The training shape that this call is part of."""
+        return self.name.partition("/")[0]
+
+
+def _array_annotation(name: str, annotation: Any) -> tuple[str, str]:  # noqa: ANN401 (jaxtyping makes classes at run time)
+    dims, dtypes = getattr(annotation, "dim_str", None), getattr(annotation, "dtypes", None)
+    if dims is None or dtypes is None:
+        raise ContractError(f"argument {name!r} needs a jaxtyping annotation such as Float[Array, 'N C'], not {annotation!r}")
+    return dims, dtypes[0] if len(dtypes) == 1 else "float"
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """An operation: its definition, its oracle, and everything the harness derives checks and races from.
+
+    Parameters
+    ----------
+    definition : callable
+        Plain numpy, float64 inside. Its positional parameters are the inputs and in-outs, its keyword-only ones
+        the parameters; array annotations (jaxtyping) carry dims and dtypes. ``Float`` stands for the problem's dtype.
+    outputs : sequence of str
+        Names of the returned arrays, in order. One that is also a parameter is an in-out.
+    family : str
+        The folder under ``kernels/``; ``--op FAMILY`` selects all its directions.
+    direction : Direction
+    oracle : callable
+        ``oracle(torch, *inputs, *inouts, **params) -> tuple of tensors``, independent of the definition. Backward ops
+        use autograd of the forward oracle.
+    domain : mapping of str to range
+        The values the fuzzer may bind each dim to.
+    params : mapping
+        Per keyword parameter: a tuple of values to draw from, or a dim expression (``"H"``) it always equals.
+    integers : mapping of str to str
+        Integer arguments and the dim expression their values stay below (token ids).
+    saved : callable, optional
+        ``saved(**drawn inputs, **params)`` returns the arguments that the forward pass would have saved, such as
+        ``mean`` and ``rstd``, or constrains drawn ones (a second moment is never negative).
+    error : ErrorLaw
+    flops, bytes : callable
+        Of the dims by keyword; `bytes` also takes ``size``, the bytes of one element.
+    shapes : callable
+        ``shapes(model, B, T) -> {label: dims}``: the calls a GPT-2 training step makes of this op.
+
+    Raises
+    ------
+    ContractError
+        The definition's signature, outputs, domain and params do not fit together.
+    """
+
+    definition: Callable[..., Any]
+    outputs: Sequence[str]
+    family: str
+    direction: Direction
+    oracle: Callable[..., Any]
+    domain: Mapping[str, range]
+    flops: Callable[..., float]
+    bytes: Callable[..., float]
+    shapes: Callable[[ModelShape, int, int], Mapping[str, Dims]]
+    params: Mapping[str, tuple[Any, ...] | str] = field(default_factory=dict)
+    integers: Mapping[str, str] = field(default_factory=dict)
+    saved: Callable[..., Mapping[str, Any]] | None = None
+    error: ErrorLaw = field(default_factory=Elementwise)
+    arguments: tuple[Argument, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", self._read_arguments())
+        mentioned = {name for a in self.arguments for part in a.dims.split() for name in names_in(part)}
+        if missing := mentioned - set(self.domain):
+            raise ContractError(f"op {self.name!r}: dims {sorted(missing)} have no range in domain={dict(self.domain)}")
+        keywords = {p.name for p in self._signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+        if keywords != set(self.params):
+            raise ContractError(
+                f"op {self.name!r}: the definition takes {sorted(keywords)} by keyword, params has {sorted(self.params)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name of the definition."""
+        return str(self.definition.__name__)
+
+    @property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.definition)
+
+    def _read_arguments(self) -> tuple[Argument, ...]:
+        hints = typing.get_type_hints(self.definition)
+        returned = hints.pop("return", None)
+        kinds = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
+        if len(kinds) != len(self.outputs):
+            raise ContractError(
+                f"op {self.name!r}: the definition returns {len(kinds)} arrays, outputs names {len(self.outputs)}"
+            )
+        positional = [p.name for p in self._signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        inputs = [Argument(n, *_array_annotation(n, hints[n]), Role.INPUT) for n in positional if n not in self.outputs]
+        returns = [
+            Argument(n, *_array_annotation(n, kind), Role.INOUT if n in positional else Role.OUTPUT)
+            for n, kind in zip(self.outputs, kinds, strict=True)
+        ]
+        order = list(Role)
+        return tuple(sorted([*inputs, *returns], key=lambda a: order.index(a.role)))
+
+    def with_role(self, *roles: Role) -> tuple[Argument, ...]:
+        """Return the arguments of the given roles, in call order."""
+        return tuple(a for a in self.arguments if a.role in roles)
+
+    def bound_params(self, dims: Mapping[str, int]) -> dict[str, int]:
+        """Return the parameters that follow from the dims, such as ``num_heads`` from H."""
+        return {n: shape_of(v, dims)[0] for n, v in self.params.items() if isinstance(v, str)}
+
+    def workloads(self, step: str) -> list[Workload]:
+        """Return the calls that a training step such as ``gpt2-124m-b4-t64`` makes of this op.
+
+        Parameters
+        ----------
+        step : str
+            ``MODEL-bB-tT``; with ``/label`` only that call.
+
+        Raises
+        ------
+        RequestError
+            Not a workload name, or an unknown model or label.
+        """
+        from registry.errors import UnknownNameError  # noqa: PLC0415 (kept beside its one use)
+
+        step, _, label = step.partition("/")
+        calls = self.shapes(*parse_workload(step))
+        if label and label not in calls:
+            raise UnknownNameError(f"call of {self.name} in {step}", label, calls)
+        return [Workload(f"{step}/{k}" if k else step, dict(d)) for k, d in calls.items() if not label or k == label]
+
+    def standard_steps(self) -> list[str]:
+        """Return the named training steps that every board knows."""
+        return [workload_name(MODELS[m], *STANDARD_SHAPE) for m in STANDARD_MODELS]

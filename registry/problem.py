@@ -1,0 +1,114 @@
+"""`Problem`: an op with bound dims, drawn as a descriptor, printed as one line that can be pasted back."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import RequestError, UnknownNameError
+
+if TYPE_CHECKING:
+    from registry.op import Op
+
+__all__ = ["FAMILIES", "LAYOUTS", "Problem", "Spike"]
+
+FAMILIES = ("normal", "uniform", "offset", "wide", "tiny", "huge", "zeros", "constant", "integers")
+LAYOUTS = ("aligned", "offset")
+SPIKES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "-0": -0.0}
+
+
+@dataclass(frozen=True)
+class Spike:
+    """One special value put into one element: argument number, position as a fraction of its size, and the value."""
+
+    argument: int
+    where: float
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.argument}@{self.where:g}:{self.value}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One drawn case.
+
+    Attributes
+    ----------
+    dims, params : dict
+        Bound dims and parameters.
+    layout : {"aligned", "offset"}
+        64-byte aligned buffers, or buffers that start one element later.
+    family : str
+        How values are drawn; one of `FAMILIES`.
+    seed : int
+        Seed of the values.
+    spikes : tuple of Spike
+        At most four special values.
+    """
+
+    op: str
+    dims: dict[str, int]
+    params: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+    layout: str = "aligned"
+    family: str = "normal"
+    seed: int = 0
+    spikes: tuple[Spike, ...] = ()
+
+    def __str__(self) -> str:
+        words = [f"{k}={v!r}" for k, v in {**self.dims, **self.params}.items()]
+        words += [f"dtype={self.dtype}", f"layout={self.layout}", f"family={self.family}", f"seed={self.seed}"]
+        if self.spikes:
+            words.append("spikes=" + ",".join(map(str, self.spikes)))
+        return " ".join(words)
+
+
+def parse_problem(op: Op, line: str) -> Problem:
+    """Read back what ``str(problem)`` printed.
+
+    Raises
+    ------
+    RequestError
+        A word without ``=``, an unknown name, or a missing dim.
+    """
+    dims: dict[str, int] = {}
+    params: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    choices = {"layout": LAYOUTS, "family": FAMILIES}
+    for word in line.split():
+        name, equals, text = word.partition("=")
+        try:
+            if not equals:
+                raise ValueError  # noqa: TRY301 (one message for every malformed word)
+            if name in op.domain:
+                dims[name] = int(text)
+            elif name in op.params:
+                params[name] = ast.literal_eval(text)
+            elif name == "seed":
+                rest[name] = int(text)
+            elif name == "spikes":
+                rest[name] = tuple(_spike(s) for s in text.split(","))
+            elif name in choices:
+                if text not in choices[name]:
+                    raise UnknownNameError(name, text, choices[name])
+                rest[name] = text
+            elif name == "dtype":
+                rest[name] = text
+            else:
+                raise UnknownNameError(f"word in a problem of {op.name}", name, [*op.domain, *op.params, *choices, "dtype", "seed"])
+        except (ValueError, SyntaxError) as error:
+            raise RequestError(f"{word!r} in a problem of {op.name}: write NAME=VALUE, such as N=3") from error
+    if missing := set(op.domain) - set(dims):
+        raise RequestError(f"problem of {op.name}: no value for {', '.join(sorted(missing))}")
+    drawn = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
+    return Problem(op.name, dims, {**drawn, **params, **op.bound_params(dims)}, **rest)
+
+
+def _spike(text: str) -> Spike:
+    position, _, value = text.partition(":")
+    argument, _, where = position.partition("@")
+    if value not in SPIKES:
+        raise UnknownNameError("spike", value, SPIKES)
+    return Spike(int(argument), float(where), value)

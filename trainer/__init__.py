@@ -1,0 +1,1 @@
+"""Assembles proven variants into a GPT-2 training run."""
