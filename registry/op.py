@@ -12,7 +12,7 @@ import numpy as np
 
 from registry.dims import names_in, shape_of
 from registry.error_law import Elementwise, ErrorLaw
-from registry.errors import ContractError
+from registry.errors import ContractError, UnknownNameError
 from registry.models import MODELS, ModelShape, parse_workload, workload_name
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ class Op:
     saved : callable, optional
         ``saved(**drawn inputs, **params)`` returns the arguments that the forward pass would have saved, such as
         ``mean`` and ``rstd``, or constrains drawn ones (a second moment is never negative).
+    eager : callable, optional
+        ``eager(torch, *inputs, *inouts, **params)`` prepares torch's own way of doing this op and returns the call to be
+        timed, without arguments: for a backward op the graph is built first and only its gradient is timed. Without it
+        the oracle is timed.
     error : ErrorLaw
     flops, bytes : callable
         Of the dims by keyword; `bytes` also takes ``size``, the bytes of one element.
@@ -138,6 +142,7 @@ class Op:
     params: Mapping[str, tuple[Any, ...] | str] = field(default_factory=dict)
     integers: Mapping[str, str] = field(default_factory=dict)
     saved: Callable[..., Mapping[str, Any]] | None = None
+    eager: Callable[..., Callable[[], Any]] | None = None
     error: ErrorLaw = field(default_factory=Elementwise)
     arguments: tuple[Argument, ...] = field(init=False)
 
@@ -199,8 +204,6 @@ class Op:
         RequestError
             Not a workload name, or an unknown model or label.
         """
-        from registry.errors import UnknownNameError  # noqa: PLC0415 (kept beside its one use)
-
         step, _, label = step.partition("/")
         calls = self.shapes(*parse_workload(step))
         if label and label not in calls:

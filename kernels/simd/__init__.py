@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 
-__all__ = ["jit", "parallel"]
+__all__ = ["jit", "naive", "parallel"]
 
 _HERE = Path(__file__).resolve().parent
 _sources = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(_HERE.glob("*.py")))).hexdigest()[:12]
@@ -21,5 +21,6 @@ numba.config.CACHE_DIR = str(_HERE.parent.parent / ".cache" / "numba" / _sources
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
 _FASTMATH = {"reassoc", "contract", "nsz"}
 
+naive = numba.njit(cache=True, error_model="numpy")
 jit = numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True)
 parallel = numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True, parallel=True)
