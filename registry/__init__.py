@@ -8,6 +8,22 @@ from registry.table import Table, discover
 from registry.variant import Variant, register
 
 __all__ = [
-    "Argument", "ContractError", "CrucibleError", "Direction", "Elementwise", "EvidenceError", "Exact", "Op", "Problem",
-    "RequestError", "Role", "Sum", "Table", "UnknownNameError", "Variant", "Workload", "discover", "register",
+    "Argument",
+    "ContractError",
+    "CrucibleError",
+    "Direction",
+    "Elementwise",
+    "EvidenceError",
+    "Exact",
+    "Op",
+    "Problem",
+    "RequestError",
+    "Role",
+    "Sum",
+    "Table",
+    "UnknownNameError",
+    "Variant",
+    "Workload",
+    "discover",
+    "register",
 ]

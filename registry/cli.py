@@ -19,7 +19,9 @@ INTERRUPTED = 130
 
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
     """Add ``--kernels-path DIR``, which may be given several times."""
-    parser.add_argument("--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants")
+    parser.add_argument(
+        "--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants"
+    )
 
 
 def guarded(body: Callable[[], int]) -> int:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES", "Device", "Host", "device", "set_threads"]
 
 ALIGNMENT = 64
-DEVICES = {"cpu": "", "cuda": "CUDA variants are not part of this version", "sim": "the CUDA simulator is not part of this version"}
+DEVICES = {
+    "cpu": "",
+    "cuda": "CUDA variants are not part of this version",
+    "sim": "the CUDA simulator is not part of this version",
+}
 
 
 class Device(Protocol):
@@ -72,7 +76,7 @@ def set_threads(count: int) -> None:
     """
     if not 1 <= count <= thread_count():
         raise RequestError(f"--threads {count}: this process may use 1 to {thread_count()} cores")
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 (a race's children import it after their pools exist)
+    from threadpoolctl import threadpool_limits
 
     threadpool_limits(count)
     numba = sys.modules.get("numba")

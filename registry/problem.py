@@ -71,39 +71,38 @@ def parse_problem(op: Op, line: str) -> Problem:
     Raises
     ------
     RequestError
-        A word without ``=``, an unknown name, or a missing dim.
+        A word without ``=``, an unknown name, a value of the wrong kind, or a missing dim.
     """
-    dims: dict[str, int] = {}
-    params: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    choices = {"layout": LAYOUTS, "family": FAMILIES}
+    read: dict[str, Any] = {
+        **dict.fromkeys(op.domain, int),
+        **dict.fromkeys(op.params, ast.literal_eval),
+        "dtype": str,
+        "layout": lambda text: _one_of("layout", text, LAYOUTS),
+        "family": lambda text: _one_of("family", text, FAMILIES),
+        "seed": int,
+        "spikes": lambda text: tuple(map(_spike, text.split(","))),
+    }
+    given: dict[str, Any] = {}
     for word in line.split():
-        name, equals, text = word.partition("=")
+        name, _, text = word.partition("=")
+        if name not in read:
+            raise UnknownNameError(f"word in a problem of {op.name}", name, read)
         try:
-            if not equals:
-                raise ValueError  # noqa: TRY301 (one message for every malformed word)
-            if name in op.domain:
-                dims[name] = int(text)
-            elif name in op.params:
-                params[name] = ast.literal_eval(text)
-            elif name == "seed":
-                rest[name] = int(text)
-            elif name == "spikes":
-                rest[name] = tuple(_spike(s) for s in text.split(","))
-            elif name in choices:
-                if text not in choices[name]:
-                    raise UnknownNameError(name, text, choices[name])
-                rest[name] = text
-            elif name == "dtype":
-                rest[name] = text
-            else:
-                raise UnknownNameError(f"word in a problem of {op.name}", name, [*op.domain, *op.params, *choices, "dtype", "seed"])
+            given[name] = read[name](text)
         except (ValueError, SyntaxError) as error:
             raise RequestError(f"{word!r} in a problem of {op.name}: write NAME=VALUE, such as N=3") from error
-    if missing := set(op.domain) - set(dims):
+    if missing := set(op.domain) - set(given):
         raise RequestError(f"problem of {op.name}: no value for {', '.join(sorted(missing))}")
+    dims = {n: given.pop(n) for n in op.domain}
     drawn = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
-    return Problem(op.name, dims, {**drawn, **params, **op.bound_params(dims)}, **rest)
+    params = {n: given.pop(n, drawn.get(n)) for n in op.params} | op.bound_params(dims)
+    return Problem(op.name, dims, params, **given)
+
+
+def _one_of(kind: str, text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise UnknownNameError(kind, text, choices)
+    return text
 
 
 def _spike(text: str) -> Spike:

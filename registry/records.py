@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from registry.errors import CrucibleError, EvidenceError
@@ -19,6 +18,7 @@ from registry.table import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from registry.variant import Variant
 
@@ -29,7 +29,7 @@ RESULTS = ROOT / "results"
 
 def now() -> str:
     """Return the time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,6 @@ class Table:
             if package and (len(parts) == 1 or not (folder / parts[0] / "spec.py").exists()):
                 continue
             name = ".".join((package or f"external_{abs(hash(folder))}", *parts))[: -len(".py")]
-            forget(name)
             try:
                 _import_file(name, path, in_package=package is not None)
                 for variant in registered_by(name):
@@ -159,6 +158,7 @@ def _import_file(name: str, path: Path, *, in_package: bool) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
+    forget(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -143,7 +143,7 @@ def forget(module: str) -> None:
     _registered.pop(module, None)
 
 
-def register(op: Op, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401 (Variant's fields)
+def register(op: Op, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare the decorated function a variant of `op`, under its own name.
 
     The docstring is that of the module: one file holds one variant. `options` are fields of `Variant`:
@@ -159,7 +159,12 @@ def register(op: Op, **options: Any) -> Callable[[Callable[..., None]], Callable
         module = sys.modules[function.__module__]
         name = function.__name__
         variant = Variant(
-            op=op, name=name, function=function, notes=read_notes(module.__doc__, name), path=Path(str(module.__file__)), **options
+            op=op,
+            name=name,
+            function=function,
+            notes=read_notes(module.__doc__, name),
+            path=Path(str(module.__file__)),
+            **options,
         )
         _check_signature(variant)
         _registered.setdefault(function.__module__, []).append(variant)
@@ -183,7 +188,7 @@ def _check_signature(variant: Variant) -> None:
 def definition_variant(op: Op) -> Variant:
     """Return the op's plain definition as a variant called ``numpy``."""
 
-    def numpy(*arrays: Any, **params: Any) -> None:  # noqa: ANN401 (arrays of any dtype)
+    def numpy(*arrays: Any, **params: Any) -> None:
         given = {a.name: array for a, array in zip(op.arguments, arrays, strict=True)}
         taken = [n for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
         results = op.definition(*(given[n] for n in taken), **params)

@@ -1,0 +1,1 @@
+"""The matrix product of a linear layer, forward and backward."""

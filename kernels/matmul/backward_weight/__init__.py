@@ -1,0 +1,1 @@
+"""Variants of the gradient of a matrix product with respect to its weight."""

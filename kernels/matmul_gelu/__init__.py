@@ -1,0 +1,1 @@
+"""A linear layer followed by GELU, as one op, forward and backward."""

@@ -1,0 +1,38 @@
+"""The README's board and tree, and the ladders, are what the results and the sources say."""
+
+import re
+
+from harness.readme import main, pages
+from registry.models import MODELS
+from registry.table import ROOT, discover
+
+
+def test_generated_pages_are_up_to_date(capsys):
+    assert main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_a_page_that_was_edited_by_hand_is_noticed(monkeypatch, tmp_path, capsys):
+    edited = tmp_path / "README.md"
+    edited.write_text("edited")
+    monkeypatch.setattr("harness.readme.pages", lambda **_: {edited: "generated"})
+    monkeypatch.setattr("harness.readme.ROOT", tmp_path)
+    assert main(["--check"]) == 1
+    assert "make readme" in capsys.readouterr().err
+
+
+def test_every_op_is_on_the_board_and_has_a_ladder():
+    readme, ladders = (text for _, text in sorted(pages().items()))
+    for op in discover().ops:
+        assert f"| `{op}` |" in readme
+        assert f"## {op}\n" in ladders
+
+
+def test_every_name_in_the_readme_exists():
+    text = (ROOT / "README.md").read_text()
+    table = discover()
+    assert set(re.findall(r"--model (\S+)", text)) <= set(MODELS)
+    for op, variant in re.findall(r"--op (\w+) --variant (\w+)", text):
+        assert table.variant(op, variant)
+    for command in re.findall(r"python -m (\w+)\.?(\w*)", text):
+        room, verb = command
+        assert (ROOT / room / f"{verb or '__main__'}.py").exists(), command

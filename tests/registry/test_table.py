@@ -1,0 +1,86 @@
+"""Discovery finds every file, remembers what could not load, and never fails because of one."""
+
+import re
+import textwrap
+
+import numpy as np
+import pytest
+
+from registry import RequestError, UnknownNameError, discover
+
+GOOD = '''
+"""Call the definition's own formula in float32.
+
+Idea: let numpy do it.
+Source: tests.
+"""
+from kernels.layer_norm.spec import LAYER_NORM, layer_norm
+from registry import register
+
+
+@register(LAYER_NORM)
+def numpy_{name}(x, weight, bias, y, mean, rstd, *, eps):
+    y[...], mean[...], rstd[...] = layer_norm(x, weight, bias, eps=eps)
+'''
+
+
+def folder(path, **files):
+    """Write files NAME=text into a new folder and return it."""
+    for name, text in files.items():
+        (path / f"{name}.py").write_text(textwrap.dedent(text))
+    return path
+
+
+def test_somebody_elses_folder_adds_variants_that_run(tmp_path):
+    table = discover(folder(tmp_path, numpy_mine=GOOD.format(name="mine")))
+    variant = table.variant("layer_norm", "numpy_mine")
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    y, mean, rstd = np.empty((2, 3), np.float32), np.empty(2, np.float32), np.empty(2, np.float32)
+    variant.function(x, np.ones(3, np.float32), np.zeros(3, np.float32), y, mean, rstd, eps=1e-5)
+    np.testing.assert_allclose(mean, [1, 4])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("import a_package_nobody_has", "ModuleNotFoundError: No module named 'a_package_nobody_has'"),
+        (GOOD.format(name="mine").replace("Source: tests.", ""), "no 'Source:' line"),
+        (GOOD.format(name="mine").replace("bias, y, mean", "bias, mean, y"), "the op passes"),
+        (GOOD.format(name="mine").replace("def numpy_mine", "def fortran_mine"), "backend"),
+        (GOOD.format(name="mine").replace("*, eps", "*, epsilon"), "keyword parameters"),
+        (GOOD.format(name="mine").replace("LAYER_NORM)", "LAYER_NORM, determinism='always')"), "determinism='always'"),
+        (GOOD.format(name="mine").replace("numpy_mine", "numpy"), "is taken by"),
+    ],
+)
+def test_a_file_that_cannot_load_is_remembered_and_the_others_go_on(tmp_path, text, reason):
+    table = discover(folder(tmp_path, numpy_mine=text, numpy_other=GOOD.format(name="other")))
+    (failed,) = [f for f in table.unloadable if f.path.parent == tmp_path]
+    assert reason in failed.reason
+    assert "\n" not in failed.reason
+    assert "numpy_other" in table.variants["layer_norm"]
+    if failed.name not in table.variants["layer_norm"]:
+        with pytest.raises(RequestError, match=re.escape(failed.reason)):
+            table.variant("layer_norm", "numpy_mine")
+
+
+def test_a_missing_folder_is_one_clear_error(tmp_path):
+    with pytest.raises(RequestError, match="is not a folder"):
+        discover(tmp_path / "nowhere")
+
+
+def test_ops_are_selected_by_name_family_and_glob():
+    table = discover()
+    assert [op.name for op in table.select_ops("layer_norm")] == ["layer_norm", "layer_norm_backward"]
+    assert [op.name for op in table.select_ops("layer_norm_b*")] == ["layer_norm_backward"]
+    assert table.select_ops("all") == list(table.ops.values())
+
+
+def test_unknown_names_offer_the_nearest():
+    table = discover()
+    with pytest.raises(UnknownNameError, match="did you mean 'layer_norm'"):
+        table.select_ops("layernorm")
+    with pytest.raises(UnknownNameError, match="did you mean 'numba_rows'"):
+        table.variant("layer_norm", "numba_row")
+    with pytest.raises(UnknownNameError, match="did you mean 'numba_rows'"):
+        table.select(table.select_ops("layer_norm"), "numpy,numba_row")
