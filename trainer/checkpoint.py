@@ -1,0 +1,116 @@
+"""A model on disk: ``model.safetensors`` with llm.c's sixteen tensors and what there is to say about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from registry.errors import RequestError
+from trainer.data_files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from registry.models import ModelShape
+
+__all__ = ["FILE", "check_writable", "load", "save"]
+
+FILE = "model.safetensors"
+FORMAT = "1"
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and try to write in it, before hours of work go into what could not be saved.
+
+    Raises
+    ------
+    RequestError
+        A file is in the way, or there is no permission or no space.
+    """
+    try:
+        for part in (folder, *folder.parents):
+            if part.exists() and not part.is_dir():
+                raise RequestError(f"--out {str(folder)!r}: {str(part)!r} is a file, not a folder; give another folder")
+        if (folder / FILE).is_dir():
+            raise RequestError(f"--out {str(folder)!r}: {str(folder / FILE)!r} is a folder where the model would be saved")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"?")
+    except OSError as error:
+        raise RequestError(f"--out {str(folder)!r} cannot be written: {error.strerror}; give another folder") from error
+
+
+def save(folder: Path, model: ModelShape, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> Path:
+    """Write ``model.safetensors`` into `folder`, whole or not at all, and return its path.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array
+        Contiguous arrays; they are written from where they lie, without a copy.
+    metadata : mapping
+        Anything JSON can hold; `load` returns it.
+
+    Raises
+    ------
+    CrucibleError
+        The file cannot be written; an older one is untouched.
+    """
+    path = folder / FILE
+    about = {"format": FORMAT, "model": json.dumps(dataclasses.asdict(model)), "metadata": json.dumps(dict(metadata))}
+    for name, tensor in tensors.items():
+        if not tensor.flags.c_contiguous:
+            raise ValueError(f"tensor {name!r} is not contiguous")
+    with write_atomically(path) as draft:
+        try:
+            save_file(dict(tensors), draft, about)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+    return path
+
+
+def load(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+    """Fill `tensors` in place from ``folder/model.safetensors`` and return the metadata.
+
+    Nothing is changed unless all names, shapes and dtypes agree.
+
+    Raises
+    ------
+    RequestError
+        There is no such file, it is no safetensors file, or it holds another model.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise RequestError(f"there is no checkpoint {str(path)!r}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            _check(path, about, {name: file.get_slice(name) for name in file.keys()}, tensors)  # noqa: SIM118 (no mapping: it cannot be iterated)
+            for name, tensor in tensors.items():
+                tensor[...] = file.get_tensor(name)
+    except SafetensorError as error:
+        raise RequestError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+    except OSError as error:
+        raise RequestError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    return dict(json.loads(about.get("metadata", "{}")))
+
+
+def _check(path: Path, about: Mapping[str, str], found: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    model = json.loads(about.get("model", "{}")).get("name", "a model of another program")
+    for kind, names in (("lacks", tensors.keys() - found.keys()), ("also has", found.keys() - tensors.keys())):
+        if names:
+            raise RequestError(f"{str(path)!r} holds {model}: it {kind} the tensors {', '.join(sorted(names))}")
+    for name, tensor in tensors.items():
+        shape, dtype = tuple(found[name].get_shape()), found[name].get_dtype()
+        if shape != tensor.shape:
+            raise RequestError(f"{str(path)!r} holds {model}: {name} has shape {shape}, this model's is {tensor.shape}")
+        if dtype != "F32":
+            raise RequestError(f"{str(path)!r} holds {model}: {name} is stored as {dtype}, expected F32")

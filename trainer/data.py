@@ -1,0 +1,212 @@
+"""Token streams to train on: made once from a corpus, kept as token files, memory-mapped, and read in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from registry.errors import RequestError
+from trainer.corpus import CACHE, Corpus, find_corpus, matching_files
+from trainer.data_files import read_tokens, write_tokens
+from trainer.tokenizer import DIGESTS, END_OF_TEXT, VOCABULARY, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Dataset", "Loader", "open_data", "tokenise", "unigram_entropy"]
+
+VALIDATION_SHARE = 10  # one token in so many
+AT_ONCE = 1 << 20  # characters or tokens
+CUT = re.compile(r"(?<=\S)\n")
+RECIPE = "1"  # counts up when the same text is to give other token files
+BINARY = ".bin"
+ADVICE = "take a smaller --batch or --sequence, or more text"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Tokens to train on and tokens held out.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it.
+    train, validation : array of uint16
+        Memory-mapped where they were not split anew for a large batch.
+    unigram_entropy : float
+        Entropy in nats of the distribution of training tokens: the loss of a model that knows how frequent each
+        token is in the training text, and nothing else, on that text.
+    """
+
+    name: str
+    train: NDArray[np.uint16]
+    validation: NDArray[np.uint16]
+    unigram_entropy: float
+
+
+class Loader:
+    """Batches of a token stream, one behind the other as in llm.c: the next begins where the last one's targets end.
+
+    Parameters
+    ----------
+    tokens : array of uint16
+        At least ``batch * sequence + 1``.
+    batch, sequence : int
+        B rows of T tokens, which follow each other in the stream.
+
+    Attributes
+    ----------
+    position : int
+        Where the next batch begins; may be set to resume. A batch that no longer fits begins at 0 again.
+    """
+
+    def __init__(self, tokens: NDArray[np.uint16], batch: int, sequence: int) -> None:
+        _check_shape(batch, sequence)
+        if tokens.size <= batch * sequence:
+            raise RequestError(f"{tokens.size} tokens are too few for one batch of {batch} x {sequence} + 1")
+        self.tokens, self.batch, self.sequence = tokens, batch, sequence
+        self.position = 0
+
+    @property
+    def batches(self) -> int:
+        """How many batches one pass over the tokens has."""
+        return (self.tokens.size - 1) // (self.batch * self.sequence)
+
+    def reset(self) -> None:
+        """Begin again with the first token."""
+        self.position = 0
+
+    def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return inputs and targets, both new int32 arrays of shape (B, T); targets are the inputs one token on."""
+        size = self.batch * self.sequence
+        if self.position + size + 1 > self.tokens.size:
+            self.reset()
+        window = self.tokens[self.position : self.position + size + 1].astype(np.int32)
+        self.position += size
+        shape = (self.batch, self.sequence)
+        return window[:-1].reshape(shape).copy(), window[1:].reshape(shape).copy()
+
+
+def open_data(
+    name: str, *, batch: int, sequence: int, cache: Path = CACHE, announce: Callable[[str], None] | None = None
+) -> Dataset:
+    """Return the tokens of a corpus, a text file, a glob of text files, or a token file (``*.bin``).
+
+    The last tenth of the tokens is for validation, or more if that is needed for one batch; ``tinyshakespeare`` has
+    llm.c's split, the first 32,768 tokens.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--data``.
+    batch, sequence : int
+        B and T: both parts must hold at least B*T + 1 tokens.
+    cache : Path
+        Downloads and token files are kept below it.
+    announce : callable, optional
+        Told in one line when a text is being tokenised, which is done once and may take a while.
+
+    Raises
+    ------
+    RequestError
+        There is no such data, or it is too short.
+    """
+    _check_shape(batch, sequence)
+    needed = batch * sequence + 1
+    if name.endswith(BINARY):
+        train, validation = _split(_token_file(name))
+        fixed = False
+    else:
+        corpus = find_corpus(name, cache)
+        train, validation = _tokenised_once(corpus, cache, announce)
+        fixed = corpus.validation_first > 0
+    size = f"batch {batch} x sequence {sequence} + 1 = {needed}"
+    if fixed and validation.size < needed:
+        raise RequestError(f"--data {name!r} has {validation.size} validation tokens, {size} are needed; {ADVICE}")
+    total = train.size + validation.size
+    if total < 2 * needed:
+        raise RequestError(
+            f"--data {name!r} has {total} tokens, {2 * needed} are needed: {size} for each of training and validation; {ADVICE}"
+        )
+    if validation.size < needed:
+        train, validation = _split(np.concatenate([train, validation]), needed)
+    return Dataset(name, train, validation, unigram_entropy(train))
+
+
+def unigram_entropy(tokens: NDArray[np.uint16]) -> float:
+    """Return the entropy, in nats, of the distribution of ids among `tokens`."""
+    counts = np.zeros(1 << 16, np.int64)
+    for start in range(0, tokens.size, AT_ONCE):
+        counts += np.bincount(tokens[start : start + AT_ONCE], minlength=counts.size)
+    shares = counts[counts > 0] / tokens.size
+    return float(-(shares * np.log(shares)).sum())
+
+
+def tokenise(documents: Iterator[str], at_once: int = AT_ONCE) -> NDArray[np.uint16]:
+    """Return all documents' ids, an end-of-text token before each.
+
+    A text is encoded in pieces, so that the ids never stand in memory as Python integers all at once. Pieces end where a
+    newline follows something that is no white space: no token of GPT-2's pattern reaches across such a place, and what
+    comes before it does not matter to what follows.
+    """
+    parts = []
+    for document in documents:
+        parts.append(np.array([END_OF_TEXT], np.uint16))
+        start = 0
+        while start < len(document):
+            cut = CUT.search(document, start + at_once)
+            end = cut.start() if cut else len(document)
+            parts.append(np.array(encode(document[start:end]), np.uint16))
+            start = end
+    return np.concatenate(parts) if parts else np.empty(0, np.uint16)
+
+
+def _tokenised_once(
+    corpus: Corpus, cache: Path, announce: Callable[[str], None] | None
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    recipe = f"{RECIPE} {corpus.digest} {corpus.validation_first} {' '.join(DIGESTS.values())}"
+    folder = cache / "tokens" / f"{corpus.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    paths = folder / "train.bin", folder / "val.bin"
+    with suppress(RequestError):  # not there, or damaged: made again
+        return read_tokens(paths[0]), read_tokens(paths[1])
+    if announce:
+        announce(f"tokenising {corpus.name} (once; kept in {folder})")
+    tokens = tokenise(corpus.documents())
+    first = corpus.validation_first
+    parts = (tokens[first:], tokens[:first]) if first else _split(tokens)
+    if all(part.size for part in parts):
+        for path, part in zip(paths, parts, strict=True):
+            write_tokens(path, part)
+    return parts
+
+
+def _split(tokens: NDArray[np.uint16], at_least: int = 1) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Return training and validation tokens; the last tenth, and no fewer than `at_least`, is for validation."""
+    held_out = max(tokens.size // VALIDATION_SHARE, at_least)
+    return tokens[:-held_out], tokens[-held_out:]
+
+
+def _token_file(name: str) -> NDArray[np.uint16]:
+    paths = matching_files(name)
+    if len(paths) > 1:
+        raise RequestError(f"--data {name!r} matches {len(paths)} token files; give one")
+    tokens = read_tokens(paths[0])
+    for start in range(0, tokens.size, AT_ONCE):
+        highest = int(tokens[start : start + AT_ONCE].max())
+        if highest >= VOCABULARY:
+            raise RequestError(f"{name!r} holds token id {highest}; GPT-2 has ids 0 to {VOCABULARY - 1}")
+    return tokens
+
+
+def _check_shape(batch: int, sequence: int) -> None:
+    for option, value in (("batch", batch), ("sequence", sequence)):
+        if value < 1:
+            raise RequestError(f"--{option} {value}: give at least 1")

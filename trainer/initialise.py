@@ -1,0 +1,121 @@
+"""Random initial weights, equal to those of PyTorch's ``normal_`` and of llm.c for the same seed.
+
+Source: PyTorch, aten/src/ATen/native/cpu/DistributionTemplates.h and core/DistributionsHelper.h; M. Matsumoto and
+T. Nishimura, ACM TOMACS 8 (1998), doi:10.1145/272991.272995; G. E. P. Box and M. E. Muller, Ann. Math. Stat. 29 (1958).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from registry.models import ModelShape
+
+__all__ = ["NormalStream", "initialise"]
+
+BLOCK = 16
+HALF = BLOCK // 2
+BLOCKS_AT_ONCE = 1 << 13  # 512 KiB of draws and as much of temporaries: they stay in the second-level cache
+STD = 0.02
+TWO_PI = np.float32(2 * math.pi)
+
+LAYER_WEIGHTS = ("qkvw", "attprojw", "fcw", "fcprojw")
+RESIDUAL_PROJECTIONS = ("attprojw", "fcprojw")
+ONES = ("ln1w", "ln2w", "lnfw")
+ZEROS = ("ln1b", "qkvb", "attprojb", "ln2b", "fcb", "fcprojb", "lnfb")
+
+
+class NormalStream:
+    """The stream of normal numbers that ``torch.manual_seed(seed)`` starts on a CPU.
+
+    Parameters
+    ----------
+    seed : int
+        As PyTorch does, only the lowest 32 bits seed the generator.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # mt19937; its own normals are not used
+        self._spare: float | None = None
+
+    def fill(self, out: NDArray[np.float32], std: float) -> None:
+        """Overwrite the contiguous array `out` with normal numbers of mean 0 and standard deviation `std`.
+
+        From 16 numbers on, PyTorch draws a uniform number for each and turns blocks of 16 into normal ones; if a part
+        of a block is left over, the last 16 are drawn afresh. Fewer than 16 are drawn one by one in double precision,
+        two from each pair of uniforms, of which the second is kept for the next such draw.
+        """
+        flat = out.reshape(-1)
+        if not np.shares_memory(flat, out) and out.size:
+            raise ValueError("the array to fill is not contiguous")
+        if flat.size < BLOCK:
+            for i in range(flat.size):
+                flat[i] = self._scalar() * std
+            return
+        whole = flat.size - flat.size % BLOCK
+        blocks = flat[:whole].reshape(-1, 2, HALF)
+        for start in range(0, len(blocks), BLOCKS_AT_ONCE):
+            self._fill_blocks(blocks[start : start + BLOCKS_AT_ONCE], std)
+        if whole < flat.size:
+            self._uint32(flat.size - whole)  # PyTorch draws the left-over uniforms too, and then replaces them
+            self._fill_blocks(flat[-BLOCK:].reshape(1, 2, HALF), std)
+
+    def _uint32(self, count: int) -> NDArray[np.uint32]:
+        return self._words.randint(0, 1 << 32, size=count, dtype=np.uint32)
+
+    def _fill_blocks(self, blocks: NDArray[np.float32], std: float) -> None:
+        """Fill blocks of shape (N, 2, 8): u1 becomes the radius and its cosine part, u2 the angle and the sine part."""
+        uniform = (self._uint32(blocks.size) & np.uint32((1 << 24) - 1)).astype(np.float32).reshape(blocks.shape)
+        uniform *= np.float32(2.0**-24)
+        radius = np.log(1 - uniform[:, 0])
+        radius *= -2
+        np.sqrt(radius, out=radius)
+        radius *= np.float32(std)
+        angle = uniform[:, 1] * TWO_PI
+        np.multiply(radius, np.cos(angle), out=blocks[:, 0])
+        np.multiply(radius, np.sin(angle), out=blocks[:, 1])
+
+    def _scalar(self) -> float:
+        if self._spare is not None:
+            value, self._spare = self._spare, None
+            return value
+        angle, radius = 2 * math.pi * self._double(), math.sqrt(-2 * math.log1p(-self._double()))
+        self._spare = radius * math.sin(angle)
+        return radius * math.cos(angle)
+
+    def _double(self) -> float:
+        high, low = (int(word) for word in self._uint32(2))
+        return ((high << 32 | low) & ((1 << 53) - 1)) * 2.0**-53
+
+
+def initialise(model: ModelShape, seed: int, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Fill the parameters of `model` in place.
+
+    Normal numbers of standard deviation 0.02, and 0.02/sqrt(2 L) for the two projections back into the residual
+    stream, drawn in the order wte, wpe, then layer by layer qkvw, attprojw, fcw, fcprojw. Layer-norm weights are 1,
+    biases and the padded rows of wte 0.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array
+        llm.c's sixteen tensors, all layers together: wte (Vp, C), wpe (context, C), qkvw (L, 3C, C), ...
+    """
+    for name in ONES:
+        tensors[name][...] = 1
+    for name in ZEROS:
+        tensors[name][...] = 0
+    stream = NormalStream(seed)
+    stream.fill(tensors["wte"][: model.vocabulary], STD)
+    tensors["wte"][model.vocabulary :] = 0
+    stream.fill(tensors["wpe"], STD)
+    for layer in range(model.layers):
+        for name in LAYER_WEIGHTS:
+            scale = 1 / math.sqrt(2 * model.layers) if name in RESIDUAL_PROJECTIONS else 1
+            stream.fill(tensors[name][layer], STD * scale)
