@@ -77,8 +77,8 @@ def board(table: Table, store: Store) -> str:
     proofs = {(e.op, e.variant): e for e in store.evidence()}
     passed = [e for e in proofs.values() if e.status == "passed"]
     head = (
-        f"Machine `{store.folder.name}`, workload `{STEP}`, float32, all calls of the op in one training step. {len(passed)} of "
-        f"{len(proofs)} variants proven with {sum(e.problems for e in passed)} problems."
+        f"Machine `{store.folder.name}`, workload `{STEP}`, float32, all calls of the op in one training step.\n"
+        f"{len(passed)} of {len(proofs)} variants proven, with {sum(e.problems for e in passed)} problems."
     )
     rows = [_board_row(op, table, store) for op in table.ops.values()]
     columns = ["", "| op | best variant | ms | torch eager = 1 | over naive | proof |", "| --- | --- | --- | --- | --- | --- |"]

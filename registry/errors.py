@@ -37,7 +37,7 @@ class UnknownNameError(RequestError):
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
         known = sorted(set(choices))
         guess = nearest(name, known)
-        hint = f"; did you mean {guess!r}?" if guess else ""
+        hint = f"; did you mean {guess!r}?" if guess else "."
         shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")  # noqa: PLR2004 (one line)
         super().__init__(f"unknown {kind} {name!r}{hint} Known: {shown or 'none'}.".replace("?.", "?"))
         self.nearest = guess

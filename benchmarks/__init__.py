@@ -1,0 +1,1 @@
+"""Measurements of whole training steps, too long for the suite."""

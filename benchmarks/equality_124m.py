@@ -1,0 +1,87 @@
+"""``python -m benchmarks.equality_124m``: GPT-2 124M trains beside torch, step by step, from the same weights and data.
+
+Exit code 1 if a loss differs by more than 1e-4 relative, or a gradient of the first step by more than its error law.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
+from registry.cli import guarded
+from registry.errors import DONE, FAILED
+from registry.models import find_model
+from trainer.data import Loader
+from trainer.schedule import clip_scale
+from trainer.session import Session
+from trainer.settings import Settings
+
+__all__ = ["main"]
+
+TOLERANCE = 1e-4
+OUT = Console(markup=False, highlight=False, soft_wrap=True)
+DRAWS = 2  # each is a pass of the whole model in float64
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare; return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.equality_124m", description=__doc__)
+    parser.add_argument("--kernels", default="best", help="as for trainer.run")
+    parser.add_argument("--model", default="gpt2-124m", help="any model (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="updates (default: %(default)s)")
+    options = parser.parse_args(argv)
+    return guarded(lambda: compare(options.model, options.kernels, options.steps))
+
+
+def compare(model: str, kernels: str, steps: int) -> int:
+    """Train both and print each step."""
+    settings = Settings(model=find_model(model), kernels=kernels, steps=steps)
+    session = Session(settings, Console(stderr=True).print)
+    session.prepare(race=True)
+    OUT.print(session.kernels())
+    program, loader = session.program(), Loader(session.data.train, settings.B, settings.T)
+    net = TorchGPT2(settings.model, program.parameters)
+    optimiser, rate = net.optimiser(settings.schedule.peak, fused=True), settings.schedule.peak
+    worst, failed = 0.0, False
+    for step in range(1, steps + 1):
+        inputs, targets = loader.next_batch()
+        program.load(inputs, targets)
+        loss = program.micro_step(accumulate=False)
+        if step == 1:
+            failed = not within_law(settings, program.parameters, (inputs, targets), program.gradients)
+        norm = program.gradient_norm()
+        program.apply(learning_rate=rate, grad_scale=clip_scale(norm, settings.clip), step=step)
+
+        expected = net(torch.tensor(inputs).long(), torch.tensor(targets).long())
+        optimiser.zero_grad()
+        expected.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
+        optimiser.step()
+        difference = abs(loss / expected.item() - 1)
+        worst = max(worst, difference)
+        OUT.print(f"step {step}: loss {loss:.6f}, torch {expected.item():.6f}, relative difference {difference:.1e}")
+    OUT.print(f"largest relative difference {worst:.1e}, allowed {TOLERANCE:.0e}")
+    return FAILED if failed or not worst <= TOLERANCE else DONE
+
+
+def within_law(
+    settings: Settings,
+    parameters: dict[str, np.ndarray],
+    batch: tuple[np.ndarray, np.ndarray],
+    found: dict[str, np.ndarray],
+) -> bool:
+    """Print each gradient's worst error over its budget; return whether all are at most 1."""
+    exact = gradients(settings.model, {n: t.astype(np.float64) for n, t in parameters.items()}, batch)
+    allowed = gradient_budget(settings.model, parameters, batch, exact, DRAWS)
+    worst = {n: float((np.abs(found[n] - exact[n]) / (allowed[n] + np.finfo(np.float64).tiny)).max()) for n in exact}
+    OUT.print("error of the first gradients over their budgets: " + ", ".join(f"{n} {w:.3f}" for n, w in worst.items()))
+    return all(w <= 1 for w in worst.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What pytest asks of the battery: options, one test per variant that this machine can run, and what could not be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from harness.answers import Answers
+from harness.battery import PROFILES, Plan, register_profiles
+from harness.worker_handle import Worker
+from registry.errors import CrucibleError
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from registry.table import Table
+
+BATTERY = "variant_under_test"
+table_key = pytest.StashKey["Table"]()
+
+
+def pytest_addoption(parser):
+    """Add the options that choose what the battery runs and how hard it tries."""
+    group = parser.getgroup("crucible", "the battery")
+    group.addoption("--op", metavar="PATTERN", help="run the battery for this op, family or glob, and nothing else")
+    group.addoption("--variant", metavar="A,B", help="run the battery for these variants, and nothing else")
+    group.addoption("--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants")
+    group.addoption("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: dev)")
+    group.addoption(
+        "--seed", type=int, default=0, metavar="N", help="of the drawn problems, unless the profile is derandomised"
+    )
+
+
+def pytest_configure(config):
+    """Load the profile for every property test, and refuse wrong names before anything is collected."""
+    register_profiles()
+    hypothesis.settings.load_profile(config.getoption("--profile"))
+    if config.getoption("--op") or config.getoption("--variant") or config.getoption("--kernels-path"):
+        _chosen(config)
+
+
+def pytest_report_header(config):
+    """Say what is drawn, so that a run can be had again."""
+    profile, seed = config.getoption("--profile"), config.getoption("--seed")
+    drawn = "the same problems each time" if PROFILES[profile].derandomised else f"seed {seed} (another: --seed N)"
+    return f"crucible: profile {profile}, {drawn}"
+
+
+def _table(config) -> Table:
+    if table_key not in config.stash:
+        config.stash[table_key] = discover(*config.getoption("--kernels-path"))
+    return config.stash[table_key]
+
+
+def _chosen(config):
+    """Return the variants that the options stand for; a wrong name is a usage error in one line."""
+    try:
+        table = _table(config)
+        return table.select(table.select_ops(config.getoption("--op") or "all"), config.getoption("--variant"))
+    except CrucibleError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_generate_tests(metafunc):
+    """Make one battery test per variant; its id holds the op and the variant for ``-k``."""
+    if BATTERY in metafunc.fixturenames:
+        variants = _chosen(metafunc.config)
+        metafunc.parametrize(BATTERY, variants, ids=[f"{v.op.name}-{v.name}" for v in variants])
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the battery alone where an op or a variant was asked for."""
+    if not (config.getoption("--op") or config.getoption("--variant")):
+        return
+    kept = [i for i in items if BATTERY in getattr(i, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[i for i in items if i not in kept])
+    items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Name the files that could not be loaded, wherever they lie."""
+    if table_key not in config.stash or not _table(config).unloadable:
+        return
+    terminalreporter.section("variants that could not be loaded")
+    for failed in _table(config).unloadable:
+        terminalreporter.line(f"{failed.path}: {failed.reason}")
+
+
+@pytest.fixture(scope="session")
+def table(request):
+    """Return every op and variant, those of --kernels-path included."""
+    return _table(request.config)
+
+
+@pytest.fixture(scope="session")
+def plan(request):
+    """Return what the options say about drawing."""
+    option = request.config.getoption
+    return Plan(profile=option("--profile"), seed=option("--seed"), kernels_path=tuple(option("--kernels-path")))
+
+
+@pytest.fixture(scope="session")
+def worker(plan):
+    """Start the process in which variants are called."""
+    with Worker(plan.kernels_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def answers():
+    """Keep answer keys that the variants of an op share."""
+    return Answers()

@@ -1,0 +1,193 @@
+"""``python -m harness.bench``: race the proven variants of an op against each other and against the yardsticks.
+
+``--json`` prints one document: ``{"op", "protocol", "threads", "controls", "roofline", "boards": [...]}``, or
+``{"races": [...]}`` of such documents where ``--op`` stands for several ops. The budget is for the whole command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from harness import leaderboard, report
+from harness.contestant_process import ContestantError
+from harness.html import write_page
+from harness.race_board import Board, boards_for
+from harness.race_controls import check_controls
+from harness.race_entries import Field, field_for
+from harness.race_session import PROTOCOLS, Session
+from registry.cli import add_kernels_path, guarded
+from registry.errors import CrucibleError, EvidenceError, RequestError, UnknownNameError
+from registry.host import device
+from registry.machine import thread_count
+from registry.records import RESULTS, Run, Store
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.table import Table
+
+__all__ = ["main"]
+
+WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
+DTYPES = ("float32",)
+LEAST_BOARD_S = 0.3
+BROKEN = ("wrong", "failed", "crashed", "hung")
+
+
+def budget_seconds(text: str) -> float:
+    """Read ``60s``, ``2m``, ``1.5m`` or plain seconds.
+
+    Raises
+    ------
+    RequestError
+        It is none of these, or not positive.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", text.strip())
+    if match is None or not float(match[1]):
+        raise RequestError(f"--budget {text!r}: write seconds or minutes, such as 60s or 2m")
+    return float(match[1]) * (60 if match[2] == "m" else 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command asked for, already checked."""
+
+    table: Table
+    fields: list[Field]
+    store: Store
+    threads: int
+    protocol: str
+    budget_s: float
+    kernels_path: list[Path]
+
+
+def _request(options: argparse.Namespace, folder: Path) -> Request:
+    table = discover(*options.kernels_path)
+    device(options.device)
+    if options.protocol not in PROTOCOLS:
+        raise UnknownNameError("protocol", options.protocol, PROTOCOLS)
+    if options.dtype not in DTYPES:
+        raise UnknownNameError("dtype", options.dtype, DTYPES)
+    if not 1 <= options.threads <= thread_count():
+        raise RequestError(f"--threads {options.threads}: this process may use 1 to {thread_count()} cores")
+    budget_s = budget_seconds(options.budget)
+    ops = table.select_ops(options.op)
+    chosen = table.select(ops, options.variant)
+    store = Store(options.results)
+    named = set((options.variant or "").split(","))
+    boards = boards_for(ops, options.workload, options.dims, options.dtype, folder)
+    wanted = {b.op.name for b in boards}
+    for variant in chosen:
+        if variant.name in named and variant.op.name in wanted:
+            store.require_proof(variant)
+    fields = [field_for(board, table, [v for v in chosen if v.op is board.op], store) for board in boards]
+    fields = [f for f in fields if f.named]
+    if not any(f.candidates for f in fields):
+        raise EvidenceError(
+            f"no variant of {options.op} that takes this problem has fresh evidence; "
+            f"make it with: python -m harness.verify --op {options.op}"
+        )
+    return Request(table, fields, store, options.threads, options.protocol, budget_s, options.kernels_path)
+
+
+def _race(request: Request, session: Session, stored: bool, progress: Callable[[str, float], None]) -> list[Run]:  # noqa: FBT001 (a flag)
+    start = time.monotonic()
+    runs: list[Run] = []
+    session.start(max(len(f.candidates) for f in request.fields) + 1)
+    first = next(f for f in request.fields if f.candidates)
+    progress("starting the contestants", 0.0)
+    check_controls(session, first.candidates[0], first.board.dims, progress)
+    progress("measuring the roofline", 0.0)
+    session.measure_roofline()
+    waiting = [f for f in request.fields if f.candidates]
+    for number, field in enumerate(waiting):
+        left = request.budget_s - (time.monotonic() - start)
+        budget_s = max(left / (len(waiting) - number), LEAST_BOARD_S)
+        name = f"{field.board.op.name} at {field.board.workload}"
+        entries = field.entries(session)
+        share = 1 / len(waiting)
+        session.race(field.board, entries, budget_s, lambda what, done: progress(f"{name}: {what}", (number + done) * share))  # noqa: B023 (called before the next round)
+        run = field.run(session, entries)
+        runs.append(run)
+        if stored:
+            request.store.add_run(run)
+    return runs
+
+
+def _run(options: argparse.Namespace) -> int:
+    errors = Console(stderr=True)
+    with Session(options.threads, options.protocol, options.kernels_path) as session:
+        request = _request(options, session.folder)
+        with Progress(
+            BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), console=errors, auto_refresh=False, transient=True
+        ) as bar:
+            task = bar.add_task("", total=1.0)
+
+            def progress(what: str, done: float) -> None:
+                bar.update(task, description=what, completed=done)
+                bar.refresh()
+
+            runs = _race(request, session, not options.no_store, progress)
+    if not options.no_store:
+        leaderboard.refresh(request.store, request.table)
+    if options.html:
+        write_page(options.html, runs)
+    if options.json:
+        print(json.dumps(report.document(runs)))  # noqa: T201 (a command line answers)
+    else:
+        _show(request, runs, stored=not options.no_store)
+    broken = [f"{run.op}/{row.variant} {row.status}" for run in runs for row in run.rows if row.status in BROKEN]
+    if broken:
+        errors.print(f"error: {', '.join(broken)}", highlight=False)
+    return 1 if broken else 0
+
+
+def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
+    console = Console()
+    for run in runs:
+        console.print(report.rich_table(run))
+    idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
+    if idle:
+        console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
+    controls = runs[0].controls
+    console.print(
+        f"controls: two copies {controls['a_a']:.3f}, called twice {controls['twice']:.3f}, empty call {controls['floor_us']:.2f} us; "
+        + (f"stored in {request.store.folder}" if stored else "not stored"),
+        highlight=False,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Race; return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.bench", description=__doc__)
+    parser.add_argument("--op", default="all", help="an op, a family or a glob")
+    parser.add_argument("--variant", metavar="A,B", help="names or globs of the variants to race (default: all)")
+    parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="MODEL-bBATCH-tSEQUENCE, with /LABEL for one call")
+    parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own instead of a workload")
+    parser.add_argument("--dtype", default="float32", metavar="NAME", help=", ".join(DTYPES))
+    parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="one count for all (default: all cores)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu")
+    parser.add_argument("--protocol", default="cpu-warm", metavar="NAME", help=", ".join(PROTOCOLS))
+    parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
+    parser.add_argument("--no-store", action="store_true", help="keep no record")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    add_kernels_path(parser)
+    options = parser.parse_args(argv)
+    return guarded(lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The prepared buffers of one contestant: several sets of arguments, made fresh before each timed call.
+
+The values are drawn once, by the race, into files that all contestants copy from: every set has other values and other
+addresses. Before a call the outputs are poisoned, the in-outs restored, and a few elements of the inputs replaced by
+others of the same array: an answer remembered from an earlier call is then wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.host import Host
+from registry.op import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+
+__all__ = ["BufferSets", "altered", "load_pristine", "sample_of", "write_pristine"]
+
+PAGE, LINE = 4096, 64
+ALTERED_ELEMENTS = 4
+SAMPLE_BLOCK, SAMPLE_LIMIT = 4096, 1 << 20
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def write_pristine(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write one set of drawn arguments to `folder`."""
+    for name, array in arrays.items():
+        np.save(folder / f"{number}.{name}.npy", array)
+
+
+def load_pristine(folder: Path, number: int, op: Op) -> Arrays:
+    """Return one set of drawn arguments, read-only."""
+    drawn = op.with_role(Role.INPUT, Role.INOUT)
+    return {a.name: np.load(folder / f"{number}.{a.name}.npy", mmap_mode="r") for a in drawn}
+
+
+def _alterable(op: Op) -> list[str]:
+    """Return the inputs that may change without contradicting what the forward pass saved."""
+    names = [a.name for a in op.with_role(Role.INPUT)]
+    if op.saved is None:
+        return names
+    parameters = inspect.signature(op.saved).parameters.values()
+    read = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+    if not read:
+        return names[:1]
+    return [n for n in names if n not in read][:1]
+
+
+def altered(op: Op, arrays: Mapping[str, NDArray[Any]], seed: tuple[int, ...]) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Return which elements of the inputs change for one call, as (argument, flat positions, new values)."""
+    rng = np.random.default_rng(seed)
+    changes = []
+    for name in _alterable(op):
+        array = arrays[name].reshape(-1)
+        if array.size > 1:
+            where, source = rng.integers(array.size, size=(2, ALTERED_ELEMENTS))
+            changes.append((name, where, array[source]))
+    return changes
+
+
+def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
+    """Return a copy of `array`, or of randomly chosen blocks of it where it is large."""
+    flat = array.reshape(-1)
+    if flat.size <= SAMPLE_LIMIT:
+        return flat.copy()
+    starts = np.random.default_rng(seed).integers(flat.size - SAMPLE_BLOCK, size=SAMPLE_LIMIT // SAMPLE_BLOCK)
+    return flat[(starts[:, None] + np.arange(SAMPLE_BLOCK)).reshape(-1)]
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return an array at a random cache line of a page, so that arrays of one call do not alias."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    start = LINE * int(rng.integers(PAGE // LINE))
+    return Host().empty((size + PAGE,), np.uint8)[start : start + size].view(dtype).reshape(shape)
+
+
+class BufferSets:
+    """Sets of arguments for calls of one op.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `write_pristine` put the values.
+    count : int
+        How many sets lie there.
+    heat : int
+        Every heat has other addresses.
+    """
+
+    def __init__(self, op: Op, dims: Mapping[str, int], dtype: str, folder: Path, count: int, heat: int = 0) -> None:
+        self.op = op
+        self.pristine = [load_pristine(folder, number, op) for number in range(count)]
+        self.sets: list[Arrays] = []
+        self._undo: list[list[tuple[str, NDArray[Any], NDArray[Any]]]] = [[] for _ in range(count)]
+        for number in range(count):
+            rng = np.random.default_rng((number, heat))
+            arrays = {a.name: _empty(a.shape(dims), a.numpy_dtype(dtype), rng) for a in op.arguments}
+            for name, values in self.pristine[number].items():
+                np.copyto(arrays[name], values)
+            self.sets.append(arrays)
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def freshen(self, number: int, seed: tuple[int, ...]) -> None:
+        """Poison the outputs of a set, restore its in-outs, and change some elements of its inputs."""
+        arrays, pristine = self.sets[number], self.pristine[number]
+        for name, where, values in self._undo[number]:
+            arrays[name].reshape(-1)[where] = values
+        for argument in self.op.with_role(Role.OUTPUT):
+            array = arrays[argument.name]
+            array.fill(np.nan if array.dtype.kind == "f" else -1)
+        for argument in self.op.with_role(Role.INOUT):
+            np.copyto(arrays[argument.name], pristine[argument.name])
+        changes = altered(self.op, pristine, seed)
+        self._undo[number] = [(name, where, pristine[name].reshape(-1)[where]) for name, where, _ in changes]
+        for name, where, values in changes:
+            arrays[name].reshape(-1)[where] = values

@@ -1,0 +1,87 @@
+"""What a contestant calls: a variant of the registry, torch's own way of doing the op, or a control."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+    from registry.variant import Variant
+
+__all__ = ["bind_empty", "bind_torch", "bind_variant", "oracle_answer", "twice"]
+
+Call = "Callable[[], object]"
+
+
+def bind_variant(
+    variant: Variant, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], workspace: NDArray[Any] | None
+) -> Callable[[], object]:
+    """Return the call of `variant` on one set of arguments."""
+    keywords = dict(params) if workspace is None else {**params, "workspace": workspace}
+    return partial(variant.function, *(arrays[a.name] for a in variant.op.arguments), **keywords)
+
+
+def workspace_for(variant: Variant, dims: Mapping[str, int], threads: int) -> NDArray[Any] | None:
+    """Return the scratch memory that `variant` asks for, full of NaN; None where it asks for none."""
+    if variant.workspace is None:
+        return None
+    scratch = Host().empty((max(variant.workspace_size(dims, threads), 1),), np.float32)
+    scratch.fill(np.nan)
+    return scratch
+
+
+def _nothing(*_: object, **__: object) -> None:
+    pass
+
+
+def bind_empty(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Callable[[], object]:
+    """Return a call that takes the same arguments and does nothing: the floor of the clock."""
+    return partial(_nothing, *(arrays[a.name] for a in op.arguments), **params)
+
+
+def twice(call: Callable[[], object]) -> Callable[[], object]:
+    """Return a call that is known to take twice as long."""
+
+    def both() -> None:
+        call()
+        call()
+
+    return both
+
+
+def _taken(op: Op) -> list[str]:
+    parameters = inspect.signature(op.definition).parameters.values()
+    return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+
+
+def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Callable[[], object]:
+    """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
+    import torch  # noqa: PLC0415 (only the yardstick's process loads it)
+
+    tensors = [torch.from_numpy(arrays[name]) for name in _taken(op)]
+    if op.eager is not None:
+        return op.eager(torch, *tensors, **params)
+    return partial(op.oracle, torch, *tensors, **params)
+
+
+def oracle_answer(
+    op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], *, double: bool
+) -> dict[str, NDArray[Any]]:
+    """Return the oracle's outputs, computed in float64 if `double` and in the arrays' own dtype otherwise."""
+    import torch  # noqa: PLC0415 (only the yardstick's process loads it)
+
+    tensors = [torch.from_numpy(arrays[name].copy()) for name in _taken(op)]
+    if double:
+        tensors = [t.double() if t.is_floating_point() else t for t in tensors]
+    answers = op.oracle(torch, *tensors, **params)
+    return {name: answer.detach().numpy() for name, answer in zip(op.outputs, answers, strict=True)}

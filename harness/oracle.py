@@ -1,0 +1,65 @@
+"""The answer key: torch in float64, and torch in float32 to see what an honest library loses.
+
+Nothing that is computed here ever enters a worker process.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+
+__all__ = ["answer", "define", "in_definition_order"]
+
+
+@cache
+def in_definition_order(op: Op) -> tuple[str, ...]:
+    """Return the names of inputs and in-outs in the order of the definition's parameters."""
+    parameters = inspect.signature(op.definition).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+
+
+@contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:  # noqa: ANN401 (torch is imported late and has no type here)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def answer(
+    op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any], dtype: str = "float64"
+) -> dict[str, NDArray[Any]]:
+    """Return what torch computes in `dtype`, by output name; integers are passed as int64."""
+    import torch
+
+    tensors = []
+    for name in in_definition_order(op):
+        array = values[name]
+        tensors.append(torch.from_numpy(array.astype(dtype if array.dtype.kind == "f" else np.int64)))
+    with _one_thread(torch):
+        results = op.oracle(torch, *tensors, **params)
+    results = results if isinstance(results, tuple) else (results,)
+    return {n: r.detach().numpy() for n, r in zip(op.outputs, results, strict=True)}
+
+
+def define(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return what the definition computes when all its floats are float64."""
+    given = (values[n] for n in in_definition_order(op))
+    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a.copy() for a in given]
+    with np.errstate(all="ignore"):
+        results = op.definition(*arrays, **params)
+    results = results if isinstance(results, tuple) else (results,)
+    return {n: np.asarray(r, np.float64) for n, r in zip(op.outputs, results, strict=True)}

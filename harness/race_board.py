@@ -1,0 +1,140 @@
+"""A board: one op at one workload, and how large its race gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import RequestError, UnknownNameError
+from registry.op import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registry.op import Op
+
+__all__ = ["Board", "boards_for", "last_level_cache", "parse_dims", "shrunken"]
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+USUAL_CACHE = 32 << 20
+MEBI = 1 << 20
+
+
+@dataclass(frozen=True)
+class Board:
+    """What one race is about.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the drawn values and the kept answers lie during the race.
+    """
+
+    op: Op
+    workload: str
+    dims: dict[str, int]
+    params: dict[str, Any]
+    dtype: str
+    folder: Path
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of one call."""
+        return float(self.op.flops(**self.dims))
+
+    @property
+    def moved(self) -> float:
+        """Bytes that one call has to read or write."""
+        return float(self.op.bytes(**self.dims, size=self.op.arguments[0].numpy_dtype(self.dtype).itemsize))
+
+    def nbytes(self, *roles: Role) -> int:
+        """Return the bytes of the arguments of the given roles (all of them by default)."""
+        return _nbytes(self.op, self.dims, self.dtype, *(roles or Role))
+
+
+def _nbytes(op: Op, dims: dict[str, int], dtype: str, *roles: Role) -> int:
+    total = 0
+    for argument in op.with_role(*roles):
+        size = argument.numpy_dtype(dtype).itemsize
+        for extent in argument.shape(dims):
+            size *= extent
+        total += size
+    return total
+
+
+def params_for(op: Op, dims: dict[str, int]) -> dict[str, Any]:
+    """Return the parameters that a race uses: the first of each choice, and those that follow from the dims."""
+    return {**{n: v[0] for n, v in op.params.items() if not isinstance(v, str)}, **op.bound_params(dims)}
+
+
+def shrunken(op: Op, dims: dict[str, int], work: float) -> dict[str, int]:
+    """Return `dims`, the largest halved until a call does at most `work` operations and moves at most `work` bytes."""
+    dims = dict(dims)
+    while max(op.flops(**dims), op.bytes(**dims, size=4)) > work:
+        largest = max(dims, key=lambda name: dims[name])
+        if dims[largest] // 2 < max(op.domain[largest].start, 1):
+            break
+        dims[largest] //= 2
+    return dims
+
+
+def parse_dims(op: Op, text: str) -> dict[str, int]:
+    """Read ``"N=256 C=768"`` as values for every dim of `op`.
+
+    Raises
+    ------
+    RequestError
+        A word of another form, a value that the op does not take, or a missing dim.
+    """
+    dims: dict[str, int] = {}
+    for word in text.replace(",", " ").split():
+        name, equals, value = word.partition("=")
+        if not equals or not value.lstrip("-").isdigit():
+            raise RequestError(f"--dims: {word!r} is not NAME=NUMBER, such as N=256")
+        if name not in op.domain:
+            raise UnknownNameError(f"dim of {op.name}", name, op.domain)
+        if int(value) < op.domain[name].start:
+            raise RequestError(f"--dims: {word!r}: {op.name} takes {name} from {op.domain[name].start} on")
+        dims[name] = int(value)
+    if missing := [name for name in op.domain if name not in dims]:
+        raise RequestError(f"--dims of {op.name}: no value for {', '.join(missing)}; it takes {', '.join(op.domain)}")
+    if not _nbytes(op, dims, "float32", Role.OUTPUT, Role.INOUT):
+        raise RequestError(f"--dims {text!r}: {op.name} has nothing to compute at this size")
+    return dims
+
+
+def boards_for(ops: Iterable[Op], workload: str, dims: str | None, dtype: str, folder: Path) -> list[Board]:
+    """Return the boards that a request stands for.
+
+    Raises
+    ------
+    RequestError
+        An unknown workload or dim; a label (``STEP/qkv``) that no op has.
+    """
+    found = []
+    unknown: UnknownNameError | None = None
+    for op in ops:
+        if dims is not None:
+            bound = parse_dims(op, dims)
+            shapes = {",".join(f"{k}={v}" for k, v in bound.items()): bound}
+        else:
+            try:
+                shapes = {w.name: w.dims for w in op.workloads(workload)}
+            except UnknownNameError as error:
+                if "/" not in workload:
+                    raise
+                unknown, shapes = error, {}
+        for name, values in shapes.items():
+            place = folder / f"{op.name}-{len(found)}"
+            found.append(Board(op, name, values, params_for(op, values), dtype, place))
+    if not found and unknown is not None:
+        raise unknown
+    return found
+
+
+def last_level_cache() -> int:
+    """Return the bytes of the largest cache of this machine."""
+    sizes = [p.read_text().strip() for p in CACHES.glob("index*/size")] if CACHES.exists() else []
+    units = {"K": 1 << 10, "M": MEBI}
+    return max((int(s[:-1]) * units[s[-1]] for s in sizes if s and s[-1] in units), default=USUAL_CACHE)

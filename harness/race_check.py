@@ -1,0 +1,52 @@
+"""Whether the answer of a timed call was right: compared after the race with torch's answer to the same values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.error_law import Exact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+
+__all__ = ["disagreement"]
+
+# The proof measured the error element by element; here the values only have to be those of this call, to within a few
+# times what the error law grants to the largest element.
+SLACK = 8.0
+LEAST_ULPS = 16.0
+
+
+def _allowed(op: Op, dims: Mapping[str, int], reference: NDArray[Any]) -> float:
+    if isinstance(op.error, Exact):
+        return 0.0
+    largest = float(np.max(np.abs(reference), initial=0.0))
+    return SLACK * max(op.error.gamma(dims), LEAST_ULPS) * float(np.finfo(np.float32).eps) * largest
+
+
+def disagreement(op: Op, dims: Mapping[str, int], folder: Path, name: str) -> str:
+    """Return how the answer that `name` wrote differs from the reference in the same folder; "" if it does not."""
+    for output in op.outputs:
+        answer = np.load(folder / f"{name}.{output}.npy")
+        reference = np.load(folder / f"reference.{output}.npy")
+        if answer.shape != reference.shape:
+            return f"a timed call's {output} has {answer.size} elements, torch's {reference.size}"
+        if not answer.size:
+            continue
+        allowed = _allowed(op, dims, reference)
+        error = np.abs(answer.astype(np.float64) - reference.astype(answer.dtype))
+        right = error <= allowed
+        if not right.all():
+            at = int(np.argmin(right))
+            return (
+                f"a timed call's {output} is wrong in {np.count_nonzero(~right)} of {answer.size} elements looked at: "
+                f"{answer[at]:g} where torch has {reference[at]:g}, allowed error {allowed:.2g}"
+            )
+    return ""

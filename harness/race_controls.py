@@ -1,0 +1,81 @@
+"""The controls of a session: what the race must read on contestants whose times are known relative to each other."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from typing import TYPE_CHECKING
+
+from harness.race import Entry, Race
+from harness.race_board import Board, params_for, shrunken
+from registry.errors import CrucibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.race_session import Session
+    from registry.op import Op
+    from registry.variant import Variant
+
+__all__ = ["BANDS", "ControlsError", "check_controls"]
+
+WORK = 2e7
+ROUNDS, ATTEMPTS = 25, 4
+ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floor"))
+BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2)}
+COLD_BANDS = {**BANDS, "cold_over_warm": (1.2, float("inf"))}
+
+
+class ControlsError(CrucibleError):
+    """The controls of a session read what they must not: nothing that it would measure can be believed."""
+
+
+def check_controls(session: Session, variant: Variant, dims: dict[str, int], progress: Callable[[str, float], None]) -> None:
+    """Race `variant` against itself, against itself called twice, and time an empty call.
+
+    A neighbour on the machine may spoil one attempt; `session.controls` holds the values of the last.
+
+    Raises
+    ------
+    ControlsError
+        The values stay outside their bands in every attempt.
+    """
+    small = shrunken(variant.op, dims, WORK)
+    bands = COLD_BANDS if session.cold_bytes else BANDS
+    told = ""
+    for attempt in range(ATTEMPTS):
+        progress("controls: two copies, one called twice, an empty call", attempt / ATTEMPTS)
+        session.controls = _measure(session, variant, small, attempt)
+        outside = [name for name, (low, high) in bands.items() if not low <= session.controls[name] <= high]
+        if not outside:
+            return
+        told = ", ".join(f"{name} reads {session.controls[name]:.3f}, allowed {bands[name]}" for name in outside)
+    raise ControlsError(f"the controls failed {ATTEMPTS} times, so nothing was stored: {told}; try again on a quieter machine")
+
+
+def _measure(session: Session, variant: Variant, dims: dict[str, int], attempt: int) -> dict[str, float]:
+    op: Op = variant.op
+    board = Board(op, "controls", dims, params_for(op, dims), "float32", session.folder / f"controls-{attempt}")
+    entries = [Entry(name, session.process(i), kind=kind, variant=variant.name) for i, (kind, name) in enumerate(ROLES)]
+    race = Race(session, board, entries, session.set_count(board), tight=False)
+    session.draw(board)
+    try:
+        for entry in entries:
+            session.load(entry, op, dims)
+            race.prepare(entry)
+            race.estimate(entry)
+        for _ in range(ROUNDS):
+            race.round(entries, look=False)
+    finally:
+        shutil.rmtree(board.folder, ignore_errors=True)
+    if failed := [e for e in entries if not e.racing]:
+        raise ControlsError(f"control {failed[0].name} of {variant} {failed[0].status}: {failed[0].note}; nothing was stored")
+    first, second, double, empty = (e.samples_ms for e in entries)
+    found = {
+        "a_a": statistics.median(a / b for a, b in zip(first, second, strict=True)),
+        "twice": statistics.median(2 * d / (a + b) for a, b, d in zip(first, second, double, strict=True)),
+        "floor_us": statistics.median(empty) * 1e3,
+    }
+    if session.cold_bytes:
+        found["cold_over_warm"] = float(entries[0].process.ask("memory", cache_bytes=session.cache_bytes)["ratio"])
+    return found

@@ -1,0 +1,150 @@
+"""A racing session: the contestants' processes, the controls, the measured roofline, and one board after the other."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from harness import roofline
+from harness.contestant_buffers import write_pristine
+from harness.contestant_process import ContestantError, ContestantProcess
+from harness.race import run_race
+from harness.race_board import MEBI, last_level_cache, params_for, shrunken
+from harness.values import materialise
+from registry.machine import machine_key
+from registry.problem import Problem
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.race import Entry
+    from harness.race_board import Board
+    from registry.op import Op
+
+__all__ = ["PROTOCOLS", "Session"]
+
+PROTOCOLS = ("cpu-warm", "cpu-cold")
+MOST_SETS = 64
+LARGE_SET = 64 * MEBI
+PROBE_WORK = 4e6
+MEMORY_SHARE = 0.4
+COMPILE_S = 300.0
+PATIENCE_S = 0.5
+
+
+@dataclass
+class Session:
+    """What all boards of one command share.
+
+    Attributes
+    ----------
+    controls : dict
+        ``a_a`` (two copies of one variant), ``twice`` (one that is called twice), ``floor_us`` (an empty call).
+    roof : dict
+        What `harness.roofline.measure` found, the best of this day.
+    """
+
+    threads: int
+    protocol: str
+    kernels_path: Sequence[Path] = ()
+    controls: dict[str, float] = field(default_factory=dict)
+    roof: dict[str, float] = field(default_factory=dict)
+    cache_bytes: int = field(default_factory=last_level_cache)
+    processes: list[ContestantProcess] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self.torch = ContestantProcess(self.kernels_path)
+        shared = Path("/dev/shm")  # noqa: S108 (a folder of our own is made inside)
+        roomy = shared.is_dir() and shutil.disk_usage(shared).free > psutil.virtual_memory().total // 4
+        self._folder = tempfile.TemporaryDirectory(prefix="crucible-race-", dir=shared if roomy else None)
+        self.folder = Path(self._folder.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in [*self.processes, self.torch]:
+            process.close()
+        self._folder.cleanup()
+
+    @property
+    def cold_bytes(self) -> int:
+        """0 under the warm protocol, else what has to be pushed out of the caches."""
+        return self.cache_bytes if self.protocol == "cpu-cold" else 0
+
+    def process(self, number: int) -> ContestantProcess:
+        """Return the process of one slot."""
+        while len(self.processes) <= number:
+            self.processes.append(ContestantProcess(self.kernels_path))
+        return self.processes[number]
+
+    def start(self, count: int) -> None:
+        """Start torch's process and those of `count` slots, at once."""
+        self.torch.start()
+        for number in range(count):
+            self.process(number).start()
+
+    def set_count(self, board: Board) -> int:
+        """Return how many sets of buffers the calls of `board` rotate over."""
+        size = max(board.nbytes(), 1)
+        room = 3 * self.cache_bytes if self.cold_bytes else self.cache_bytes // 4
+        return max(2 if size <= LARGE_SET else 1, min(MOST_SETS, room // size))
+
+    def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
+        """Whether the contestants' buffers may not all stay in memory between turns."""
+        return board.nbytes() * sets * contestants > MEMORY_SHARE * psutil.virtual_memory().available
+
+    def draw(self, board: Board) -> None:
+        """Draw the values of `board` and write them where the contestants find them."""
+        board.folder.mkdir(parents=True)
+        for number in range(self.set_count(board)):
+            problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype, seed=random.getrandbits(31))
+            write_pristine(board.folder, number, materialise(board.op, problem))
+
+    def load(self, entry: Entry, op: Op, dims: dict[str, int]) -> float:
+        """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`."""
+        entry.process.ask("load", op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads, limit_s=COMPILE_S)
+        small = shrunken(op, dims, PROBE_WORK)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            params = params_for(op, small)
+            taken = entry.process.ask("probe", dims=small, params=params, folder=folder, limit_s=COMPILE_S)["ns"]
+        work = [max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small)]
+        return float(taken * work[0] / max(work[1], 1) / 1e9)
+
+    def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
+        """Load the contestants, leave out those whose one call would outlast the budget, and race the others."""
+        for entry in entries:
+            progress(f"loading {entry.name}", 0.0)
+            try:
+                predicted = self.load(entry, board.op, board.dims)
+            except ContestantError as error:
+                entry.fail(error)
+                continue
+            if predicted > max(budget_s, PATIENCE_S) and entry.kind != "torch":
+                entry.status, entry.note = "slow", f"one call would take about {predicted:.1f} s of a budget of {budget_s:.1f} s"
+        progress("drawing values", 0.0)
+        self.draw(board)
+        try:
+            run_race(self, board, entries, budget_s, progress)
+        finally:
+            shutil.rmtree(board.folder, ignore_errors=True)
+
+    def measure_roofline(self, *, again: bool = False) -> None:
+        """Read today's peaks, or measure them (`again`: measure anyway and keep the better of both)."""
+        path = ROOT / ".cache" / "roofline" / f"{machine_key()}.json"
+        key = f"{datetime.datetime.now(datetime.UTC).date().isoformat()}/{self.threads}"
+        known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+        if key not in known or again:
+            found: dict[str, Any] = self.process(0).ask("roofline", threads=self.threads)
+            known[key] = roofline.merged(found, *([known[key]] if key in known else []))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(known, indent=1))
+        self.roof = known[key]
+

@@ -1,0 +1,134 @@
+"""The arrays of a problem, drawn from its seed: what the battery, the race and a pasted line all see.
+
+Every float argument takes part in the problem's family by the toss of a coin and is standard normal otherwise, so that a
+kernel meets, say, a wide input beside an ordinary weight; at least one argument takes part. ``integers`` is for all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from registry.dims import evaluate
+from registry.errors import RequestError
+from registry.op import Role
+from registry.problem import SPIKES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from registry.op import Argument, Op
+    from registry.problem import Problem
+
+    Generator = np.random.Generator
+    Values = dict[str, NDArray[Any]]
+
+__all__ = ["change_one", "drawn_arguments", "materialise"]
+
+MEAN = 1000.0  # of the family "offset": a variance taken as E[x²] - E[x]² has lost all its digits here
+DECADES = 4.0  # of the family "wide": magnitudes from 1e-4 to 1e4
+SMALL, LARGE = 2.0**-36, 2.0**36  # a product of three still fits float32, and so do long sums of squares
+LARGEST_INTEGER = 8  # of the family "integers": sums of a thousand products stay below 2^24
+
+
+def _normal(random: Generator, size: int) -> NDArray[Any]:
+    return random.standard_normal(size, np.float32)
+
+
+FAMILY: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
+    "normal": _normal,
+    "uniform": lambda random, size: random.uniform(-1, 1, size),
+    "offset": lambda random, size: random.choice((-MEAN, MEAN)) + _normal(random, size),
+    "wide": lambda random, size: _normal(random, size) * 10 ** random.uniform(-DECADES, DECADES, size),
+    "tiny": lambda random, size: _normal(random, size) * SMALL,
+    "huge": lambda random, size: _normal(random, size) * LARGE,
+    "zeros": lambda random, size: random.choice((0.0, -0.0), size),
+    "constant": lambda random, size: np.full(size, random.standard_normal()),
+    "integers": lambda random, size: random.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, size),
+}
+
+
+def drawn_arguments(op: Op) -> tuple[Argument, ...]:
+    """Return the arguments that have values before the call, in the order that spikes count them."""
+    return op.with_role(Role.INPUT, Role.INOUT)
+
+
+def materialise(op: Op, problem: Problem) -> Values:
+    """Return the values of all inputs and in-outs.
+
+    Parameters
+    ----------
+    op : Op
+    problem : Problem
+        Its seed, family and spikes decide every element.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Plain arrays in call order; integers stay below their bound, and what the forward pass would have saved is
+        what it would have saved.
+
+    Raises
+    ------
+    RequestError
+        An integer argument has elements, and no value that it could take.
+    """
+    arguments = drawn_arguments(op)
+    floats = [a.name for a in arguments if a.name not in op.integers]
+    coins = np.random.default_rng([problem.seed, len(arguments)])
+    special = {n for n in floats if coins.random() < 0.5} or {floats[coins.integers(len(floats))]}  # noqa: PLR2004 (a coin)
+    values: Values = {}
+    for number, argument in enumerate(arguments):
+        random = np.random.default_rng([problem.seed, number])
+        shape, dtype = argument.shape(problem.dims), argument.numpy_dtype(problem.dtype)
+        size = int(np.prod(shape))
+        if argument.name in op.integers:
+            flat = _integers(random, size, problem, evaluate(op.integers[argument.name], problem.dims))
+        else:
+            family = problem.family if argument.name in special or problem.family == "integers" else "normal"
+            flat = FAMILY[family](random, size)
+        values[argument.name] = np.ascontiguousarray(flat, dtype).reshape(shape)
+    _apply_spikes(op, problem, values)
+    return _save(op, problem, values)
+
+
+def change_one(op: Op, problem: Problem, values: Values) -> Values:
+    """Return `values` with one element of one float argument changed, and saved arguments made again."""
+    random = np.random.default_rng(problem.seed)
+    changed = {n: a.copy() for n, a in values.items()}
+    floats = [a for a in changed.values() if a.size and a.dtype.kind == "f"]
+    if floats:
+        array = floats[int(random.integers(len(floats)))].reshape(-1)
+        where = int(random.integers(array.size))
+        array[where] = 1 - array[where]
+    return _save(op, problem, changed)
+
+
+def _save(op: Op, problem: Problem, values: Values) -> Values:
+    if op.saved is not None:
+        with np.errstate(all="ignore"):
+            for name, array in op.saved(**values, **problem.params).items():
+                values[name] = np.ascontiguousarray(array, values[name].dtype)
+    return values
+
+
+def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDArray[Any]:
+    if size and bound < 1:
+        raise RequestError(f"problem {str(problem)!r}: {size} integers below {bound} do not exist")
+    match problem.family:
+        case "zeros":
+            return np.zeros(size, np.int64)
+        case "constant":
+            return np.full(size, max(bound - 1, 0))
+        case _:
+            return random.integers(0, max(bound, 1), size)
+
+
+def _apply_spikes(op: Op, problem: Problem, values: Values) -> None:
+    for spike in problem.spikes:
+        array = values[drawn_arguments(op)[spike.argument % len(values)].name]
+        if array.size and array.dtype.kind == "f":
+            array.reshape(-1)[min(int(spike.where * array.size), array.size - 1)] = SPIKES[spike.value]

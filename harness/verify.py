@@ -1,0 +1,225 @@
+"""``python -m harness.verify``: prove variants, and keep the evidence that the race and the trainer ask for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from harness.answers import Answers
+from harness.battery import PROFILES, Plan, Proof, prove, prove_on
+from harness.worker_handle import Worker
+from registry.cli import add_kernels_path, guarded
+from registry.errors import DONE, FAILED, RequestError
+from registry.fingerprint import contract_hash, source_hash
+from registry.host import DEVICES, device
+from registry.machine import thread_count
+from registry.problem import parse_problem
+from registry.records import RESULTS, Evidence, Store
+from registry.table import Unloadable, discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from registry.problem import Problem
+    from registry.table import Table
+    from registry.variant import Variant
+
+__all__ = ["evidence_of", "main"]
+
+PIPED_WIDTH = 120
+COLOURS = {"passed": "green", "refused": "yellow"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(prog="python -m harness.verify", description=__doc__)
+    made.add_argument("--op", required=True, metavar="PATTERN", help="an op, a family, a glob, or all")
+    made.add_argument("--variant", metavar="A,B", help="names or globs of variants; without it, all of them")
+    made.add_argument("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: %(default)s)")
+    made.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
+    made.add_argument("--seed", type=int, default=0, help="of the drawn problems (default: %(default)s)")
+    made.add_argument("--problem", metavar="LINE", help="check this one problem, as a failure printed it; stores nothing")
+    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    made.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_kernels_path(made)
+    return made
+
+
+def _device_of(variant: Variant) -> str:
+    return "cpu" if variant.device == "host" else variant.device
+
+
+def evidence_of(proof: Proof, plan: Plan) -> Evidence:
+    """Return the record of a proof."""
+    return Evidence(
+        op=proof.variant.op.name,
+        variant=proof.variant.name,
+        source=source_hash(proof.variant),
+        contract=contract_hash(proof.variant.op),
+        status=proof.status,
+        gate=proof.gate,
+        device=proof.variant.device,
+        profile=plan.profile,
+        problems=proof.problems,
+        seed=plan.seed,
+        worst_over_budget=_finite(proof.worst_over_budget),
+        mutation_score=proof.tally.score,
+        seconds=round(proof.seconds, 3),
+        reproduce=proof.reproduce,
+    )
+
+
+def _finite(ratio: float) -> float:
+    """JSON knows no infinity."""
+    return min(ratio, sys.float_info.max)
+
+
+def _as_json(proof: Proof) -> dict[str, Any]:
+    return {
+        "op": proof.variant.op.name,
+        "variant": proof.variant.name,
+        "device": _device_of(proof.variant),
+        "status": proof.status,
+        "gate": proof.gate,
+        "problems": proof.problems,
+        "worst_over_budget": _finite(proof.worst_over_budget),
+        "mutation_score": proof.tally.score,
+        "seconds": round(proof.seconds, 3),
+        "reproduce": proof.reproduce,
+        "message": proof.message,
+    }
+
+
+def _unloadable_as_json(failed: Unloadable) -> dict[str, Any]:
+    return {
+        "op": failed.op,
+        "variant": failed.name,
+        "device": "cpu",
+        "status": "unloadable",
+        "gate": "contract",
+        "problems": 0,
+        "worst_over_budget": 0.0,
+        "mutation_score": 0.0,
+        "seconds": 0.0,
+        "reproduce": f"python -m registry --op {failed.op or 'all'}",
+        "message": failed.reason,
+    }
+
+
+def prove_all(
+    variants: list[Variant], plan: Plan, told: Callable[[Proof], None], problem: Problem | None = None
+) -> list[Proof]:
+    """Prove variants, as many at a time as there are cores, each in a worker process of its own.
+
+    `told` is called with each proof as soon as it is there; the result is in the order of `variants`. With a `problem`,
+    that one alone is examined.
+    """
+    answers = Answers()
+    workers: SimpleQueue[Worker] = SimpleQueue()
+    made = [Worker(plan.kernels_path) for _ in range(min(len(variants), thread_count()))]
+    for worker in made:
+        workers.put(worker)
+
+    def one(variant: Variant) -> Proof:
+        worker = workers.get()
+        try:
+            proof = prove_on(variant, worker, plan, problem) if problem else prove(variant, worker, plan, answers)
+        finally:
+            workers.put(worker)
+        told(proof)
+        return proof
+
+    pool = ThreadPoolExecutor(max(len(made), 1))
+    try:
+        return list(pool.map(one, variants))
+    finally:
+        for worker in made:
+            worker.stop()
+        pool.shutdown(cancel_futures=True)
+        for worker in made:
+            worker.close()
+
+
+def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
+    shown = RichTable("op", "variant", "status", "gate", title="The battery")
+    for heading in ("problems", "worst / budget", "nulls caught", "seconds"):
+        shown.add_column(heading, justify="right")
+    proofs = list(proofs)
+    for proof in proofs:
+        status = f"[{COLOURS.get(proof.status, 'red')}]{proof.status}[/]"
+        numbers = str(proof.problems), f"{proof.worst_over_budget:.3g}", f"{proof.tally.score:.0%}", f"{proof.seconds:.1f}"
+        shown.add_row(proof.variant.op.name, proof.variant.name, status, proof.gate, *numbers)
+    for failed in unloadable:
+        shown.add_row(failed.op, failed.name, "[red]not loadable[/]", "contract", "", "", "", "")
+    console.print(shown)
+    for failed in unloadable:
+        console.print(f"[red]not loadable[/] {failed.path}: {escape(failed.reason)}", highlight=False, soft_wrap=True)
+    for proof in proofs:
+        if not proof.passed:
+            console.print(escape(str(proof)), highlight=False, soft_wrap=True)
+        elif proof.tally.survivors and not single:
+            console.print(
+                f"{proof.variant}: null kernels not caught: {', '.join(proof.tally.survivors)}", highlight=False, soft_wrap=True
+            )
+
+
+def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
+    """Return what could not be loaded and would have been asked for."""
+    if options.variant or options.problem:
+        return []
+    names = {op.name for op in table.select_ops(options.op)} | {""}
+    return [u for u in table.unloadable if u.op in names or options.op == "all"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for."""
+    device(options.device)
+    if options.examples is not None and options.examples < 1:
+        raise RequestError(f"--examples {options.examples}: draw at least one problem")
+    table = discover(*options.kernels_path)
+    ops = table.select_ops(options.op)
+    if options.problem and options.op in table.ops:
+        ops = [table.op(options.op)]
+    variants = table.select(ops, options.variant)
+    plan = Plan(profile=options.profile, examples=options.examples, seed=options.seed, kernels_path=tuple(options.kernels_path))
+    problem = None
+    if options.problem:
+        if len(ops) > 1:
+            raise RequestError(f"--problem speaks of one op, --op {options.op!r} stands for {len(ops)}")
+        problem = parse_problem(ops[0], options.problem)
+    console = Console(stderr=options.json)
+    if not console.is_terminal:
+        console = Console(stderr=options.json, width=PIPED_WIDTH)
+    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting workers", total=len(variants))
+        proofs = prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=str(p.variant)), problem)
+    unloadable = _unloadable(table, options)
+    if not options.problem:
+        Store(options.results).add_evidence(*(evidence_of(p, plan) for p in proofs))
+    if options.json:
+        results = [*map(_as_json, proofs), *map(_unloadable_as_json, unloadable)]
+        print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
+    _show(proofs, unloadable, console, single=problem is not None)
+    return DONE if all(p.status in {"passed", "refused"} for p in proofs) and not unloadable else FAILED
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prove what is asked for; return an exit code."""
+    options = parser().parse_args(argv)
+    return guarded(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

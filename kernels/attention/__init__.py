@@ -1,0 +1,1 @@
+"""Causal multi-head attention, forward and backward."""

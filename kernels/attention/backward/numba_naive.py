@@ -1,0 +1,47 @@
+"""Plain loops: for each query its probabilities again, then its share of all three gradients.
+
+Idea: the probabilities come back from the scores and the saved log-sum-exp, so that no T x T matrix need be kept; the
+    softmax's own dot product, sum(dp * p), equals sum(dy * y), which is at hand.
+Source: the loops of karpathy/llm.c, train_gpt2.c, attention_backward; T. Dao et al., FlashAttention, arXiv:2205.14135,
+    appendix B.2, for the two shortcuts.
+"""
+
+import math
+
+import numpy as np
+
+from kernels.attention.spec import ATTENTION_BACKWARD
+from kernels.simd import naive
+from registry import register
+
+
+@naive
+def _attention_backward(dy, qkv, y, lse, dqkv):
+    batch, heads, time = lse.shape
+    channels = y.shape[2]
+    size = channels // heads
+    scale = np.float32(1 / math.sqrt(size))
+    dqkv[:] = 0
+    for b in range(batch):
+        for h in range(heads):
+            query, key, value = h * size, channels + h * size, 2 * channels + h * size
+            for t in range(time):
+                along = np.float32(0)
+                for d in range(size):
+                    along += dy[b, t, query + d] * y[b, t, query + d]
+                for s in range(t + 1):
+                    dot, dp = np.float32(0), np.float32(0)
+                    for d in range(size):
+                        dot += qkv[b, t, query + d] * qkv[b, s, key + d]
+                        dp += dy[b, t, query + d] * qkv[b, s, value + d]
+                    p = np.float32(math.exp(dot * scale - lse[b, h, t]))
+                    ds = p * (dp - along) * scale
+                    for d in range(size):
+                        dqkv[b, t, query + d] += ds * qkv[b, s, key + d]
+                        dqkv[b, s, key + d] += ds * qkv[b, t, query + d]
+                        dqkv[b, s, value + d] += p * dy[b, t, query + d]
+
+
+@register(ATTENTION_BACKWARD)
+def numba_naive(dy, qkv, y, lse, dqkv, *, num_heads):  # noqa: ARG001 (lse has as many)
+    _attention_backward(dy, qkv, y, lse, dqkv)

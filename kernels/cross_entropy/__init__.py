@@ -1,0 +1,1 @@
+"""The classifier's loss over a padded vocabulary, forward and backward."""

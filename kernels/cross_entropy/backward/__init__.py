@@ -1,0 +1,1 @@
+"""Backward variants of cross entropy: loss and gradient in one op."""

@@ -1,0 +1,30 @@
+"""Two plain loops over each row: its maximum, then the sum of exponentials.
+
+Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
+Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
+"""
+
+import math
+
+import numpy as np
+
+from kernels.cross_entropy.spec import CROSS_ENTROPY
+from kernels.simd import naive
+from registry import register
+
+
+@naive
+def _cross_entropy(logits, targets, losses, vocab_size):
+    for i in range(logits.shape[0]):
+        largest = np.float32(-np.inf)
+        for j in range(vocab_size):
+            largest = max(largest, logits[i, j])
+        total = np.float32(0)
+        for j in range(vocab_size):
+            total += np.float32(math.exp(logits[i, j] - largest))
+        losses[i] = np.float32(math.log(total)) + (largest - logits[i, targets[i]])
+
+
+@register(CROSS_ENTROPY)
+def numba_naive(logits, targets, losses, *, vocab_size):
+    _cross_entropy(logits, targets, losses, vocab_size)

@@ -1,0 +1,1 @@
+"""GELU in its tanh form, forward and backward."""

@@ -1,0 +1,1 @@
+"""The Euclidean norm of all gradients, for clipping."""

@@ -1,0 +1,25 @@
+"""One plain loop with a running sum in double precision.
+
+Idea: a hundred million squares lose half their digits in a float32 sum, and overflow it where the norm would not.
+Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
+"""
+
+import numpy as np
+
+from kernels.global_norm.spec import GLOBAL_NORM
+from kernels.simd import naive
+from registry import register
+
+
+@naive
+def _global_norm(grad, norm):
+    total = np.float64(0)
+    for k in range(grad.size):
+        g = np.float64(grad[k])
+        total += g * g
+    norm[0] = np.sqrt(total)
+
+
+@register(GLOBAL_NORM)
+def numba_naive(grad, norm):
+    _global_norm(grad, norm)

@@ -1,0 +1,25 @@
+"""One scalar sum down each column.
+
+Idea: say in scalar code what the definition says.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward.
+"""
+
+import numpy as np
+
+from kernels.matmul.spec import MATMUL_BACKWARD_BIAS
+from kernels.simd import naive
+from registry import register
+
+
+@naive
+def _backward(dy, dbias, accumulate):
+    for j in range(dbias.size):
+        total = np.float32(0)
+        for i in range(dy.shape[0]):
+            total += dy[i, j]
+        dbias[j] = dbias[j] + total if accumulate else total
+
+
+@register(MATMUL_BACKWARD_BIAS)
+def numba_naive(dy, dbias, *, accumulate):
+    _backward(dy, dbias, accumulate)

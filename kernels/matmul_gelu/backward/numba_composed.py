@@ -1,0 +1,24 @@
+"""The best input gradient of the matrix product, then the best backward GELU: two ops in a row.
+
+Builds on: numba_naive, which is three loops and a scalar tanh.
+Idea: what a program does that knows no fused op, as the measure of what fusing gains.
+Source: kernels/matmul/backward_input/numba_packed.py and kernels/gelu/backward/numba_sigmoid.py.
+Costs: the product is written to scratch memory and read back.
+"""
+
+from kernels.gelu.backward.numba_sigmoid import numba_sigmoid
+from kernels.matmul.backward_input.numba_packed import numba_packed
+from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD
+from kernels.simd.gemm import workspace_size
+from registry import register
+
+
+def _workspace(threads, *, N, C, O):  # noqa: E741 (O is the dim's name)
+    return N * C + workspace_size(threads, rows=N, columns=C, depth=O)
+
+
+@register(MATMUL_GELU_BACKWARD, workspace=_workspace)
+def numba_composed(dy, weight, pre, dpre, *, workspace):
+    product = workspace[: dpre.size].reshape(dpre.shape)
+    numba_packed(dy, weight, product, workspace=workspace[dpre.size :])
+    numba_sigmoid(product, pre, dpre)

@@ -1,0 +1,1 @@
+"""Backward variants of the residual sum."""

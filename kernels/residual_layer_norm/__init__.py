@@ -1,0 +1,1 @@
+"""Residual sum and layer normalisation in one op, forward and backward."""

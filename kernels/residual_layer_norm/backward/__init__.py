@@ -1,0 +1,1 @@
+"""Backward variants of the fused residual sum and layer normalisation."""

@@ -1,0 +1,18 @@
+"""The two unfused ops, one after the other.
+
+Builds on: numba_naive, whose loops do not vectorise.
+Idea: what fusion has to beat: the best sum, then the best layer normalisation of it.
+Source: kernels/residual/numba_flat.py and kernels/layer_norm/numba_rows.py.
+Costs: the sum is written, and read again once every row of it is there.
+"""
+
+from kernels.layer_norm.numba_rows import numba_rows as layer_norm
+from kernels.residual.numba_flat import numba_flat as residual_sum
+from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
+from registry import register
+
+
+@register(RESIDUAL_LAYER_NORM)
+def numba_composed(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
+    residual_sum(x1, x2, residual)
+    layer_norm(residual, weight, bias, y, mean, rstd, eps=eps)

@@ -1,0 +1,138 @@
+"""Residual sum and layer normalisation of it, in one op.
+
+Dims: N rows (batch x time), C channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from registry import Direction, Op, Sum
+
+Array = np.ndarray
+EPS = 1e-5
+
+
+def residual_layer_norm(
+    x1: Float[Array, "N C"], x2: Float[Array, "N C"], weight: Float[Array, "C"], bias: Float[Array, "C"], *, eps: float
+) -> tuple[Float[Array, "N C"], Float[Array, "N C"], Float32[Array, "N"], Float32[Array, "N"]]:
+    """Return residual = x1 + x2, y = its layer normalisation, and the row statistics mean and rstd."""
+    residual = x1.astype(np.float64) + x2
+    mean = residual.mean(axis=1)
+    rstd = 1 / np.sqrt(residual.var(axis=1) + eps)
+    return residual, (residual - mean[:, None]) * rstd[:, None] * weight + bias, mean, rstd
+
+
+def residual_layer_norm_backward(
+    dy: Float[Array, "N C"],
+    dresidual: Float[Array, "N C"],
+    residual: Float[Array, "N C"],
+    weight: Float[Array, "C"],
+    mean: Float32[Array, "N"],
+    rstd: Float32[Array, "N"],
+    dweight: Float[Array, "C"],
+    dbias: Float[Array, "C"],
+    *,
+    accumulate: bool,
+) -> tuple[Float[Array, "N C"], Float[Array, "C"], Float[Array, "C"]]:
+    """Return dx, the gradient of x1 and of x2 alike, and dweight and dbias, added to what is there if `accumulate`."""
+    dy = dy.astype(np.float64)
+    normed = (residual.astype(np.float64) - mean[:, None]) * rstd[:, None]
+    dnormed = dy * weight
+    along = (dnormed * normed).mean(axis=1, keepdims=True)
+    dx = dresidual + (dnormed - dnormed.mean(axis=1, keepdims=True) - normed * along) * rstd[:, None]
+    gained, shifted = (dy * normed).sum(axis=0), dy.sum(axis=0)
+    return dx, gained + dweight if accumulate else gained, shifted + dbias if accumulate else shifted
+
+
+def _statistics(residual, **_):
+    residual = residual.astype(np.float64)
+    return {"mean": residual.mean(axis=1), "rstd": 1 / np.sqrt(residual.var(axis=1) + EPS)}
+
+
+def _oracle(torch, x1, x2, weight, bias, *, eps):
+    residual = x1 + x2
+    y, mean, rstd = torch.native_layer_norm(residual, residual.shape[1:], weight, bias, eps)
+    return residual, y, mean.squeeze(1), rstd.squeeze(1)
+
+
+def _oracle_backward(torch, dy, dresidual, residual, weight, mean, rstd, dweight, dbias, *, accumulate):
+    del mean, rstd
+    x = residual.clone().requires_grad_()
+    weight, bias = weight.clone().requires_grad_(), torch.zeros_like(weight, requires_grad=True)
+    y = torch.nn.functional.layer_norm(x, x.shape[1:], weight, bias, EPS)
+    dx, dw, db = torch.autograd.grad((x * 1, y), (x, weight, bias), (dresidual, dy))
+    return dx, dw + dweight if accumulate else dw, db + dbias if accumulate else db
+
+
+def _eager_backward(torch, dy, dresidual, residual, weight, mean, rstd, dweight, dbias, *, accumulate):
+    mean, rstd, shape = mean[:, None], rstd[:, None], residual.shape[1:]
+
+    def call():
+        backward = torch.ops.aten.native_layer_norm_backward
+        dx, dw, db = backward(dy, residual, shape, mean, rstd, weight, weight, [True, True, True])
+        return dx.add_(dresidual), dweight.add_(dw) if accumulate else dw, dbias.add_(db) if accumulate else db
+
+    return call
+
+
+def _floor(x1, x2, weight, bias, *, eps):
+    """Return what rounding the mean does to y: roundings of single elements move it less."""
+    del bias
+    residual = x1 + x2
+    return (np.abs(residual).mean(axis=1) / np.sqrt(residual.var(axis=1) + eps))[:, None] * np.abs(weight)
+
+
+def _floor_rstd(x1, x2, weight, bias, *, eps):
+    """Return what the square of the error of the mean adds to the variance: C roundings where all elements are alike."""
+    del weight, bias
+    residual = x1 + x2
+    wrong = residual.shape[1] * np.square(residual).mean(axis=1) * np.finfo(np.float32).eps
+    return wrong / (residual.var(axis=1) + eps) ** 1.5
+
+
+def _floor_backward(dy, dresidual, residual, weight, mean, rstd, dweight, dbias, *, accumulate):
+    """Return the size of the terms of dx, which cancel: for one channel altogether."""
+    del dweight, dbias, accumulate
+    dnormed, normed = np.abs(dy * weight), np.abs(residual - mean[:, None]) * rstd[:, None]
+    along = (dnormed * normed).mean(axis=1, keepdims=True)
+    return np.abs(dresidual) + (dnormed + dnormed.mean(axis=1, keepdims=True) + normed * along) * rstd[:, None]
+
+
+DOMAIN = {"N": range(71), "C": range(1, 301)}
+
+
+def _calls(model, batch, sequence):
+    return {"": {"N": batch * sequence, "C": model.channels}}
+
+
+RESIDUAL_LAYER_NORM = Op(
+    definition=residual_layer_norm,
+    outputs=("residual", "y", "mean", "rstd"),
+    family="residual_layer_norm",
+    direction=Direction.FORWARD,
+    oracle=_oracle,
+    domain=DOMAIN,
+    params={"eps": (EPS, 1e-6)},
+    error=Sum(over="C", floor={"y": _floor, "rstd": _floor_rstd}),
+    flops=lambda N, C: 9 * N * C,
+    bytes=lambda N, C, size: size * (4 * N * C + 2 * C) + 8 * N,
+    shapes=_calls,
+)
+
+RESIDUAL_LAYER_NORM_BACKWARD = Op(
+    definition=residual_layer_norm_backward,
+    outputs=("dx", "dweight", "dbias"),
+    family="residual_layer_norm",
+    direction=Direction.BACKWARD,
+    oracle=_oracle_backward,
+    eager=_eager_backward,
+    domain=DOMAIN,
+    params={"accumulate": (False, True)},
+    saved=_statistics,
+    error=Sum(over="N+C", floor={"dx": _floor_backward}),
+    flops=lambda N, C: 15 * N * C,
+    bytes=lambda N, C, size: size * (4 * N * C + 3 * C) + 8 * N,
+    shapes=_calls,
+)

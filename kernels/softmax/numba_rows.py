@@ -1,0 +1,50 @@
+"""The same three loops, each of which vectorises, and rows shared between threads.
+
+Builds on: numba_naive, whose comparisons and exponentials take one value at a time.
+Idea: the exponential is a polynomial, and the maximum is taken over whole numbers that sort as the floats do: the
+    compiler may reorder those although NaN must survive (it sorts above everything, or below and then spoils the sum).
+Source: the polynomial is kernels/simd/math.py; the order of IEEE 754 bit patterns is section 5.10 of the standard.
+"""
+
+import numpy as np
+from numba import prange
+
+from kernels.simd import jit, parallel
+from kernels.simd.math import exp
+from kernels.softmax.spec import SOFTMAX
+from registry import register
+
+_SMALLEST, _MAGNITUDE, _SIGN_BIT = np.int32(-0x80000000), np.int32(0x7FFFFFFF), np.int32(31)
+
+
+@jit
+def _largest(x):
+    bits = x.view(np.int32)
+    key = _SMALLEST
+    for j in range(bits.size):
+        key = max(key, np.int32(bits[j] ^ np.int32(np.int32(bits[j] >> _SIGN_BIT) & _MAGNITUDE)))
+    return np.int32(key ^ ((key >> _SIGN_BIT) & _MAGNITUDE)).view(np.float32)
+
+
+@jit
+def _row(x, y):
+    largest = _largest(x)
+    total = np.float32(0)
+    for j in range(x.size):
+        e = exp(x[j] - largest)
+        total += e
+        y[j] = e
+    factor = np.float32(1) / total
+    for j in range(x.size):
+        y[j] *= factor
+
+
+@parallel
+def _rows(x, y):
+    for i in prange(x.shape[0]):
+        _row(x[i], y[i])
+
+
+@register(SOFTMAX)
+def numba_rows(x, y):
+    _rows(x, y)

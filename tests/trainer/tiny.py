@@ -1,0 +1,43 @@
+"""A GPT-2 small enough for the plain definitions, and its program."""
+
+import numpy as np
+
+from registry import discover
+from registry.host import device, set_threads
+from registry.machine import thread_count
+from registry.models import ModelShape
+from trainer.initialise import initialise
+from trainer.program import Outline, Program
+
+__all__ = ["TINY", "batch", "build", "variant_sets"]
+
+TINY = ModelShape("tiny", 2, 48, 3, context=20, vocabulary=61, padded_vocabulary=64)
+B, T = 3, 16
+
+
+def variant_sets(outline):
+    """Return sets of variants, by op and label; every variant is in one of them, and the plain ones are the first."""
+    table = discover()
+    usable = {
+        need: [v for v in table.variants[need[0]].values() if not v.refusals(call.dims, call.params)]
+        for need, call in outline.needs().items()
+    }
+    count = max(len(variants) for variants in usable.values())
+    return [{need: variants[i % len(variants)] for need, variants in usable.items()} for i in range(count)]
+
+
+def build(model=TINY, batch=B, sequence=T, micro_steps=1, variants=None, seed=42):
+    """Return a program with fresh weights; without `variants`, of plain definitions."""
+    table = discover()
+    set_threads(thread_count())
+    outline = Outline(table, model, batch, sequence, micro_steps)
+    chosen = variants or {need: table.variant(need[0], "numpy") for need in outline.needs()}
+    program = Program(outline, chosen, device("cpu"), thread_count())
+    initialise(model, seed, program.parameters)
+    return program
+
+
+def batch(random, rows=B, model=TINY, sequence=T):
+    """Return inputs and targets of random tokens."""
+    window = random.integers(0, model.vocabulary, (rows, sequence + 1)).astype(np.int32)
+    return window[:, :-1], window[:, 1:]

@@ -1,0 +1,79 @@
+"""Make the champions that ``--kernels best`` needs: prove and race as child processes of the harness.
+
+Champions reach the trainer as records only; nothing of the harness is imported here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from registry.errors import CrucibleError, RequestError
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions"]
+
+RACE_BUDGET_SECONDS = 60
+REQUEST_WRONG, INTERRUPTED = 2, 130
+
+
+def commands(
+    missing: Sequence[str],
+    unproven: Mapping[str, Iterable[str]],
+    *,
+    every_op: bool,
+    step: str,
+    threads: int,
+    results: Path,
+    kernels_path: Iterable[Path] = (),
+) -> list[list[str]]:
+    """Return what to run, as arguments after ``python -m``.
+
+    Parameters
+    ----------
+    missing : sequence of str
+        Ops without a champion.
+    unproven : mapping of str to names
+        Per op, the variants without fresh evidence.
+    every_op : bool
+        Whether `missing` is every op of the program: then one race of all is quicker than one for each.
+    step : str
+        Workload such as ``gpt2-micro-b8-t128``.
+    """
+    shared = ["--results", str(results), *(word for path in kernels_path for word in ("--kernels-path", str(path)))]
+    verify = ["harness.verify", "--profile", "dev", *shared]
+    race = ["harness.bench", "--workload", step, "--threads", str(threads), *shared]
+    share = f"{max(1, RACE_BUDGET_SECONDS // max(1, len(missing)))}s"
+    if every_op:
+        whole = [[*verify, "--op", "all"]] if unproven else []
+        return [*whole, [*race, "--op", "all", "--budget", f"{RACE_BUDGET_SECONDS}s"]]
+    proofs = [[*verify, "--op", op, "--variant", ",".join(names)] for op, names in unproven.items()]
+    return [*proofs, *([*race, "--op", op, "--budget", share] for op in missing)]
+
+
+def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) -> None:
+    """Run the commands one after the other, their progress on this process's standard error.
+
+    A failed proof is no obstacle: that variant is simply not chosen.
+
+    Raises
+    ------
+    CrucibleError
+        A command could not do its work; its own message stands above.
+    KeyboardInterrupt
+        It was interrupted.
+    """
+    for command in wanted:
+        say(f"python -m {' '.join(command)}")
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=sys.stderr, check=False)
+        if done.returncode == INTERRUPTED:
+            raise KeyboardInterrupt
+        if done.returncode < 0:
+            raise CrucibleError(f"python -m {' '.join(command)} was ended by signal {-done.returncode}")
+        if done.returncode == REQUEST_WRONG:
+            raise RequestError(f"python -m {' '.join(command)} refused the request; its message stands above")

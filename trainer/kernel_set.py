@@ -1,0 +1,188 @@
+"""Which variant each call of the program gets, and why: champions read from the records, never guessed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry.errors import EvidenceError
+from registry.fingerprint import source_hash
+from registry.models import workload_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from registry.records import Champion, Run, Store
+    from registry.table import Table
+    from registry.variant import Variant
+    from trainer.calls import Call
+    from trainer.kernel_request import KernelRequest, Need
+    from trainer.program import Outline
+
+__all__ = ["Choice", "Chooser"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A variant and the reason for it.
+
+    Attributes
+    ----------
+    detail : str
+        What ``--explain`` adds: the runner-up, and how certain the difference is.
+    """
+
+    variant: Variant
+    reason: str
+    detail: str = ""
+
+
+class Chooser:
+    """Chooses variants for the calls of one outline out of the records of this machine.
+
+    Parameters
+    ----------
+    threads : int
+        Champions of as many threads are preferred.
+    """
+
+    def __init__(self, table: Table, store: Store, outline: Outline, threads: int) -> None:
+        self.table, self.store, self.threads = table, store, threads
+        self.needs: dict[Need, Call] = outline.needs()
+        self.step = workload_name(outline.model, outline.batch, outline.sequence)
+        self._proven: dict[str, str] = {}
+
+    def choose(self, request: KernelRequest) -> dict[Need, Choice]:
+        """Return a choice for every op and label.
+
+        Raises
+        ------
+        EvidenceError
+            A named variant, or every candidate, has no fresh evidence; the message holds the command to make it.
+        """
+        named = request.resolve(self.table, self.needs)
+        for variant in {id(v): v for v in named.values()}.values():
+            self._require_proof(variant)
+        chosen = {}
+        for need, call in self.needs.items():
+            if need in named:
+                chosen[need] = Choice(named[need], "asked for")
+            elif request.base == "numpy":
+                chosen[need] = Choice(self.table.variant(need[0], "numpy"), "the plain definition")
+            elif request.base == "numba":
+                chosen[need] = self._fastest_numba(need, call)
+            else:
+                chosen[need] = self.champion(need, call) or self._fallback(need, call)
+        return chosen
+
+    def without_champion(self, request: KernelRequest) -> list[str]:
+        """Return the ops that `request` needs a champion of and that have none."""
+        if request.base != "best":
+            return []
+        named = request.resolve(self.table, self.needs)
+        return sorted({need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)})
+
+    def champion(self, need: Need, call: Call) -> Choice | None:
+        """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
+        op, label = need
+        workload = f"{self.step}/{label}" if label else self.step
+        candidates = [c for c in self.store.champions() if c.op == op and c.device == "host" and self._holds(c, call)]
+        if not candidates:
+            return None
+        best = min(candidates, key=lambda c: (c.threads != self.threads, c.workload != workload, _distance(c.dims, call.dims)))
+        reason = f"champion of {best.workload}"
+        if best.workload != workload:
+            reason += ", the most similar shape raced here"
+        if best.threads != self.threads:
+            reason += f" with {best.threads} threads"
+        return Choice(self.table.variant(op, best.variant), reason, _detail(best))
+
+    def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
+        """Return, per op, the variants that have no fresh evidence of any outcome."""
+        lacking = {op: [v.name for v in self.table.variants[op].values() if self.store.proof(v) is None] for op in ops}
+        return {op: names for op, names in lacking.items() if names}
+
+    def _holds(self, champion: Champion, call: Call) -> bool:
+        """Whether the champion is still what was raced, is proven, and takes this call."""
+        variant = self.table.variants[champion.op].get(champion.variant)
+        if variant is None or champion.source != source_hash(variant) or not self._is_proven(variant):
+            return False
+        return not variant.refusals(call.dims, _params(call))
+
+    def _is_proven(self, variant: Variant) -> bool:
+        key = str(variant)
+        if key not in self._proven:
+            proof = self.store.proof(variant)
+            self._proven[key] = proof.status if proof else "unproven"
+        return self._proven[key] == "passed"
+
+    def _require_proof(self, variant: Variant) -> None:
+        if not variant.is_definition:  # the definition is what the others are measured by
+            self.store.require_proof(variant)
+
+    def _fastest_numba(self, need: Need, call: Call) -> Choice:
+        known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]
+        proven = [v for v in known if self._is_proven(v) and not v.refusals(call.dims, _params(call))]
+        if not proven:
+            raise EvidenceError(
+                f"no numba variant of {need[0]} has fresh evidence on this machine; "
+                f"make it with: python -m harness.verify --op {need[0]} --variant 'numba_*'"
+            )
+        runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host"]
+        # The newest of equally similar ones first.
+        ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
+        for _, run in ranked:
+            times = _times(run, proven)
+            if times:
+                best = min(times, key=lambda name: times[name])
+                return Choice(self.table.variant(need[0], best), f"the fastest numba variant of {run.workload}")
+        highest = max(proven, key=lambda v: (self._rung(v), v.name))
+        return Choice(highest, "proven, never raced; the highest rung of the ladder")
+
+    def _fallback(self, need: Need, call: Call) -> Choice:
+        """Return the highest proven rung where a race crowned nobody."""
+        proven = [v for v in self.table.variants[need[0]].values() if not v.is_definition and self._is_proven(v)]
+        usable = [v for v in proven if not v.refusals(call.dims, _params(call))]
+        if not usable:
+            raise EvidenceError(
+                f"{need[0]} has no champion and no proven variant on this machine; "
+                f"see: python -m harness.verify --op {need[0]}, then: python -m harness.bench --op {need[0]}"
+            )
+        return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
+
+    def _rung(self, variant: Variant) -> int:
+        """Return how many variants of the same op the ladder has below this one."""
+        height, known, seen = 0, self.table.variants[variant.op.name], {variant.name}
+        while (below := variant.notes.builds_on) in known and below not in seen:
+            seen.add(below)
+            height, variant = height + 1, known[below]
+        return height
+
+
+def _params(call: Call) -> dict[str, object]:
+    from trainer.passes import LATER
+
+    return {**LATER, **call.op.bound_params(call.dims), **call.params}
+
+
+def _distance(raced: Mapping[str, int], wanted: Mapping[str, int]) -> float:
+    """Return how far two shapes are apart: the sum over dims of the doublings between them."""
+    if raced.keys() != wanted.keys():
+        return math.inf
+    return sum(abs(math.log2((raced[d] + 1) / (wanted[d] + 1))) for d in wanted)
+
+
+def _times(run: Run, proven: Iterable[Variant]) -> dict[str, float]:
+    """Return the median times of the variants that raced in `run` as they are now."""
+    hashes = {v.name: source_hash(v) for v in proven}
+    rows = [r for r in run.rows if r.samples_ms and not r.yardstick and hashes.get(r.variant) == r.source]
+    return {r.variant: statistics.median(r.samples_ms) for r in rows}
+
+
+def _detail(champion: Champion) -> str:
+    if not champion.runner_up:
+        return champion.reason or "the only proven contestant"
+    interval = f"{champion.ratio:.2f} ({champion.ratio_low:.2f}-{champion.ratio_high:.2f}) times the time"
+    return f"{champion.runner_up} takes {interval}" + (f"; {champion.reason}" if champion.reason else "")

@@ -1,0 +1,167 @@
+"""The training loop: batches in, losses out, nothing allocated between the steps."""
+
+from __future__ import annotations
+
+import math
+import signal
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from registry.errors import CrucibleError
+from trainer.data import Loader
+from trainer.schedule import clip_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from trainer.data import Dataset
+    from trainer.program import Program
+    from trainer.settings import Settings
+
+__all__ = ["DivergedError", "History", "Interrupt", "Watcher", "fit", "interruptible", "validation_loss"]
+
+
+class DivergedError(CrucibleError):
+    """A loss or a gradient is NaN or infinite."""
+
+    def __init__(self, step: int, what: str, value: float, fault: str) -> None:
+        where = f"{fault} first left a non-finite value" if fault else "no single call of the last micro-step is to blame"
+        super().__init__(f"step {step}: the {what} is {value}; {where}; nothing was saved")
+
+
+class Watcher(Protocol):
+    """Told what happens."""
+
+    def stepped(self, step: int, loss: float, seconds: float) -> None:
+        """Update number `step` is done; `loss` is that of its tokens."""
+
+    def validated(self, step: int, loss: float) -> None:
+        """`loss` is the validation loss after `step` updates."""
+
+
+@dataclass
+class History:
+    """What happened so far.
+
+    Attributes
+    ----------
+    train_loss : list of float
+        Mean loss of each update's tokens, before the update.
+    val_loss, val_steps : list
+        Validation losses, and after how many updates each was taken.
+    step_seconds : list of float
+        Wall time of each update, validation excluded.
+    interrupted : bool
+        Whether it was stopped between two steps.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_steps: list[int] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Updates done."""
+        return len(self.train_loss)
+
+    @property
+    def settled_seconds(self) -> list[float]:
+        """Times without the first step's, in which kernels are compiled and pages touched."""
+        return self.step_seconds[1:] or self.step_seconds
+
+    @property
+    def median_ms(self) -> float:
+        """Median time of an update."""
+        return 1e3 * statistics.median(self.settled_seconds) if self.step_seconds else 0.0
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def interruptible(say: Callable[[str], None]) -> Iterator[Interrupt]:
+    """Let the first Ctrl-C ask for a stop after the step in hand; a second one stops at once."""
+    state = Interrupt()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if state.asked:
+            raise KeyboardInterrupt
+        state.asked = True
+        say("finishing this step, then saving (Ctrl-C again to stop without saving)")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield state
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def validation_loss(program: Program, loader: Loader, batches: int, step: int) -> float:
+    """Return the mean loss of the first `batches` batches, the same ones every time.
+
+    Raises
+    ------
+    DivergedError
+        It is not finite.
+    """
+    loader.reset()
+    losses = []
+    for _ in range(min(batches, loader.batches)):
+        program.load(*loader.next_batch())
+        losses.append(_checked(program, program.validate(), "validation loss", step))
+    return statistics.fmean(losses)
+
+
+def _checked(program: Program, value: float, what: str, step: int) -> float:
+    if not math.isfinite(value):
+        raise DivergedError(step, what, value, program.first_fault())
+    return value
+
+
+def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt) -> History:
+    """Train, and return what happened.
+
+    Raises
+    ------
+    DivergedError
+        A loss or the norm of the gradients is not finite; the parameters are those before that step.
+    """
+    history, updates = History(), settings.updates
+    train, held_out = (Loader(tokens, settings.B, settings.T) for tokens in (data.train, data.validation))
+    validate_at = {round(i * updates / (settings.evaluations - 1)) for i in range(settings.evaluations)}
+
+    def validate(step: int) -> None:
+        loss = validation_loss(program, held_out, settings.validation_batches, step)
+        history.val_loss.append(loss)
+        history.val_steps.append(step)
+        watcher.validated(step, loss)
+
+    validate(0)
+    for step in range(1, updates + 1):
+        start = time.perf_counter()
+        losses = []
+        for micro_step in range(settings.micro_steps):
+            program.load(*train.next_batch())
+            losses.append(_checked(program, program.micro_step(accumulate=micro_step > 0), "loss", step))
+        norm = _checked(program, program.gradient_norm(), "norm of the gradients", step)
+        program.apply(learning_rate=settings.schedule(step - 1), grad_scale=clip_scale(norm, settings.clip), step=step)
+        history.step_seconds.append(time.perf_counter() - start)
+        history.train_loss.append(statistics.fmean(losses))
+        watcher.stepped(step, history.train_loss[-1], history.step_seconds[-1])
+        history.interrupted = interrupt.asked and step < updates
+        if (step in validate_at and not interrupt.asked) or step == updates:
+            validate(step)
+        if interrupt.asked:
+            break
+    return history

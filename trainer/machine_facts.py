@@ -1,0 +1,31 @@
+"""What the trainer reports about the machine: memory in use, and the peak that its speed is a share of."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.records import Store
+
+__all__ = ["peak_gflops", "peak_rss_mib"]
+
+STATUS = Path("/proc/self/status")
+KIB_PER_MIB = 1024
+
+
+def peak_rss_mib() -> float:
+    """Return the most memory that this process ever had in RAM."""
+    if STATUS.exists():
+        # getrusage would count what a parent had in memory when it started this process.
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / KIB_PER_MIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
+
+
+def peak_gflops(store: Store, threads: int) -> float | None:
+    """Return the multiply-add peak that the newest race with as many threads measured here; None if none did."""
+    peaks = [run.roofline["gflops"] for run in store.runs() if run.threads == threads and "gflops" in run.roofline]
+    return peaks[-1] if peaks else None

@@ -1,0 +1,181 @@
+"""A training step as a program: a flat list of calls over one arena, built once and run many times."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.arena import Arena, Kind, Plan, make_plan
+from trainer.calls import BoundCall, Call, bind
+from trainer.passes import LATER, Network, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from registry.host import Device
+    from registry.models import ModelShape
+    from registry.table import Table
+    from registry.variant import Variant
+
+__all__ = ["Outline", "Program"]
+
+Tensors = dict[str, "NDArray[np.float32]"]
+
+
+class Outline:
+    """The calls of a run, before they have variants: what the kernel set is chosen for.
+
+    Parameters
+    ----------
+    batch, sequence : int
+        B and T of one micro-step.
+    micro_steps : int
+        How many micro-steps make one update.
+    """
+
+    def __init__(self, table: Table, model: ModelShape, batch: int, sequence: int, micro_steps: int = 1) -> None:
+        self.model, self.batch, self.sequence = model, batch, sequence
+        self.state = State(model)
+        self.network = Network(table, model, self.state, batch, sequence)
+        self.sampler = Network(table, model, self.state, 1, sequence)  # generates one text at a time
+        scale = 1 / (batch * sequence * micro_steps)
+        self.forward = self.network.forward()
+        self.evaluate = self.network.evaluate()
+        self.backward = self.network.backward(scale, accumulate=False)
+        self.backward_more = self.network.backward(scale, accumulate=True)
+        self.measure = self.network.measure()
+        self.update = self.network.update()
+        self.generate = self.sampler.forward()
+
+    @property
+    def step(self) -> list[Call]:
+        """The calls of one training step without accumulation, and the loss of a validation batch."""
+        return [*self.forward, *self.evaluate, *self.backward, *self.measure, *self.update]
+
+    def needs(self) -> dict[tuple[str, str], Call]:
+        """Return one call for every op and label."""
+        found: dict[tuple[str, str], Call] = {}
+        for call in self.step:
+            found.setdefault((call.op.name, call.label), call)
+        return found
+
+    def flops_of_update(self, micro_steps: int) -> float:
+        """Return the floating-point operations of one update."""
+        parts = ((micro_steps, [*self.forward, *self.backward]), (1, [*self.measure, *self.update]))
+        return sum(times * sum(float(call.op.flops(**call.dims)) for call in calls) for times, calls in parts)
+
+    def plan(self, variants: Mapping[tuple[str, str], Variant], threads: int) -> Plan:
+        """Return where everything lies."""
+        timeline = [*self.forward, *self.evaluate, *self.backward]
+        needs = [
+            variants[c.op.name, c.label].workspace_size(c.dims, threads) for c in chain(timeline, self.generate, self.update)
+        ]
+        needs += [variants[c.op.name, c.label].workspace_size(c.dims, threads) for c in self.measure]
+        item = np.dtype(np.float32).itemsize
+        return make_plan(
+            [*self.state.lasting, *self.network.lasting, *self.sampler.lasting],
+            [[c.buffers() for c in timeline], [c.buffers() for c in self.generate]],
+            backward_starts=len(self.forward) + len(self.evaluate),
+            workspace=max(needs) * item,
+        )
+
+
+class Program:
+    """An outline with variants and memory: everything a run does between reading a batch and writing a file.
+
+    Parameters
+    ----------
+    variants : mapping
+        Per op and label, the variant to call.
+
+    Attributes
+    ----------
+    parameters, gradients : dict of str to array
+        The sixteen tensors.
+    """
+
+    def __init__(self, outline: Outline, variants: Mapping[tuple[str, str], Variant], device: Device, threads: int) -> None:
+        self.outline, self.model = outline, outline.model
+        self.plan = outline.plan(variants, threads)
+        self.arena = arena = Arena(self.plan, device)
+
+        def bound(calls: Sequence[Call], later: Mapping[str, Any] | None = None) -> list[BoundCall]:
+            return [bind(c, variants[c.op.name, c.label], arena, threads, later or {}) for c in calls]
+
+        self.forward = bound(outline.forward)
+        self.evaluate = bound(outline.evaluate)
+        self.backward = {False: bound(outline.backward), True: bound(outline.backward_more)}
+        self.measure = bound(outline.measure)
+        self.update = bound(outline.update, LATER)
+        self.generate = bound(outline.generate)
+        state, network = outline.state, outline.network
+        self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
+        self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
+        self._tokens, self._targets = arena.array(network.tokens), arena.array(network.targets)
+        self._losses, self._norm = arena.array(network.losses), arena.array(state.norm)
+        self._prompt, self._logits = arena.array(outline.sampler.tokens), arena.array(outline.sampler.logits)
+        arena.array(state.head_bias)[...] = 0
+        for buffer in state.lasting:
+            if buffer.kind is Kind.MOMENTS:
+                arena.array(buffer)[...] = 0
+
+    def load(self, inputs: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
+        """Take a batch of B x T token ids and of those that follow them."""
+        self._tokens[...] = inputs
+        self._targets[...] = targets.reshape(-1)
+
+    def validate(self) -> float:
+        """Return the mean loss of the loaded batch."""
+        _run(self.forward)
+        _run(self.evaluate)
+        return float(self._losses.mean(dtype=np.float64))
+
+    def micro_step(self, *, accumulate: bool) -> float:
+        """Write the gradients of the loaded batch, or add them to those of earlier ones; return its mean loss."""
+        _run(self.forward)
+        _run(self.backward[accumulate])
+        return float(self._losses.mean(dtype=np.float64))
+
+    def gradient_norm(self) -> float:
+        """Return the norm of all gradients together."""
+        _run(self.measure)
+        return float(self._norm[0])
+
+    def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
+        """Update the parameters; `step` counts from 1."""
+        for call in self.update:
+            call(learning_rate=learning_rate, grad_scale=grad_scale, step=step)
+
+    def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return the logits of the token after `ids`, of which at most the last T count."""
+        recent = list(ids)[-self.outline.sequence :]
+        self._prompt[0, : len(recent)] = recent
+        self._prompt[0, len(recent) :] = 0  # causal: what comes later changes nothing
+        _run(self.generate)
+        logits: NDArray[np.float32] = self._logits[len(recent) - 1]
+        return logits
+
+    def first_fault(self) -> str:
+        """Run the loaded batch once more and return the first call that leaves NaN or infinity behind; "" for none."""
+        for name, tensor in self.parameters.items():
+            if not np.isfinite(tensor).all():
+                return f"adamw ({name}) in the step before"
+        for call in chain(self.forward, self.backward[False], self.measure):
+            call()
+            if not all(np.isfinite(array).all() for array in _written(call)):
+                return str(call.call)
+        return ""
+
+
+def _run(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
+def _written(call: BoundCall) -> list[NDArray[Any]]:
+    written = call.call.op.outputs
+    return [array for argument, array in zip(call.call.op.arguments, call.arrays, strict=True) if argument.name in written]

@@ -1,0 +1,222 @@
+"""A run from settings to result: choose kernels, plan memory, train, sample, save."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry.host import device, set_threads
+from registry.records import Store
+from registry.table import discover
+from trainer import checkpoint
+from trainer.assemble import commands, make_champions
+from trainer.data import open_data
+from trainer.initialise import initialise
+from trainer.kernel_request import parse_kernels
+from trainer.kernel_set import Choice, Chooser
+from trainer.loop import History, fit, interruptible
+from trainer.machine_facts import peak_gflops, peak_rss_mib
+from trainer.program import Outline, Program
+from trainer.report import ProgressBar
+from trainer.sampling import sample
+from trainer.tokenizer import END_OF_TEXT, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.variant import Variant
+    from trainer.arena import Plan
+    from trainer.data import Dataset
+    from trainer.kernel_request import Need
+    from trainer.settings import Settings
+
+__all__ = ["Result", "Session"]
+
+SAMPLE_TOP_K = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run did.
+
+    Attributes
+    ----------
+    kernels : dict of str to str
+        ``op`` to variant, or ``op/label`` where an op's calls have different ones: what ``--kernels`` takes.
+    train_loss, val_loss : list of float
+        Per update; and before, during and after.
+    unigram_entropy : float
+        Loss of a model that knows how frequent each token is and nothing else.
+    """
+
+    model: str
+    steps: int
+    kernels: dict[str, str]
+    train_loss: list[float]
+    val_loss: list[float]
+    val_steps: list[int]
+    unigram_entropy: float
+    tokens_per_second: float
+    step_ms_median: float
+    share_of_roofline: float | None
+    peak_rss_mib: float
+    sample: str
+    saved: str
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
+
+
+class Session:
+    """One run.
+
+    Parameters
+    ----------
+    say : callable
+        Told, line by line, what happens before the training starts and after it ends.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings, self.say = settings, say
+        self.device = device(settings.device)
+        self.request = parse_kernels(settings.kernels)
+        self.table = discover(*settings.kernels_path)
+        set_threads(settings.threads)
+        self.store = Store(settings.results)
+        self.outline = Outline(self.table, settings.model, settings.B, settings.T, settings.micro_steps)
+        self.choices: dict[Need, Choice] = {}
+        self._data: Dataset | None = None
+
+    @property
+    def variants(self) -> dict[Need, Variant]:
+        """The chosen variants."""
+        return {need: choice.variant for need, choice in self.choices.items()}
+
+    def kernels(self) -> dict[str, str]:
+        """Return the chosen names, by op, or by op and label where an op's calls differ."""
+        per_op: dict[str, set[str]] = {}
+        for (op, _), variant in self.variants.items():
+            per_op.setdefault(op, set()).add(variant.name)
+        return {op if len(per_op[op]) == 1 else f"{op}/{label}": variant.name for (op, label), variant in self.variants.items()}
+
+    def plan(self) -> Plan:
+        """Return the memory plan of the chosen variants."""
+        return self.outline.plan(self.variants, self.settings.threads)
+
+    @property
+    def data(self) -> Dataset:
+        """The tokens to train on, once `prepare` opened them."""
+        if self._data is None:
+            raise RuntimeError("prepare(race=True) comes first")
+        return self._data
+
+    def program(self) -> Program:
+        """Return the program with its memory and fresh weights."""
+        made = Program(self.outline, self.variants, self.device, self.settings.threads)
+        initialise(self.settings.model, self.settings.seed, made.parameters)
+        return made
+
+    def prepare(self, *, race: bool) -> None:
+        """Check data and folder, then choose kernels.
+
+        Parameters
+        ----------
+        race : bool
+            Prove and race first where champions are missing; otherwise the definition stands in for them.
+        """
+        for failed in self.table.unloadable:
+            self.say(f"not loadable: {failed.path}: {failed.reason}")
+        chooser = Chooser(self.table, self.store, self.outline, self.settings.threads)
+        missing = chooser.without_champion(self.request)
+        if not race:
+            stand_ins = dict.fromkeys(missing, "numpy")
+            if missing:
+                self.say(f"no champion yet, planned with the plain definition: {', '.join(missing)}")
+            request = dataclasses.replace(self.request, overrides={**stand_ins, **self.request.overrides})
+            self.choices = chooser.choose(request)
+            return
+        checkpoint.check_writable(self.settings.folder)
+        self._data = open_data(self.settings.data, batch=self.settings.B, sequence=self.settings.T, announce=self.say)
+        if missing:
+            self._race(chooser, missing)
+            chooser = Chooser(self.table, self.store, self.outline, self.settings.threads)
+        self.choices = chooser.choose(self.request)
+
+    def _race(self, chooser: Chooser, missing: list[str]) -> None:
+        self.say(f"no champion on this machine for {', '.join(missing)}: proving and racing their variants first (once)")
+        wanted = commands(
+            missing,
+            chooser.unproven(missing),
+            every_op=set(missing) == {op for op, _ in chooser.needs},
+            step=chooser.step,
+            threads=self.settings.threads,
+            results=self.settings.results,
+            kernels_path=self.settings.kernels_path,
+        )
+        make_champions(wanted, self.say)
+
+    def train(self) -> Result:
+        """Train, save and sample.
+
+        Raises
+        ------
+        DivergedError
+            The loss is not finite any more; nothing is saved.
+        """
+        settings, data, program = self.settings, self.data, self.program()
+        gflops, flops = peak_gflops(self.store, settings.threads), self.outline.flops_of_update(settings.micro_steps)
+        with (
+            ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops) as bar,
+            interruptible(bar.say) as interrupt,
+        ):
+            history = fit(program, data, settings, bar, interrupt)
+        saved = checkpoint.save(settings.folder, settings.model, program.parameters, self._metadata(history))
+        if history.interrupted:
+            self.say(f"interrupted after step {history.steps} of {settings.updates}; saved {saved}")
+        seconds = sum(history.settled_seconds) / len(history.settled_seconds)
+        return Result(
+            model=settings.model.name,
+            steps=history.steps,
+            kernels=self.kernels(),
+            train_loss=history.train_loss,
+            val_loss=history.val_loss,
+            val_steps=history.val_steps,
+            unigram_entropy=data.unigram_entropy,
+            tokens_per_second=settings.tokens_per_step / seconds,
+            step_ms_median=history.median_ms,
+            share_of_roofline=flops / seconds / 1e9 / gflops if gflops else None,
+            peak_rss_mib=peak_rss_mib(),
+            sample="" if history.interrupted else self._sample(program),
+            saved=str(saved),
+            interrupted=history.interrupted,
+        )
+
+    def _metadata(self, history: History) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "steps": history.steps,
+            "of_steps": settings.updates,
+            "data": settings.data,
+            "batch": settings.B,
+            "sequence": settings.T,
+            "total_batch": settings.tokens_per_step,
+            "seed": settings.seed,
+            "train_loss": history.train_loss[-1],
+            "val_loss": history.val_loss[-1],
+            "kernels": self.kernels(),
+        }
+
+    def _sample(self, program: Program) -> str:
+        settings = self.settings
+        ids = sample(
+            program.next_logits,
+            [END_OF_TEXT],
+            settings.sample_tokens,
+            settings.seed,
+            top_k=SAMPLE_TOP_K,
+            vocabulary=settings.model.vocabulary,
+        )
+        return decode(ids)

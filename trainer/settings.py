@@ -1,0 +1,170 @@
+"""What a run is asked to do, checked before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry.errors import RequestError
+from registry.machine import thread_count
+from registry.models import ModelShape, find_model
+from registry.records import RESULTS
+from registry.table import ROOT
+from trainer.schedule import Schedule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DEFAULT_MODEL", "RECIPES", "Recipe", "Settings"]
+
+DEFAULT_MODEL = "gpt2-micro"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults that suit a model on a CPU.
+
+    Attributes
+    ----------
+    batch, sequence : int
+        B and T of a micro-step.
+    steps : int
+        Updates.
+    learning_rate : float
+        Peak of the schedule.
+    """
+
+    batch: int
+    sequence: int
+    steps: int
+    learning_rate: float
+
+
+# Peak rates of the large models: T. Brown et al., Language Models are Few-Shot Learners (2020), table 2.1.
+RECIPES = {
+    "gpt2-nano": Recipe(8, 64, 300, 3e-3),
+    "gpt2-micro": Recipe(8, 128, 400, 3e-3),
+    "d6": Recipe(4, 64, 40, 1e-3),
+    "gpt2-124m": Recipe(4, 64, 20, 6e-4),
+    "d12": Recipe(4, 64, 20, 6e-4),
+    "gpt2-355m": Recipe(4, 64, 20, 3e-4),
+    "d24": Recipe(4, 64, 20, 3e-4),
+    "gpt2-774m": Recipe(4, 64, 10, 2.5e-4),
+    "d36": Recipe(4, 64, 10, 2.5e-4),
+    "gpt2-1558m": Recipe(4, 64, 10, 2e-4),
+    "d48": Recipe(4, 64, 10, 2e-4),
+    "d60": Recipe(1, 64, 10, 2e-4),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run. What is None takes the model's default.
+
+    Attributes
+    ----------
+    total_batch : int, optional
+        Tokens of one update: a multiple of batch x sequence, reached by accumulating gradients. Default: one micro-step.
+    out : Path, optional
+        Where the model is saved; default ``out/MODEL``.
+    seed : int
+        Of the initial weights and of the sample.
+    warmup_share, final_fraction : float
+        Of the schedule: updates spent warming up, and what is left of the peak at the end.
+    clip : float
+        Largest norm of the gradients.
+    evaluations : int
+        How often the validation loss is taken, the first and the last time included.
+    validation_batches : int
+        Micro-batches of one validation.
+    sample_tokens : int
+        Length of the text that is printed at the end.
+    """
+
+    model: ModelShape = field(default_factory=lambda: find_model(DEFAULT_MODEL))
+    kernels: str = "best"
+    data: str = "embedded"
+    batch: int | None = None
+    sequence: int | None = None
+    total_batch: int | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    threads: int = field(default_factory=thread_count)
+    device: str = "cpu"
+    out: Path | None = None
+    seed: int = 42
+    warmup_share: float = 0.05
+    final_fraction: float = 0.1
+    clip: float = 1.0
+    evaluations: int = 6
+    validation_batches: int = 8
+    sample_tokens: int = 96
+    results: Path = RESULTS
+    kernels_path: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "sequence", "total_batch", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RequestError(f"--{name.replace('_', '-')} {value}: give a whole number from 1 up")
+        if self.seed < 0:
+            raise RequestError(f"--seed {self.seed}: give a whole number from 0 up")
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise RequestError(f"--learning-rate {self.learning_rate}: give a number above 0")
+        if self.sequence is not None and self.sequence > self.model.context:
+            raise RequestError(f"--sequence {self.sequence}: {self.model.name} has a context of {self.model.context} tokens")
+        if not 1 <= self.threads <= thread_count():
+            raise RequestError(f"--threads {self.threads}: this process may use 1 to {thread_count()} cores")
+        micro = self.tokens_per_micro_step
+        if rest := self.tokens_per_step % micro:
+            low = self.tokens_per_step - rest
+            raise RequestError(
+                f"--total-batch {self.total_batch} is no multiple of batch x sequence = {self.B} x {self.T} = {micro}; "
+                f"nearest: {' or '.join(str(n) for n in (low, low + micro) if n)}"
+            )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model's defaults."""
+        return RECIPES[self.model.name]
+
+    @property
+    def B(self) -> int:  # noqa: N802 (the dim's name)
+        """Rows of a micro-step."""
+        return self.batch or self.recipe.batch
+
+    @property
+    def T(self) -> int:  # noqa: N802 (the dim's name)
+        """Tokens of a row."""
+        return self.sequence or self.recipe.sequence
+
+    @property
+    def tokens_per_micro_step(self) -> int:
+        """B x T."""
+        return self.B * self.T
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one update."""
+        return self.total_batch or self.tokens_per_micro_step
+
+    @property
+    def micro_steps(self) -> int:
+        """Micro-steps of one update."""
+        return self.tokens_per_step // self.tokens_per_micro_step
+
+    @property
+    def updates(self) -> int:
+        """Number of updates."""
+        return self.steps or self.recipe.steps
+
+    @property
+    def folder(self) -> Path:
+        """Where the model is saved."""
+        return self.out or ROOT / "out" / self.model.name
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate over the run."""
+        warmup = max(1, round(self.warmup_share * self.updates)) if self.warmup_share else 0
+        return Schedule(self.learning_rate or self.recipe.learning_rate, self.updates, warmup, self.final_fraction)
