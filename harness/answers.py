@@ -88,7 +88,7 @@ class Answers:
     def redrawn(self, answer: Answer) -> Answer:
         """Return the same problem with the values of the next seed."""
         other = dataclasses.replace(answer.problem, seed=answer.problem.seed + 1)
-        return self._made("redrawn", answer.op, answer.problem, lambda: materialise(answer.op, other))
+        return self.of(answer.op, other)
 
     def changed(self, answer: Answer) -> Answer:
         """Return the same problem with one element of each argument changed."""

@@ -15,6 +15,7 @@ from harness.checks import (
     Case,
     Rejected,
     check_accumulates,
+    check_again_afresh,
     check_call,
     check_one_thread,
     check_remembers_nothing,
@@ -231,7 +232,8 @@ class _Examination:
 
     def conclude(self, began: float) -> Proof:
         """Fill in the status."""
-        proof, rejected = self.proof, self.smallest
+        proof = self.proof
+        rejected = None if self.smallest is None else check_again_afresh(self.smallest)
         proof.seconds = time.monotonic() - began
         if rejected is not None:
             proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message

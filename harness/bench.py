@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,30 +20,31 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from harness import leaderboard, report
-from harness.contestant_process import ContestantError
 from harness.html import write_page
-from harness.race_board import Board, boards_for
+from harness.race_board import boards_for
 from harness.race_controls import check_controls
 from harness.race_entries import Field, field_for
 from harness.race_session import PROTOCOLS, Session
 from registry.cli import add_kernels_path, guarded
-from registry.errors import CrucibleError, EvidenceError, RequestError, UnknownNameError
+from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.host import device
 from registry.machine import thread_count
 from registry.records import RESULTS, Run, Store
 from registry.table import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from harness.race_board import Board
     from registry.table import Table
+    from registry.variant import Variant
 
 __all__ = ["main"]
 
 WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
 DTYPES = ("float32",)
 LEAST_BOARD_S = 0.3
-BROKEN = ("wrong", "failed", "crashed", "hung")
+BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")
 
 
 def budget_seconds(text: str) -> float:
@@ -91,7 +93,16 @@ def _request(options: argparse.Namespace, folder: Path) -> Request:
     for variant in chosen:
         if variant.name in named and variant.op.name in wanted:
             store.require_proof(variant)
-    fields = [field_for(board, table, [v for v in chosen if v.op is board.op], store) for board in boards]
+
+    @cache
+    def gap(variant: Variant) -> str:
+        try:
+            store.require_proof(variant)
+        except EvidenceError as error:
+            return str(error)
+        return ""
+
+    fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap) for board in boards]
     fields = [f for f in fields if f.named]
     if not any(f.candidates for f in fields):
         raise EvidenceError(
@@ -101,28 +112,28 @@ def _request(options: argparse.Namespace, folder: Path) -> Request:
     return Request(table, fields, store, options.threads, options.protocol, budget_s, options.kernels_path)
 
 
-def _race(request: Request, session: Session, stored: bool, progress: Callable[[str, float], None]) -> list[Run]:  # noqa: FBT001 (a flag)
+def _race(request: Request, session: Session, progress: Callable[[str, float], None]) -> Iterator[Run]:
+    """Race one board after the other, and yield the record of each as soon as it is made."""
     start = time.monotonic()
-    runs: list[Run] = []
     session.start(max(len(f.candidates) for f in request.fields) + 1)
     first = next(f for f in request.fields if f.candidates)
     progress("starting the contestants", 0.0)
-    check_controls(session, first.candidates[0], first.board.dims, progress)
+    check_controls(session, first.candidates, first.board.dims, progress)
     progress("measuring the roofline", 0.0)
     session.measure_roofline()
     waiting = [f for f in request.fields if f.candidates]
     for number, field in enumerate(waiting):
         left = request.budget_s - (time.monotonic() - start)
         budget_s = max(left / (len(waiting) - number), LEAST_BOARD_S)
-        name = f"{field.board.op.name} at {field.board.workload}"
         entries = field.entries(session)
-        share = 1 / len(waiting)
-        session.race(field.board, entries, budget_s, lambda what, done: progress(f"{name}: {what}", (number + done) * share))  # noqa: B023 (called before the next round)
-        run = field.run(session, entries)
-        runs.append(run)
-        if stored:
-            request.store.add_run(run)
-    return runs
+        session.race(field.board, entries, budget_s, _part(progress, field.board, number, len(waiting)))
+        yield field.run(session, entries)
+
+
+def _part(progress: Callable[[str, float], None], board: Board, number: int, boards: int) -> Callable[[str, float], None]:
+    """Return the progress of one board as a part of the whole."""
+    name = f"{board.op.name} at {board.workload}"
+    return lambda what, done: progress(f"{name}: {what}", (number + done) / boards)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -130,7 +141,11 @@ def _run(options: argparse.Namespace) -> int:
     with Session(options.threads, options.protocol, options.kernels_path) as session:
         request = _request(options, session.folder)
         with Progress(
-            BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), console=errors, auto_refresh=False, transient=True
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.description}"),
+            console=errors,
+            auto_refresh=False,
+            transient=True,
         ) as bar:
             task = bar.add_task("", total=1.0)
 
@@ -138,9 +153,15 @@ def _run(options: argparse.Namespace) -> int:
                 bar.update(task, description=what, completed=done)
                 bar.refresh()
 
-            runs = _race(request, session, not options.no_store, progress)
-    if not options.no_store:
-        leaderboard.refresh(request.store, request.table)
+            runs = []
+            try:
+                for run in _race(request, session, progress):
+                    runs.append(run)
+                    if not options.no_store:
+                        request.store.add_run(run)
+            finally:
+                if runs and not options.no_store:
+                    leaderboard.refresh(request.store, request.table)
     if options.html:
         write_page(options.html, runs)
     if options.json:
@@ -160,12 +181,10 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
     if idle:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
-    controls = runs[0].controls
-    console.print(
-        f"controls: two copies {controls['a_a']:.3f}, called twice {controls['twice']:.3f}, empty call {controls['floor_us']:.2f} us; "
-        + (f"stored in {request.store.folder}" if stored else "not stored"),
-        highlight=False,
-    )
+    read = runs[0].controls
+    told = f"two copies {read['a_a']:.3f}, called twice {read['twice']:.3f}, empty call {read['floor_us']:.2f} us"
+    kept = f"stored in {request.store.folder}" if stored else "not stored"
+    console.print(f"controls: {told}; {kept}", highlight=False)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -176,7 +195,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="MODEL-bBATCH-tSEQUENCE, with /LABEL for one call")
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own instead of a workload")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help=", ".join(DTYPES))
-    parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="one count for all (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, default=thread_count(), metavar="N", help="one count for all (default: all cores)"
+    )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu")
     parser.add_argument("--protocol", default="cpu-warm", metavar="NAME", help=", ".join(PROTOCOLS))
     parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")

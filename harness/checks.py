@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.answers import Answer, Answers
+    from harness.tolerance import Verdict
     from harness.worker_handle import Worker
     from registry.op import Op
     from registry.problem import Problem
@@ -44,6 +45,7 @@ __all__ = [
     "Case",
     "Rejected",
     "check_accumulates",
+    "check_again_afresh",
     "check_call",
     "check_one_thread",
     "check_remembers_nothing",
@@ -57,9 +59,18 @@ SHIFT = 4096 + 64  # bytes by which "other buffers" lie elsewhere
 class Rejected(Exception):  # noqa: N818 (the outcome of a check)
     """A variant did not pass a gate on a problem."""
 
-    def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed", ratio: float = 0.0) -> None:
-        self.gate, self.message, self.problem, self.status, self.ratio = gate, message, problem, status, ratio
+    def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed") -> None:
+        self.gate, self.message, self.problem, self.status = gate, message, problem, status
+        self.ratio = 0.0
+        self.case: Case | None = None
         super().__init__(f"{gate}: {message}")
+
+    @classmethod
+    def by_value(cls, gate: str, case: Case, verdict: Verdict) -> Self:
+        """Return the rejection of a wrong value; the case is kept, to see what a fresh process says to it."""
+        rejected = cls(gate, verdict.message, case.problem)
+        rejected.ratio, rejected.case = verdict.ratio, case
+        return rejected
 
 
 @dataclass(frozen=True)
@@ -87,13 +98,12 @@ class Case:
         return dataclasses.replace(self, answer=answer)
 
 
-def check_call(case: Case, *, threads: int | None = None, shift: int = 0) -> dict[str, NDArray[Any]]:
+def check_call(case: Case, *, shift: int = 0) -> dict[str, NDArray[Any]]:
     """Call the variant once and return its outputs: gates contract, isolation and memory."""
-    threads = threads or case.threads
-    buffers = Buffers(case.op, case.problem, case.variant.workspace_size(case.problem.dims, threads), shift)
+    buffers = Buffers(case.op, case.problem, case.variant.workspace_size(case.problem.dims, case.threads), shift)
     buffers.fill(case.worker.memory, case.answer.values)
     try:
-        case.worker.call(case.variant, buffers, threads)
+        case.worker.call(case.variant, buffers, case.threads)
     except Raised as outcome:
         raise Rejected("contract", str(outcome), case.problem) from None
     except Died as outcome:
@@ -117,7 +127,7 @@ def check_values(case: Case, outputs: Arrays, gate: str = "") -> float:
     for name, expected in case.answer.reference.outputs.items():
         verdict = expected.judge(name, outputs[name])
         if verdict.message:
-            raise Rejected(gate or _gate_of_values(case, name), verdict.message, case.problem, ratio=verdict.ratio)
+            raise Rejected.by_value(gate or _gate_of_values(case, name), case, verdict)
         worst = max(worst, verdict.ratio)
     return worst
 
@@ -145,7 +155,7 @@ def check_remembers_nothing(case: Case, outputs: Arrays) -> None:
     """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
     for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer)):
         fresh = case.on(answer)
-        check_values(fresh, check_call(fresh), "replay")
+        check_values(fresh, check_call(fresh))
     moved = check_call(case, shift=SHIFT)
     if case.variant.determinism != "bitwise":
         check_values(case, moved, "replay")
@@ -164,4 +174,20 @@ def check_accumulates(case: Case) -> None:
 def check_one_thread(case: Case) -> None:
     """Call with a single thread: the values must hold there too."""
     if case.threads > 1:
-        check_values(case, check_call(case, threads=1))
+        single = dataclasses.replace(case, threads=1)
+        check_values(single, check_call(single))
+
+
+def check_again_afresh(rejected: Rejected) -> Rejected:
+    """Repeat a call that gave a wrong value in a fresh process: right there means that something was remembered."""
+    if rejected.case is None:
+        return rejected
+    rejected.case.worker.renew()
+    try:
+        check_values(rejected.case, check_call(rejected.case))
+    except Rejected as again:
+        return again
+    if rejected.gate != "determinism":
+        rejected.gate = "replay"
+        rejected.message += "; in a fresh process it is right"
+    return rejected

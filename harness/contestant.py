@@ -6,7 +6,6 @@ variant prints goes to standard error. A process serves one contestant of a boar
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Contestant", "main"]
 
 DOUBLE_LIMIT = 1 << 22
-PROBES, PROBE_NS = 20, 3e7
+PROBES, PROBE_NS = 8, 1e7
 
 
 class Contestant:
@@ -59,7 +58,7 @@ class Contestant:
         self.op, self.kind, self.threads = self.table.op(op), kind, threads
         self.variant = None if kind in ("torch", "empty") else self.table.variant(op, variant)
         if kind == "torch":
-            import torch  # noqa: PLC0415 (only the yardstick's process loads it)
+            import torch
 
             torch.set_num_threads(threads)
         set_threads(threads)
@@ -113,7 +112,7 @@ class Contestant:
         than the caches is read before each batch.
         """
         size = len(self.bound)
-        taken = []
+        taken: list[float] = []
         for sample in range(samples - 1, -1, -1):
             first = last - (sample + 1) * count + 1
             batch = [(first + i) % size for i in range(count)]
@@ -152,7 +151,6 @@ class Contestant:
     def release(self) -> dict[str, Any]:
         """Give the buffers back."""
         self.bound, self.buffers = [], None
-        gc.collect()
         return {}
 
     def roofline(self, *, threads: int) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
     if flat.size <= SAMPLE_LIMIT:
         return flat.copy()
     starts = np.random.default_rng(seed).integers(flat.size - SAMPLE_BLOCK, size=SAMPLE_LIMIT // SAMPLE_BLOCK)
-    return flat[(starts[:, None] + np.arange(SAMPLE_BLOCK)).reshape(-1)]
+    blocks: NDArray[Any] = flat[(starts[:, None] + np.arange(SAMPLE_BLOCK)).reshape(-1)]
+    return blocks
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> NDArray[Any]:

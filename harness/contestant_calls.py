@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["bind_empty", "bind_torch", "bind_variant", "oracle_answer", "twice"]
-
-Call = "Callable[[], object]"
+__all__ = ["bind_empty", "bind_torch", "bind_variant", "oracle_answer", "twice", "workspace_for"]
 
 
 def bind_variant(
@@ -66,7 +64,7 @@ def _taken(op: Op) -> list[str]:
 
 def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Callable[[], object]:
     """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
-    import torch  # noqa: PLC0415 (only the yardstick's process loads it)
+    import torch
 
     tensors = [torch.from_numpy(arrays[name]) for name in _taken(op)]
     if op.eager is not None:
@@ -78,7 +76,7 @@ def oracle_answer(
     op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], *, double: bool
 ) -> dict[str, NDArray[Any]]:
     """Return the oracle's outputs, computed in float64 if `double` and in the arrays' own dtype otherwise."""
-    import torch  # noqa: PLC0415 (only the yardstick's process loads it)
+    import torch
 
     tensors = [torch.from_numpy(arrays[name].copy()) for name in _taken(op)]
     if double:

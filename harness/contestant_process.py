@@ -47,12 +47,15 @@ class ContestantProcess:
         if self._child is not None and self._child.poll() is None:
             return
         self._said = b""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        }
         self._child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=ROOT, env=environment
         )
 
-    def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 (plain JSON data)
+    def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:
         """Send a command and return its answer.
 
         Raises

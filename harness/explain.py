@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     """Print the champions of an op and the reasons; return an exit code."""
     parser = argparse.ArgumentParser(prog="python -m harness.explain", description=__doc__)
     parser.add_argument("--op", required=True, help="an op, a family or a glob")
-    parser.add_argument("--workload", metavar="NAME", help="one workload only, such as gpt2-124m-b4-t64 or gpt2-124m-b4-t64/qkv")
+    parser.add_argument(
+        "--workload", metavar="NAME", help="one workload only, such as gpt2-124m-b4-t64 or gpt2-124m-b4-t64/qkv"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_kernels_path(parser)
     options = parser.parse_args(argv)
@@ -31,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         names = {op.name for op in discover(*options.kernels_path).select_ops(options.op)}
         known = [c for c in Store(options.results).champions() if c.op in names]
         if not known:
-            raise CrucibleError(f"{options.op} has no champion on this machine; race it: python -m harness.bench --op {options.op}")
+            raise CrucibleError(
+                f"{options.op} has no champion on this machine; race it: python -m harness.bench --op {options.op}"
+            )
         wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
         if not wanted:
             raise UnknownNameError("workload", options.workload, (c.workload for c in known))

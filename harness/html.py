@@ -74,7 +74,9 @@ def write_page(path: Path, runs: Sequence[Run]) -> None:
         rows = board(run)["rows"]
         boards.append({"run": run, "plot": _plot(run, rows), "rows": [(r, cells(r)) for r in rows]})
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE.read_text()).render(boards=boards, columns=COLUMNS, machine=runs[0].machine if runs else "")
+    page = environment.from_string(TEMPLATE.read_text()).render(
+        boards=boards, columns=COLUMNS, machine=runs[0].machine if runs else ""
+    )
     try:
         path.write_text(page)
     except OSError as error:

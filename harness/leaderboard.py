@@ -142,7 +142,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
-    parser.add_argument("--check", action="store_true", help="compare champions.json with what the records give; exit 1 if it differs")
+    parser.add_argument(
+        "--check", action="store_true", help="compare champions.json with what the records give; exit 1 if it differs"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_kernels_path(parser)
     options = parser.parse_args(argv)

@@ -40,6 +40,7 @@ FIRST_LOOK, LOOK_GROWTH = 12, 1.5
 MOST_ROUNDS = 400
 SECOND_HEAT_SHARE = 0.2
 PATIENCE_S, PATIENCE = 60.0, 20.0
+REFERENCE_S = 300.0
 
 
 @dataclass
@@ -139,20 +140,24 @@ class Race:
         self.each(random.sample(entries, len(entries)), sample)
 
     def check(self) -> None:
-        """Compare the answers kept from timed calls with the oracle's."""
-        judge = self.session.torch
+        """Compare the answers kept from timed calls with the oracle's; one that differs costs its contestant its times."""
+        place, torch = str(self.board.folder), self.session.torch
         for seed, entries in self.answered.items():
-            seen = [e for e in entries if e.racing]
+            seen = [e for e in entries if e.racing and e.kind != "torch"]
             if not seen:
                 continue
-            judge.ask(
-                "reference", params=self.board.params, source=str(self.board.folder), number=seed % self.sets, values=seed,
-                seed=seed, folder=str(self.board.folder), limit_s=PATIENCE_S * 5,
-            )  # fmt: skip
+            message = {"params": self.board.params, "source": place, "folder": place, "number": seed % self.sets}
+            try:
+                torch.ask("reference", values=seed, seed=seed, limit_s=REFERENCE_S, **message)
+            except ContestantError as error:
+                for entry in seen:
+                    entry.fail(ContestantError("unchecked", f"torch has no answer to compare with: {error}"))
+                continue
             for entry in seen:
-                found = disagreement(self.board.op, self.board.dims, self.board.folder, f"{seed}-{self.entries.index(entry)}")
-                if found and entry.kind != "torch":
-                    entry.status, entry.note, entry.samples_ms = "wrong", found, []
+                name = f"{seed}-{self.entries.index(entry)}"
+                found = disagreement(self.board.op, self.board.dims, self.board.folder, name)
+                if found:
+                    entry.fail(ContestantError("wrong", found))
 
 
 def _limit_rounds(entries: list[Entry], budget_s: float) -> None:
@@ -220,7 +225,8 @@ def _rounds(race: Race, start: float, budget_s: float, progress: Callable[[str, 
             leaders = [e for e in race.racing if e.quota > number]
             if statistics.settled([e.samples_ms for e in leaders]):
                 break
-    race.round([e for e in race.racing if number < e.quota and e.quota > 1], look=True)
+    if number > FIRST_LOOK:
+        race.round([e for e in race.racing if number < e.quota and e.quota > 1], look=True)
 
 
 def _second_heat(race: Race, budget_s: float) -> None:
@@ -236,4 +242,3 @@ def _second_heat(race: Race, budget_s: float) -> None:
         if time.monotonic() - start > budget_s or not all(e.racing for e in best):
             return
         race.round(best, look=False)
-

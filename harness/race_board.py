@@ -112,7 +112,7 @@ def boards_for(ops: Iterable[Op], workload: str, dims: str | None, dtype: str, f
     RequestError
         An unknown workload or dim; a label (``STEP/qkv``) that no op has.
     """
-    found = []
+    found: list[Board] = []
     unknown: UnknownNameError | None = None
     for op in ops:
         if dims is not None:

@@ -13,15 +13,15 @@ from harness import roofline
 from harness.race import Entry
 from harness.report import YARDSTICK
 from harness.statistics import summarise
-from registry.errors import EvidenceError
 from registry.fingerprint import source_hash
 from registry.records import Row, Run
 from registry.table import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.race_board import Board
     from harness.race_session import Session
-    from registry.records import Store
     from registry.table import Table
     from registry.variant import Variant
 
@@ -87,14 +87,24 @@ class Field:
         )  # fmt: skip
 
 
-def field_for(board: Board, table: Table, chosen: list[Variant], store: Store) -> Field:
-    """Sort the variants of an op into those that race on `board` and those that do not, with reasons."""
+def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str]) -> Field:
+    """Sort the variants of an op into those that race on `board` and those that do not, with reasons.
+
+    Parameters
+    ----------
+    chosen : list of Variant
+        Those that the request stands for; the definition takes part in any case.
+    gap : callable
+        Returns what is missing in the evidence about a variant, or "".
+    """
     everyone = [v for v in chosen if not v.is_definition]
     found = Field(board, named=bool(chosen))
     for variant in [*everyone, table.variants[board.op.name]["numpy"]]:
-        status, note = _obstacle(variant, board, store)
+        status, note = _obstacle(variant, board, gap)
         if status:
-            row = Row(variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_definition, note=note)
+            row = Row(
+                variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_definition, note=note
+            )
             found.refused.append(row)
         elif variant.is_definition:
             found.definition = variant
@@ -106,16 +116,13 @@ def field_for(board: Board, table: Table, chosen: list[Variant], store: Store) -
     return found
 
 
-def _obstacle(variant: Variant, board: Board, store: Store) -> tuple[str, str]:
+def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str]) -> tuple[str, str]:
     if variant.device != "host":
         return "unavailable", f"needs device {variant.device}"
     if reasons := variant.refusals(board.dims, board.params, board.dtype):
         return "refused", "; ".join(reasons)
-    try:
-        store.require_proof(variant)
-    except EvidenceError as error:
-        return "unproven", str(error)
-    return "", ""
+    missing = gap(variant)
+    return ("unproven", missing) if missing else ("", "")
 
 
 @cache

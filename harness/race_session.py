@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,7 +35,7 @@ __all__ = ["PROTOCOLS", "Session"]
 PROTOCOLS = ("cpu-warm", "cpu-cold")
 MOST_SETS = 64
 LARGE_SET = 64 * MEBI
-PROBE_WORK = 4e6
+PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
 MEMORY_SHARE = 0.4
 COMPILE_S = 300.0
 PATIENCE_S = 0.5
@@ -108,27 +108,40 @@ class Session:
             problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype, seed=random.getrandbits(31))
             write_pristine(board.folder, number, materialise(board.op, problem))
 
-    def load(self, entry: Entry, op: Op, dims: dict[str, int]) -> float:
-        """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`."""
+    def load(self, entry: Entry, op: Op, dims: dict[str, int], patience_s: float = float("inf")) -> float:
+        """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`.
+
+        The prediction comes from a small call. One that is over `patience_s` is made again from larger calls, until they
+        take long enough to be believed.
+        """
         entry.process.ask("load", op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads, limit_s=COMPILE_S)
-        small = shrunken(op, dims, PROBE_WORK)
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            params = params_for(op, small)
-            taken = entry.process.ask("probe", dims=small, params=params, folder=folder, limit_s=COMPILE_S)["ns"]
-        work = [max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small)]
-        return float(taken * work[0] / max(work[1], 1) / 1e9)
+        work = PROBE_WORK
+        while True:
+            small = shrunken(op, dims, work)
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                params = params_for(op, small)
+                taken = entry.process.ask("probe", dims=small, params=params, folder=folder, limit_s=COMPILE_S)["ns"] / 1e9
+            whole, part = (max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small))
+            predicted = float(taken * whole / max(part, 1))
+            if predicted <= patience_s or taken > BELIEVED_S or small == dims:
+                return predicted
+            work *= PROBE_GROWTH
 
     def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
         """Load the contestants, leave out those whose one call would outlast the budget, and race the others."""
         for entry in entries:
+            patience_s = float("inf") if entry.kind == "torch" else max(budget_s, PATIENCE_S)
             progress(f"loading {entry.name}", 0.0)
             try:
-                predicted = self.load(entry, board.op, board.dims)
+                predicted = self.load(entry, board.op, board.dims, patience_s)
             except ContestantError as error:
                 entry.fail(error)
                 continue
-            if predicted > max(budget_s, PATIENCE_S) and entry.kind != "torch":
-                entry.status, entry.note = "slow", f"one call would take about {predicted:.1f} s of a budget of {budget_s:.1f} s"
+            if predicted > patience_s:
+                entry.status, entry.note = (
+                    "slow",
+                    f"one call would take about {predicted:.1f} s of a budget of {budget_s:.1f} s",
+                )
         progress("drawing values", 0.0)
         self.draw(board)
         try:
@@ -139,7 +152,7 @@ class Session:
     def measure_roofline(self, *, again: bool = False) -> None:
         """Read today's peaks, or measure them (`again`: measure anyway and keep the better of both)."""
         path = ROOT / ".cache" / "roofline" / f"{machine_key()}.json"
-        key = f"{datetime.datetime.now(datetime.UTC).date().isoformat()}/{self.threads}"
+        key = f"{datetime.now(UTC).date().isoformat()}/{self.threads}"
         known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
         if key not in known or again:
             found: dict[str, Any] = self.process(0).ask("roofline", threads=self.threads)
@@ -147,4 +160,3 @@ class Session:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(known, indent=1))
         self.roof = known[key]
-

@@ -33,7 +33,15 @@ def board(run: Run) -> dict[str, Any]:
     rows = []
     for row in run.rows:
         shown: dict[str, Any] = dict.fromkeys(
-            ("median_ms", "q20_ms", "q80_ms", "lower_quartile_ms", "speedup_vs_torch", "speedup_interval", "percent_of_roofline")
+            (
+                "median_ms",
+                "q20_ms",
+                "q80_ms",
+                "lower_quartile_ms",
+                "speedup_vs_torch",
+                "speedup_interval",
+                "percent_of_roofline",
+            )
         )
         if row.samples_ms:
             found = summarise(row.samples_ms)
@@ -78,9 +86,7 @@ def document(runs: Iterable[Run]) -> dict[str, Any]:
 
 def duration(ms: float, digits: int = 3) -> str:
     """Return a time in the unit that suits it."""
-    for size, unit in ((1e3, "s"), (1.0, "ms"), (1e-3, "us")):
-        if ms >= size:
-            break
+    size, unit = next(((s, u) for s, u in ((1e3, "s"), (1.0, "ms")) if ms >= s), (1e-3, "us"))
     value = ms / size
     return f"{value:.{max(digits - len(str(int(value))), 0)}f} {unit}"
 

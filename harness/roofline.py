@@ -195,7 +195,8 @@ def cold_over_warm(cache_bytes: int, size: int = 1 << 18) -> float:
     """Return the time of reading one buffer after twice `cache_bytes` of others, over reading it again at once."""
     buffers = _probe_buffers(cache_bytes, size)
     out = np.zeros(1, np.float32)
-    cold, warm = [], []
+    cold: list[int] = []
+    warm: list[int] = []
     for _ in range(2):
         for buffer in buffers:
             for times in (cold, warm):

@@ -9,14 +9,13 @@ Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 __all__ = ["Interval", "Summary", "best_probability", "paired_ratio", "rank_text", "ranks", "settled", "summarise"]
 
@@ -26,8 +25,6 @@ STRICT_LEVEL = 0.99
 FEW = 6
 SEED = 0x5EED
 CLOSE = 0.01
-
-Samples = "Sequence[float] | NDArray[np.float64]"
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def ranks(samples: Sequence[Sequence[float]], level: float = LEVEL) -> list[tupl
 
 
 def rank_text(rank: tuple[int, int]) -> str:
-    """Return a rank as a board shows it: ``2``, or ``1–3`` for a tie."""
+    """Return a rank as a board shows it: ``2``, or a range for a tie."""
     return str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}–{rank[1]}"  # noqa: RUF001 (a range is set with an en dash)
 
 
@@ -125,7 +122,7 @@ def best_probability(samples: Sequence[Sequence[float]]) -> list[float]:
 def settled(samples: Sequence[Sequence[float]]) -> bool:
     """Whether more rounds would change nothing: neighbours in the ranking are decided, or equal to one per cent."""
     order = sorted(samples, key=lambda taken: float(np.median(taken)))
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         interval = paired_ratio(second, first, STRICT_LEVEL)
         if interval.tie and not 1 - CLOSE < interval.low <= interval.high < 1 + CLOSE:
             return False

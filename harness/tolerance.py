@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Reference", "Verdict", "exact_outputs", "refer"]
 
 DRAWS = 8  # the root mean square of 8 draws falls below a tenth of its mean about once in ten million
+PAIRS = 2  # of the draws, with their reverse beside them
+BENT = 0.25  # of the response: what a rounding and its reverse may leave over
 TORCH_MULTIPLE = 8.0  # times torch's worst float32 error of the output
 LEAST_ULPS = 2.0  # of the law: what a running sum from left to right needs, seen over every op's domain
 
@@ -127,30 +129,39 @@ class Reference:
         return Verdict(ratio)
 
 
-def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the values rounded at random, and the first of these once more with every rounding reversed.
-
-    The reversed one shows a cliff on the other side: of ``exp(score - lse)`` where both are beyond 1 / eps, only one
-    direction overflows.
-    """
+def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, Arrays | None]]:
+    """Yield the values rounded at random; beside the first ones, the same with every rounding reversed."""
     random = np.random.default_rng(seed)
     floats = {n: a.astype(np.float64) for n, a in values.items() if a.dtype.kind == "f"}
     for draw in range(DRAWS):
         moves = {n: eps * random.standard_normal(a.shape) * a for n, a in floats.items()}
-        yield {n: floats[n] + moves[n] if n in floats else a for n, a in values.items()}
-        if draw == 0:
-            yield {n: floats[n] - moves[n] if n in floats else a for n, a in values.items()}
+        rounded = {n: floats[n] + moves[n] if n in floats else a for n, a in values.items()}
+        reversed_ = {n: floats[n] - moves[n] if n in floats else a for n, a in values.items()}
+        yield rounded, reversed_ if draw < PAIRS else None
 
 
 def _condition(op: Op, values: Arrays, params: Mapping[str, Any], eps: float, seed: int) -> dict[str, NDArray[Any]]:
-    """Return per output the root mean square response to inputs rounded at random, in units of eps."""
+    """Return per output the root mean square response to inputs rounded at random, in units of eps.
+
+    It is infinite where one rounding is so much that the response is no longer straight: a rounding and its reverse do
+    not cancel. Of ``exp(score - lse)`` with both beyond 1 / eps, one direction overflows and the other gives 0; how far
+    an honest kernel may then be off cannot be learnt from a few draws.
+    """
     base = define(op, values, params)
     squares = {n: np.zeros(a.shape) for n, a in base.items()}
+    straight = {n: np.ones(a.shape, bool) for n, a in base.items()}
     with np.errstate(all="ignore"):
-        for rounded in _roundings(values, eps, seed):
-            for name, moved in define(op, rounded, params).items():
-                squares[name] += ((moved - base[name]) / eps) ** 2
-        found = {n: np.nan_to_num(np.sqrt(s / (DRAWS + 1)), nan=np.inf, posinf=np.inf) for n, s in squares.items()}
+        for rounded, reversed_ in _roundings(values, eps, seed):
+            moved = define(op, rounded, params)
+            back = define(op, reversed_, params) if reversed_ else None
+            for name in base:
+                there = moved[name] - base[name]
+                squares[name] += (there / eps) ** 2
+                if back:
+                    again = back[name] - base[name]
+                    most = BENT * np.maximum(np.abs(there), np.abs(again)) + eps * np.abs(base[name])
+                    straight[name] &= np.isfinite(again) & (np.abs(there + again) <= most)
+        found = {n: np.where(straight[n], np.sqrt(total / DRAWS), np.inf) for n, total in squares.items()}
     return _without_lost(op, values, params, base, found)
 
 
@@ -198,7 +209,8 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     defined = define(op, values, problem.params)
     gamma, least = _gammas(op, problem)
     condition = {} if isinstance(op.error, Exact) else _condition(op, values, problem.params, eps, problem.seed)
-    infinite = any(np.isinf(a).any() for a in values.values() if a.dtype.kind == "f")
+    floats = [a for a in values.values() if a.dtype.kind == "f"]
+    infinite, finite = any(np.isinf(a).any() for a in floats), all(np.isfinite(a).all() for a in floats)
     exact = _exact_here(op, problem, values, torch64, torch32)
     with np.errstate(all="ignore"):
         torch_error = {n: np.abs(torch32[n].astype(np.float64) - a) for n, a in torch64.items()}
@@ -207,7 +219,8 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
         name = argument.name
         value, by_definition = torch64[name], defined[name]
         clear = np.isfinite(value) & np.isfinite(by_definition) & (np.abs(value) < largest) & np.isfinite(torch32[name])
-        special = ~np.isfinite(value) & ~np.isfinite(by_definition)
+        # What only overflowed on the way, from finite inputs, is nobody's to answer.
+        special = ~np.isfinite(value) & ~np.isfinite(by_definition) & (not finite)
         nan = special & np.isnan(value) & np.isnan(by_definition) & (not infinite)
         if isinstance(op.error, Exact):
             budget = np.where(clear, 0.0, np.inf)

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["change_one", "drawn_arguments", "materialise"]
 
 MEAN = 1000.0  # of the family "offset": a variance taken as E[x²] - E[x]² has lost all its digits here
-DECADES = 4.0  # of the family "wide": magnitudes from 1e-4 to 1e4
-SMALL, LARGE = 2.0**-36, 2.0**36  # a product of three still fits float32, and so do long sums of squares
+DECADES = 3.0  # of the family "wide": magnitudes from 1e-3 to 1e3
+SMALL = 2.0**-36  # a product of three is still a normal float32
+LARGE = 2.0**20  # exp of a product of two overflows, yet float64 still knows the product to a fraction of one
 LARGEST_INTEGER = 8  # of the family "integers": sums of a thousand products stay below 2^24
 
 

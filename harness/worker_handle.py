@@ -132,15 +132,19 @@ class Worker:
         if answer["error"]:
             raise Raised(answer["error"])
 
-    def _begin(self, variant: Variant) -> None:
-        """Have a fresh process for `variant`."""
-        if self._stopped:
-            raise Closed
+    def renew(self) -> None:
+        """End the variant's process, so that the next call starts from a clean state."""
         if self._variant is not None:
             self._send("stop")
             if (self._receive(self.limits.seconds) or {}).get("exited") is None:
                 self._hang_up()
             self._variant = None
+
+    def _begin(self, variant: Variant) -> None:
+        """Have a fresh process for `variant`."""
+        if self._stopped:
+            raise Closed
+        self.renew()
         if self._process is None or self._process.poll() is not None:
             self._start()
         self._send({"op": variant.op.name, "variant": variant.name})

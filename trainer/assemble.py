@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from registry.errors import CrucibleError, RequestError
+from registry.cli import INTERRUPTED
+from registry.errors import BAD_REQUEST, FAILED, CrucibleError, RequestError
 from registry.table import ROOT
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions"]
 
 RACE_BUDGET_SECONDS = 60
-REQUEST_WRONG, INTERRUPTED = 2, 130
 
 
 def commands(
@@ -59,7 +59,7 @@ def commands(
 def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) -> None:
     """Run the commands one after the other, their progress on this process's standard error.
 
-    A failed proof is no obstacle: that variant is simply not chosen.
+    A failed proof or race is no obstacle: what is not proven is not chosen, and what was not raced is chosen by its rung.
 
     Raises
     ------
@@ -75,5 +75,7 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
             raise KeyboardInterrupt
         if done.returncode < 0:
             raise CrucibleError(f"python -m {' '.join(command)} was ended by signal {-done.returncode}")
-        if done.returncode == REQUEST_WRONG:
+        if done.returncode == FAILED:
+            say(f"python -m {' '.join(command)} did not succeed; going on with what is proven")
+        if done.returncode == BAD_REQUEST:
             raise RequestError(f"python -m {' '.join(command)} refused the request; its message stands above")

@@ -139,7 +139,7 @@ def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, i
     """
     history, updates = History(), settings.updates
     train, held_out = (Loader(tokens, settings.B, settings.T) for tokens in (data.train, data.validation))
-    validate_at = {round(i * updates / (settings.evaluations - 1)) for i in range(settings.evaluations)}
+    validate_at = {round(i * updates / max(1, settings.evaluations - 1)) for i in range(settings.evaluations)}
 
     def validate(step: int) -> None:
         loss = validation_loss(program, held_out, settings.validation_batches, step)

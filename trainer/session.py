@@ -139,11 +139,13 @@ class Session:
             self.choices = chooser.choose(request)
             return
         checkpoint.check_writable(self.settings.folder)
+        if not missing:
+            self.choices = chooser.choose(self.request)
+        # Whatever is wrong with the request is said before the minutes that a race takes.
         self._data = open_data(self.settings.data, batch=self.settings.B, sequence=self.settings.T, announce=self.say)
         if missing:
             self._race(chooser, missing)
-            chooser = Chooser(self.table, self.store, self.outline, self.settings.threads)
-        self.choices = chooser.choose(self.request)
+            self.choices = Chooser(self.table, self.store, self.outline, self.settings.threads).choose(self.request)
 
     def _race(self, chooser: Chooser, missing: list[str]) -> None:
         self.say(f"no champion on this machine for {', '.join(missing)}: proving and racing their variants first (once)")

@@ -40,6 +40,12 @@ def _second_moment(v, **_):
     return {"v": np.square(v)}
 
 
+def _floor(grad, param, m, v, **params):
+    """Return the size of the step, a dozen roundings long, which may stand alone or cancel what is there."""
+    moved, _, _ = adamw(grad, np.zeros_like(param), m, v, **params)
+    return np.abs(moved)
+
+
 def _optimiser(torch, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, step, fused):
     optimiser = torch.optim.AdamW(
         [param], lr=learning_rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused
@@ -86,7 +92,7 @@ ADAMW = Op(
         "step": (1, 7, 1000),
     },
     saved=_second_moment,
-    error=Elementwise(),
+    error=Elementwise(floor={"param": _floor}),
     flops=lambda K: 16 * K,
     bytes=lambda K, size: size * 7 * K,
     shapes=_calls,

@@ -20,11 +20,12 @@ from kernels.attention.spec import ATTENTION
 from kernels.simd import jit, parallel
 from kernels.simd.gemm_intrinsics import LANES, transpose_columns
 from kernels.simd.math import exp, log
-from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, set_tile
+from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, prefetch, set_tile
 from registry import register
 
 TILE = 64  # queries, and keys
-_LOWEST, _ZERO, _ONE = np.float32(-np.inf), np.float32(0), np.float32(1)
+LINE = 16  # floats of a cache line
+_LOWEST, _ZERO, _ONE, _NAN = np.float32(-np.inf), np.float32(0), np.float32(1), np.float32(np.nan)
 _MAGNITUDE, _INFINITY_BITS = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
 
 
@@ -35,11 +36,16 @@ def _up(size, unit):
 
 @jit
 def _copy(rows, column, target, size):
-    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite."""
+    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite.
+
+    Beside each row lies that of the next head: it is asked for now, since a row is too short for the machine to guess it.
+    """
     largest = np.int32(0)
     for i in range(rows.shape[0]):
         source = rows[i, column : column + size]
         bits = source.view(np.int32)
+        for d in range(0, size, LINE):
+            prefetch(rows, i, column + size + d)
         for d in range(size):
             target[i, d] = source[d]
             largest = max(largest, np.int32(bits[d] & _MAGNITUDE))
@@ -54,6 +60,9 @@ def _transpose(rows, column, target, size):
     count = rows.shape[0]
     whole = count // LANES * LANES
     deep = size // LANES * LANES
+    for i in range(count):
+        for d in range(0, size, LINE):
+            prefetch(rows, i, column + size + d)
     for i in range(0, whole, LANES):
         for d in range(0, deep, LANES):
             source = rows[i:, column + d :]
@@ -78,26 +87,30 @@ def _score(scores, queries, keys, diagonal):
 
 @jit
 def _soften(scores, scale, diagonal, top, total, shrink):
-    """Turn scores into exponentials relative to the running maximum; set by how much what came before must shrink."""
+    """Turn scores into exponentials relative to the running maximum; set by how much what came before must shrink.
+
+    A register of running values is loaded and stored once for several keys, since the compiler keeps it in memory.
+    """
     for block in range(0, TILE, COLUMNS):
         lanes = slice(block, block + COLUMNS)
         t, s, f = top[lanes], total[lanes], shrink[lanes]
         f[:] = t
         seen = min(block + COLUMNS, scores.shape[0]) if diagonal else scores.shape[0]
-        for j in range(seen):
-            x = scores[j, lanes]
+        for j in range(0, seen, 4):
+            w, x, y, z = scores[j, lanes], scores[j + 1, lanes], scores[j + 2, lanes], scores[j + 3, lanes]
             for i in range(COLUMNS):
-                t[i] = max(x[i] * scale, t[i])
+                t[i] = max(max(max(w[i], x[i]), max(y[i], z[i])) * scale, t[i])
         for i in range(COLUMNS):
             new = t[i] if t[i] != _LOWEST else _ZERO
             f[i] = exp(f[i] - new) if f[i] != _LOWEST else _ZERO
             s[i] *= f[i]
-        for j in range(seen):
-            x = scores[j, lanes]
+        for j in range(0, seen, 2):
+            x, y = scores[j, lanes], scores[j + 1, lanes]
             for i in range(COLUMNS):
-                e = exp(x[i] * scale - (t[i] if t[i] != _LOWEST else _ZERO))
-                x[i] = e
-                s[i] += e
+                base = t[i] if t[i] != _LOWEST else _ZERO
+                x[i] = exp(x[i] * scale - base)
+                y[i] = exp(y[i] * scale - base)
+                s[i] += x[i] + y[i]
 
 
 @jit
@@ -160,18 +173,22 @@ def _head(rows, column, channels, size, y, lse, workspace):
             _weigh(output[:height], block, values[past : past + seen], diagonal, finite)
         for i in range(count):
             factor = _ONE / total[i]
+            for d in range(0, size, LINE):
+                prefetch(y, start + i, column + size + d)
             for d in range(size):
                 y[start + i, column + d] = output[i, d] * factor
-            lse[start + i] = top[i] + log(total[i]) if total[i] > _ZERO else np.float32(np.nan)
+        for i in range(count):
+            lse[start + i] = top[i] + log(total[i]) if total[i] > _ZERO else _NAN
 
 
 @parallel
 def _attention(qkv, y, lse, workspace):
-    heads, time, slots = lse.shape[1], qkv.shape[1], workspace.shape[0]
+    heads, slots = lse.shape[1], workspace.shape[0]
+    tasks = lse.shape[0] * heads
     channels = y.shape[2]
     size = channels // heads
     for slot in prange(slots):
-        for task in range(slot, lse.shape[0] * heads, slots):
+        for task in range(slot * tasks // slots, (slot + 1) * tasks // slots):
             b, h = task // heads, task % heads
             _head(qkv[b], h * size, channels, size, y[b], lse[b, h], workspace[slot])
 

@@ -51,9 +51,9 @@ def _attention(qkv, y, lse, workspace):
     channels = y.shape[2]
     size = channels // heads
     scale = np.float32(1 / math.sqrt(size))
-    slots = workspace.shape[0]
+    slots, tasks = workspace.shape[0], batch * heads
     for slot in prange(slots):
-        for task in range(slot, batch * heads, slots):
+        for task in range(slot * tasks // slots, (slot + 1) * tasks // slots):
             b, h = task // heads, task % heads
             query = h * size
             for t in range(time):

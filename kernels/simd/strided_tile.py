@@ -13,10 +13,10 @@ from numba.extending import intrinsic
 
 from kernels.simd.gemm_intrinsics import LANES
 
-__all__ = ["COLUMNS", "ROWS", "add_tile", "set_tile"]
+__all__ = ["COLUMNS", "ROWS", "add_tile", "prefetch", "set_tile"]
 
 _VECTORS = 2
-ROWS = 8 if LANES == 16 else 4  # noqa: PLR2004 (32 registers come with vectors of 16 floats)
+ROWS = 8 if LANES == 16 else 4  # 32 registers come with vectors of 16 floats
 COLUMNS = _VECTORS * LANES
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -40,10 +40,16 @@ def _broadcast(builder, value):
 
 
 def _make_tile(*, add):
+    """Make ``tile(target, left, right)``: target[ROWS, COLUMNS] = left[ROWS, depth] @ right[depth, COLUMNS], or += if `add`.
+
+    All three are views of float32 arrays; rows of `target` and `right` are contiguous.
+    """
+
     @intrinsic
     def tile(_context, target, left, right):
         def generate(context, builder, signature, arguments):
-            views = [context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, arguments, strict=True)]
+            pairs = zip(signature.args, arguments, strict=True)
+            views = [context.make_array(kind)(context, builder, value) for kind, value in pairs]
             to, at_left, at_right = (builder.ptrtoint(view.data, _I64) for view in views)
             (to_row, _), (left_row, left_step), (right_row, _) = (cgutils.unpack_tuple(builder, v.strides, 2) for v in views)
             _, depth = cgutils.unpack_tuple(builder, views[1].shape, 2)
@@ -71,7 +77,8 @@ def _make_tile(*, add):
             builder.cbranch(builder.icmp_signed("<", k, depth), body, after)
 
             builder.position_at_end(body)
-            vectors = [builder.load(_at(builder, from_right, _VECTOR, _number(4 * LANES * j)), align=4) for j in range(_VECTORS)]
+            pieces = [_at(builder, from_right, _VECTOR, _number(4 * LANES * j)) for j in range(_VECTORS)]
+            vectors = [builder.load(piece, align=4) for piece in pieces]
             moved = [builder.add(k, _number(1)), builder.add(from_left, left_step), builder.add(from_right, right_row)]
             for i, row in enumerate(left_rows):
                 element = _broadcast(builder, builder.load(_at(builder, from_left, _F32, row), align=4))
@@ -91,3 +98,20 @@ def _make_tile(*, add):
 
 
 set_tile, add_tile = _make_tile(add=False), _make_tile(add=True)
+
+
+@intrinsic
+def prefetch(_context, array, row, column):
+    """Ask for the cache line of array[row, column], which may lie past the end."""
+
+    def generate(context, builder, signature, arguments):
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        steps = [builder.mul(i, s) for i, s in zip(arguments[1:], cgutils.unpack_tuple(builder, view.strides, 2), strict=True)]
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = _at(builder, builder.ptrtoint(view.data, _I64), ir.IntType(8), *steps)
+        builder.call(function, [place, *(ir.Constant(_I32, word) for word in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate

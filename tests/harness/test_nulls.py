@@ -24,7 +24,7 @@ def test_basic_problems_catch_every_null(op):
         tally.ask(op, problem, values, refer(op, problem, values))
     assert tally.survivors == []
     assert tally.score == 1
-    assert len(tally.seen) >= 12 * len(op.outputs)
+    assert len(tally.seen) >= 10 * len(op.outputs)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.oracle import define
@@ -30,6 +30,7 @@ def referred(op="layer_norm", **fields):
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_definition_rounded_once_is_within_budget(op, data):
     problem = data.draw(problems(op).filter(lambda p: sum(p.dims.values()) < 150))

@@ -1,6 +1,5 @@
 """The program: what its calls compute together, and what it does when numbers go bad."""
 
-import dataclasses
 import warnings
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from registry import ContractError, Direction, RequestError, discover
 from registry.host import device
-from tests.trainer.tiny import TINY, B, T, batch, build
+from tests.trainer.tiny import TINY, B, T, batch, break_call, build
 from trainer.arena import Kind
 from trainer.parameters import TENSORS, parameter_count, parameter_shapes
 from trainer.program import Outline, Program
@@ -134,15 +133,7 @@ def test_the_first_call_that_overflows_is_named(random):
 def test_a_backward_call_that_goes_bad_is_named(random):
     program = build()
     program.load(*batch(random))
-    calls = program.backward[False]
-    number = next(i for i, c in enumerate(calls) if str(c.call) == "attention_backward (layer 1)")
-
-    def broken(*arrays, num_heads):
-        calls[number].variant.function(*arrays, num_heads=num_heads)
-        arrays[-1][0, 0, 0] = np.inf
-
-    variant = dataclasses.replace(calls[number].variant, function=broken)
-    program.backward[False] = [*calls[:number], dataclasses.replace(calls[number], variant=variant), *calls[number + 1 :]]
+    break_call(program, "attention_backward (layer 1)")
     assert program.first_fault() == "attention_backward (layer 1)"
 
 

@@ -1,5 +1,7 @@
 """A GPT-2 small enough for the plain definitions, and its program."""
 
+import dataclasses
+
 import numpy as np
 
 from registry import discover
@@ -9,7 +11,7 @@ from registry.models import ModelShape
 from trainer.initialise import initialise
 from trainer.program import Outline, Program
 
-__all__ = ["TINY", "batch", "build", "variant_sets"]
+__all__ = ["TINY", "batch", "break_call", "build", "variant_sets"]
 
 TINY = ModelShape("tiny", 2, 48, 3, context=20, vocabulary=61, padded_vocabulary=64)
 B, T = 3, 16
@@ -41,3 +43,16 @@ def batch(random, rows=B, model=TINY, sequence=T):
     """Return inputs and targets of random tokens."""
     window = random.integers(0, model.vocabulary, (rows, sequence + 1)).astype(np.int32)
     return window[:, :-1], window[:, 1:]
+
+
+def break_call(program, name):
+    """Make the first backward call of that name leave an infinity in its last array."""
+    calls = program.backward[False]
+    number = next(i for i, c in enumerate(calls) if str(c.call) == name)
+    honest = calls[number].variant
+
+    def broken(*arrays, **params):
+        honest.function(*arrays, **params)
+        arrays[-1].flat[0] = np.inf
+
+    calls[number] = dataclasses.replace(calls[number], variant=dataclasses.replace(honest, function=broken))

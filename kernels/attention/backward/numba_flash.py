@@ -19,10 +19,11 @@ from kernels.attention.spec import ATTENTION_BACKWARD
 from kernels.simd import jit, parallel
 from kernels.simd.gemm_intrinsics import LANES, transpose_columns
 from kernels.simd.math import exp
-from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, set_tile
+from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, prefetch, set_tile
 from registry import register
 
 TILE = 64  # queries, and keys
+LINE = 16  # floats of a cache line
 _ZERO = np.float32(0)
 _MAGNITUDE, _INFINITY_BITS = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
 
@@ -34,11 +35,16 @@ def _up(size, unit):
 
 @jit
 def _copy(rows, column, target, size):
-    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite."""
+    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite.
+
+    Beside each row lies that of the next head: it is asked for now, since a row is too short for the machine to guess it.
+    """
     largest = np.int32(0)
     for i in range(rows.shape[0]):
         source = rows[i, column : column + size]
         bits = source.view(np.int32)
+        for d in range(0, size, LINE):
+            prefetch(rows, i, column + size + d)
         for d in range(size):
             target[i, d] = source[d]
             largest = max(largest, np.int32(bits[d] & _MAGNITUDE))
@@ -54,6 +60,14 @@ def _transpose(source, target):
         for d in range(0, source.shape[1], LANES):
             block, corner = source[i:, d:], target[d:, i:]
             transpose_columns(block.ctypes.data, block.strides[0], corner.ctypes.data, corner.strides[0])
+
+
+@jit
+def _dot(x, y):
+    total = np.float32(0)
+    for d in range(y.size):
+        total += x[d] * y[d]
+    return total
 
 
 @jit
@@ -109,6 +123,8 @@ def _add_visible(dquery, dkey, dvalue, p, ds, query, key, dy, diagonal):
 @jit
 def _write(tile, rows, column, size):
     for i in range(rows.shape[0]):
+        for d in range(0, size, LINE):
+            prefetch(rows, i, column + size + d)
         for d in range(size):
             rows[i, column + d] = tile[i, d]
 
@@ -138,8 +154,7 @@ def _head(dy, rows, y, lse, gradient, column, size, long, short, square):
         along[:] = _ZERO
         for i in range(count):
             known[i] = lse[start + i]
-            for d in range(size):
-                along[i] += dout[i, d] * y[start + i, column + d]
+            along[i] = _dot(dout[i], y[start + i, column : column + size])
         dquery[:] = _ZERO
         for past in range(0, start + 1, TILE):
             diagonal = past == start
@@ -162,14 +177,14 @@ def _head(dy, rows, y, lse, gradient, column, size, long, short, square):
 @parallel
 def _attention_backward(dy, qkv, y, lse, dqkv, workspace, size):
     batch, heads, time = lse.shape
-    slots = workspace.shape[0]
+    slots, tasks = workspace.shape[0], batch * heads
     padded, wide = _up(time, TILE), _up(size, COLUMNS)
     for slot in prange(slots):
         at, to = 4 * padded * wide, 4 * padded * wide + 5 * TILE * wide
         long = workspace[slot, :at].reshape(4, padded, wide)
         short = workspace[slot, at:to].reshape(5, TILE, wide)
         square = workspace[slot, to : to + 3 * TILE * TILE].reshape(3, TILE, TILE)
-        for task in range(slot, batch * heads, slots):
+        for task in range(slot * tasks // slots, (slot + 1) * tasks // slots):
             b, h = task // heads, task % heads
             _head(dy[b], qkv[b], y[b], lse[b, h], dqkv[b], h * size, size, long, short, square)
 

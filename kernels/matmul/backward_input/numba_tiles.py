@@ -7,6 +7,7 @@ Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations
 Costs: a load for nearly every multiplication.
 """
 
+import numpy as np
 from numba import prange
 
 from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
@@ -29,17 +30,17 @@ def _add_one(row, a, b):
 
 
 @jit
-def _block(dy, weight, dx):
-    dx[:] = 0
+def _block(dy, weight, dx, s):
+    dx[:, s] = np.float32(0)
     depth = weight.shape[0]
     fours = depth // 4 * 4
     for k in range(0, fours, 4):
+        b0, b1, b2, b3 = weight[k, s], weight[k + 1, s], weight[k + 2, s], weight[k + 3, s]
         for i in range(dx.shape[0]):
-            a = dy[i, k : k + 4]
-            _add_four(dx[i], a[0], a[1], a[2], a[3], weight[k], weight[k + 1], weight[k + 2], weight[k + 3])
+            _add_four(dx[i, s], dy[i, k], dy[i, k + 1], dy[i, k + 2], dy[i, k + 3], b0, b1, b2, b3)
     for k in range(fours, depth):
         for i in range(dx.shape[0]):
-            _add_one(dx[i], dy[i, k], weight[k])
+            _add_one(dx[i, s], dy[i, k], weight[k, s])
 
 
 @parallel
@@ -47,7 +48,7 @@ def _backward(dy, weight, dx):
     across = (dx.shape[1] + COLUMNS - 1) // COLUMNS
     for block in prange((dx.shape[0] + ROWS - 1) // ROWS * across):
         i, j = block // across * ROWS, block % across * COLUMNS
-        _block(dy[i : i + ROWS], weight[:, j : j + COLUMNS], dx[i : i + ROWS, j : j + COLUMNS])
+        _block(dy[i : i + ROWS], weight, dx[i : i + ROWS], slice(j, min(j + COLUMNS, dx.shape[1])))
 
 
 @register(MATMUL_BACKWARD_INPUT, tiles={"N": (ROWS,), "C": (COLUMNS,), "O": (4,)})

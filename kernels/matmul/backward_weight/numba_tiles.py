@@ -7,6 +7,7 @@ Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations
 Costs: a load for nearly every multiplication.
 """
 
+import numpy as np
 from numba import prange
 
 from kernels.matmul.spec import MATMUL_BACKWARD_WEIGHT
@@ -29,18 +30,18 @@ def _add_one(row, a, b):
 
 
 @jit
-def _block(dy, x, dweight, accumulate):
+def _block(dy, x, dweight, rows, s, accumulate):
     if not accumulate:
-        dweight[:] = 0
+        dweight[rows, s] = np.float32(0)
     depth = x.shape[0]
     fours = depth // 4 * 4
     for k in range(0, fours, 4):
-        for i in range(dweight.shape[0]):
-            a0, a1, a2, a3 = dy[k, i], dy[k + 1, i], dy[k + 2, i], dy[k + 3, i]
-            _add_four(dweight[i], a0, a1, a2, a3, x[k], x[k + 1], x[k + 2], x[k + 3])
+        b0, b1, b2, b3 = x[k, s], x[k + 1, s], x[k + 2, s], x[k + 3, s]
+        for i in range(rows.start, rows.stop):
+            _add_four(dweight[i, s], dy[k, i], dy[k + 1, i], dy[k + 2, i], dy[k + 3, i], b0, b1, b2, b3)
     for k in range(fours, depth):
-        for i in range(dweight.shape[0]):
-            _add_one(dweight[i], dy[k, i], x[k])
+        for i in range(rows.start, rows.stop):
+            _add_one(dweight[i, s], dy[k, i], x[k, s])
 
 
 @parallel
@@ -48,7 +49,8 @@ def _backward(dy, x, dweight, accumulate):
     across = (dweight.shape[1] + COLUMNS - 1) // COLUMNS
     for block in prange((dweight.shape[0] + ROWS - 1) // ROWS * across):
         i, j = block // across * ROWS, block % across * COLUMNS
-        _block(dy[:, i : i + ROWS], x[:, j : j + COLUMNS], dweight[i : i + ROWS, j : j + COLUMNS], accumulate)
+        rows = slice(i, min(i + ROWS, dweight.shape[0]))
+        _block(dy, x, dweight, rows, slice(j, min(j + COLUMNS, dweight.shape[1])), accumulate)
 
 
 @register(MATMUL_BACKWARD_WEIGHT, tiles={"N": (4,), "O": (ROWS,), "C": (COLUMNS,)})

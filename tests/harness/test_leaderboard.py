@@ -1,0 +1,211 @@
+"""Boards and champions, derived from made-up runs and evidence."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import explain, leaderboard
+from registry.fingerprint import contract_hash, source_hash
+from registry.records import Evidence, Row, Run, Store
+from registry.table import discover
+
+TABLE = discover()
+OP = TABLE.op("layer_norm")
+NAMES = sorted(n for n in TABLE.variants["layer_norm"] if n != "numpy")
+DIMS = {"N": 256, "C": 768}
+
+
+def proof(name, **changes):
+    variant = TABLE.variant("layer_norm", name)
+    found = Evidence(
+        op="layer_norm", variant=name, source=source_hash(variant), contract=contract_hash(OP), status="passed", gate=""
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def row(name, *samples, **changes):
+    source = source_hash(TABLE.variant("layer_norm", name)) if name in TABLE.variants["layer_norm"] else ""
+    yardstick = name in ("numpy", "torch")
+    found = Row(variant=name, source=source, status="passed", yardstick=yardstick, samples_ms=list(samples))
+    return dataclasses.replace(found, **changes)
+
+
+def run(*rows, **changes):
+    found = Run(
+        op="layer_norm",
+        workload="gpt2-124m-b4-t64",
+        dims=DIMS,
+        params={"eps": 1e-5},
+        protocol="cpu-warm",
+        threads=2,
+        rows=list(rows),
+        controls={"a_a": 1.0, "twice": 2.0, "floor_us": 0.1},
+        roofline={"gflops": 100.0, "floor_ms": 0.01},
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def steady(ms, rounds=12):
+    """Return samples that spread by a thousandth."""
+    return [ms * (1 + (i % 3 - 1) * 1e-3) for i in range(rounds)]
+
+
+def length(name):
+    return sum(bool(line.strip()) for line in TABLE.variant("layer_norm", name).path.read_text().splitlines())
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path)
+    made.add_evidence(*map(proof, NAMES))
+    return made
+
+
+def test_fastest_proven_variant_is_champion_and_yardsticks_never_are(store):
+    store.add_run(
+        run(row("torch", *steady(0.1)), row("numpy", *steady(0.2)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)))
+    )
+    [champion] = leaderboard.refresh(store, TABLE)
+    assert (champion.variant, champion.runner_up, champion.threads) == (NAMES[1], NAMES[0], 2)
+    assert champion.ratio == pytest.approx(2, rel=1e-2)
+    assert champion.ratio_low <= champion.ratio <= champion.ratio_high
+    assert champion.reason == "fastest of 2 proven variants"
+    assert store.champions() == [champion]
+
+
+def test_tie_goes_to_the_shorter_file(store):
+    short, long = sorted(NAMES, key=length)[0], sorted(NAMES, key=length)[-1]
+    wave = [1 + 0.1 * (i % 2) for i in range(12)]
+    other = [1 + 0.1 * ((i + 1) % 2) - 1e-4 for i in range(12)]
+    store.add_run(run(row(short, *wave), row(long, *other)))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert (champion.variant, champion.runner_up) == (short, long)
+    assert champion.ratio_low <= 1 <= champion.ratio_high
+    assert f"shorter file: {length(short)} lines against {length(long)}" in champion.reason
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        row(NAMES[0], *steady(1), source="0" * 16),
+        row(NAMES[0], status="wrong"),
+        row(NAMES[0], status="implausible"),
+        row("numba_gone", *steady(1)),
+    ],
+    ids=["sources changed", "wrong", "implausible", "file gone"],
+)
+def test_row_that_does_not_hold_cannot_win(store, spoiled):
+    store.add_run(run(spoiled, row(NAMES[1], *steady(2))))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert (champion.variant, champion.runner_up, champion.reason) == (NAMES[1], "", "the only proven variant in the race")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"source": "0" * 16}, {"contract": "0" * 16}, {"status": "failed", "gate": "values"}, {"versions": {}}]
+)
+def test_variant_without_fresh_evidence_cannot_win(store, changes):
+    store.add_evidence(proof(NAMES[0], **changes))
+    store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert champion.variant == NAMES[1]
+
+
+def test_newest_run_speaks_but_a_race_of_fewer_does_not_displace_a_race_of_all(store):
+    store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    store.add_run(run(row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1))))
+    store.add_run(run(row(NAMES[0], *steady(3))))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert champion.variant == NAMES[1]
+
+
+def test_threads_workloads_and_protocols_have_champions_of_their_own(store):
+    fast, slow = row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))
+    store.add_run(
+        run(fast, slow), run(fast, slow, threads=1), run(fast, slow, workload="N=3,C=4"), run(fast, slow, protocol="cpu-cold")
+    )
+    keys = {(c.workload, c.threads, c.protocol) for c in leaderboard.derive(store, TABLE)}
+    assert len(keys) == 4
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=8), min_size=len(NAMES), max_size=len(NAMES)))
+def test_champion_is_never_decidedly_slower_than_another(tmp_path_factory, samples):
+    store = Store(tmp_path_factory.mktemp("store"))
+    store.add_evidence(*map(proof, NAMES))
+    store.add_run(run(*(row(name, *taken) for name, taken in zip(NAMES, samples, strict=True))))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert champion.variant in NAMES
+    assert champion.ratio_high >= 1
+    assert json.loads(json.dumps(champion.to_json())) == champion.to_json()
+
+
+def test_records_come_back_as_they_were_written(store):
+    made = run(row(NAMES[0], *steady(1)), row("torch", *steady(2)), row(NAMES[1], status="unproven", note="make it"))
+    store.add_run(made)
+    assert store.runs() == [made]
+
+
+def test_check_tells_a_typed_champion_from_a_derived_one(store, tmp_path, capsys):
+    store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    derived = leaderboard.refresh(store, TABLE)
+    assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 0
+    store.write_champions([dataclasses.replace(derived[0], variant=NAMES[1])])
+    assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 1
+    assert f"written {NAMES[1]}, derived {NAMES[0]}" in capsys.readouterr().out
+    store.write_champions([])
+    assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 1
+
+
+def test_board_is_shown_as_markdown_and_as_a_page(store, tmp_path, capsys):
+    store.add_run(run(row("torch", *steady(3)), row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    page = tmp_path / "board.html"
+    assert leaderboard.main(["--results", str(tmp_path), "--markdown", "--html", str(page), "--op", "layer_norm"]) == 0
+    shown = capsys.readouterr().out
+    assert f"| 1 | {NAMES[0]} | 1.00 ms |" in shown
+    assert "| yardstick | torch | 3.00 ms |" in shown
+    html = page.read_text()
+    assert html.count("<svg") == 1
+    assert NAMES[1] in html
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_page_that_cannot_be_written_is_one_line(store, tmp_path, capsys):
+    store.add_run(run(row(NAMES[0], *steady(1))))
+    assert leaderboard.main(["--results", str(tmp_path), "--html", str(tmp_path / "no" / "board.html")]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot write")
+
+
+def test_explain_says_chosen_runner_up_interval_and_reason(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    leaderboard.refresh(store, TABLE)
+    assert explain.main(["--op", "layer_norm", "--results", str(tmp_path), "--workload", "gpt2-124m-b4-t64"]) == 0
+    shown = capsys.readouterr().out
+    for word in (NAMES[0], NAMES[1], "2.000 (2.000 to 2.000)", "fastest of 2 proven variants"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "code", "message"),
+    [
+        (explain, ["--op", "layer_norm"], 1, "python -m harness.bench --op layer_norm"),
+        (explain, ["--op", "layr_norm"], 2, "did you mean 'layer_norm'?"),
+        (leaderboard, ["--op", "layer_norm"], 1, "python -m harness.bench --op layer_norm"),
+        (leaderboard, ["--op", "layr_norm"], 2, "did you mean 'layer_norm'?"),
+    ],
+)
+def test_nothing_to_show_is_one_line(command, arguments, code, message, tmp_path, capsys):
+    assert command.main([*arguments, "--results", str(tmp_path)]) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_explain_offers_the_nearest_workload(store, tmp_path, capsys):
+    store.add_run(run(row(NAMES[0], *steady(1))))
+    leaderboard.refresh(store, TABLE)
+    assert explain.main(["--op", "layer_norm", "--results", str(tmp_path), "--workload", "gpt2-124m-b4-t65"]) == 2
+    assert "did you mean 'gpt2-124m-b4-t64'?" in capsys.readouterr().err

@@ -1,0 +1,282 @@
+"""Kernels are chosen from the records of this machine, with a reason, and never without proof."""
+
+import pytest
+
+from registry import EvidenceError, RequestError, UnknownNameError, discover
+from registry.fingerprint import contract_hash, source_hash
+from registry.models import MODELS
+from registry.records import Champion, Evidence, Row, Run, Store
+from trainer.assemble import commands
+from trainer.kernel_request import parse_kernels
+from trainer.kernel_set import Chooser
+from trainer.program import Outline
+
+TABLE = discover()
+NANO = MODELS["gpt2-nano"]
+B, T = 2, 32
+STEP = f"gpt2-nano-b{B}-t{T}"
+
+
+def prove(store, variant, status="passed"):
+    """Write evidence about a variant."""
+    store.add_evidence(
+        Evidence(
+            op=variant.op.name,
+            variant=variant.name,
+            source=source_hash(variant),
+            contract=contract_hash(variant.op),
+            status=status,
+            gate="" if status == "passed" else "values",
+        )
+    )  # fmt: skip (one record)
+
+
+def crown(variant, workload, dims, **fields):
+    """Return a champion."""
+    return Champion(
+        op=variant.op.name,
+        workload=workload,
+        dims=dims,
+        variant=variant.name,
+        source=source_hash(variant),
+        **{"threads": 2, "median_ms": 1.0, **fields},
+    )  # fmt: skip (one record)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Return an empty store."""
+    return Store(tmp_path)
+
+
+def chooser(store, threads=2):
+    """Return a chooser for a small training step."""
+    return Chooser(TABLE, store, Outline(TABLE, NANO, B, T), threads)
+
+
+def choose(store, text):
+    """Return the choices for a --kernels text, without those of ops that have nothing to do with the test."""
+    return chooser(store).choose(parse_kernels(text))
+
+
+def test_numpy_means_the_plain_definition_everywhere(store):
+    assert {c.variant.name for c in choose(store, "numpy").values()} == {"numpy"}
+
+
+def test_a_named_variant_replaces_the_base_for_all_calls_of_its_op(store):
+    variant = TABLE.variant("matmul", "numpy_blas")
+    prove(store, variant)
+    chosen = choose(store, "numpy,matmul=numpy_blas")
+    assert {label for (op, label), c in chosen.items() if c.variant is variant} == {"qkv", "attproj", "fcproj", "head"}
+    assert chosen["attention", ""].variant.name == "numpy"
+
+
+def test_a_named_call_beats_a_named_op(store):
+    prove(store, TABLE.variant("matmul", "numpy_blas"))
+    chosen = choose(store, "numpy,matmul/head=numpy,matmul=numpy_blas")
+    assert chosen["matmul", "head"].variant.name == "numpy"
+    assert chosen["matmul", "qkv"].variant.name == "numpy_blas"
+
+
+def test_a_variant_without_evidence_is_refused_with_the_command_that_makes_it(store):
+    with pytest.raises(EvidenceError, match=r"python -m harness\.verify --op matmul --variant numpy_blas"):
+        choose(store, "numpy,matmul=numpy_blas")
+
+
+def test_a_variant_that_failed_its_proof_is_refused(store):
+    prove(store, TABLE.variant("matmul", "numpy_blas"), status="failed")
+    with pytest.raises(EvidenceError, match="failed at gate 'values'"):
+        choose(store, "numpy,matmul=numpy_blas")
+
+
+def test_evidence_about_other_sources_does_not_count(store):
+    variant = TABLE.variant("matmul", "numpy_blas")
+    store.add_evidence(
+        Evidence(op="matmul", variant="numpy_blas", source="0" * 16, contract=contract_hash(variant.op), status="passed")
+    )
+    with pytest.raises(EvidenceError, match="no fresh evidence"):
+        choose(store, "numpy,matmul=numpy_blas")
+
+
+def test_the_champion_of_this_very_call_is_taken(store):
+    blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
+    prove(store, blas)
+    prove(store, packed)
+    dims = chooser(store).needs["matmul", "qkv"].dims
+    store.write_champions(
+        [
+            crown(packed, "gpt2-124m-b4-t64/qkv", dims, runner_up="numpy_blas"),
+            crown(blas, f"{STEP}/qkv", dims, runner_up="numba_packed", ratio=1.25, ratio_low=1.2, ratio_high=1.3),
+        ]
+    )
+    found = chooser(store).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    assert found.variant is blas
+    assert found.reason == f"champion of {STEP}/qkv"
+    assert found.detail.startswith("numba_packed takes 1.25 (1.20-1.30) times the time")
+
+
+def test_else_that_of_the_most_similar_shape(store):
+    blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
+    prove(store, blas)
+    prove(store, packed)
+    store.write_champions(
+        [
+            crown(packed, "gpt2-124m-b4-t64/qkv", {"N": 256, "C": 768, "O": 2304}),
+            crown(blas, "gpt2-nano-b4-t32/qkv", {"N": 128, "C": 64, "O": 192}),
+        ]
+    )
+    found = chooser(store).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    assert found.variant is blas
+    assert found.reason == "champion of gpt2-nano-b4-t32/qkv, the most similar shape raced here"
+
+
+def test_a_champion_of_as_many_threads_is_preferred(store):
+    blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
+    prove(store, blas)
+    prove(store, packed)
+    dims = chooser(store).needs["matmul", "qkv"].dims
+    store.write_champions([crown(packed, f"{STEP}/qkv", dims, threads=1), crown(blas, f"{STEP}/head", dims, threads=2)])
+    assert chooser(store, threads=2).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"]).variant is blas
+    alone = chooser(store, threads=1).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    assert alone.variant is packed
+
+
+@pytest.mark.parametrize("change", [{"source": "0" * 16}, {"variant": "numba_gone"}, {"device": "cuda"}])
+def test_a_champion_that_is_not_what_was_raced_is_none(store, change):
+    blas = TABLE.variant("matmul", "numpy_blas")
+    prove(store, blas)
+    needs = chooser(store).needs
+    champion = {**crown(blas, f"{STEP}/qkv", needs["matmul", "qkv"].dims).to_json(), **change}
+    store.write_champions([Champion.from_json(champion)])
+    assert chooser(store).champion(("matmul", "qkv"), needs["matmul", "qkv"]) is None
+
+
+def test_an_unproven_champion_is_none(store):
+    blas = TABLE.variant("matmul", "numpy_blas")
+    needs = chooser(store).needs
+    store.write_champions([crown(blas, f"{STEP}/qkv", needs["matmul", "qkv"].dims)])
+    assert chooser(store).champion(("matmul", "qkv"), needs["matmul", "qkv"]) is None
+    assert "matmul" in chooser(store).without_champion(parse_kernels("best"))
+
+
+def test_only_best_needs_champions(store):
+    assert chooser(store).without_champion(parse_kernels("numpy")) == []
+    every = chooser(store).without_champion(parse_kernels("best"))
+    assert set(every) == {op for op, _ in chooser(store).needs}
+    named = chooser(store).without_champion(parse_kernels("attention=numpy"))
+    assert set(every) - set(named) == {"attention"}
+
+
+def test_numba_takes_the_fastest_of_the_newest_race(store):
+    tiles, packed = (TABLE.variant("matmul", n) for n in ("numba_tiles", "numba_packed"))
+    for variants in TABLE.variants.values():
+        for variant in variants.values():
+            prove(store, variant)
+    dims = chooser(store).needs["matmul", "qkv"].dims
+    rows = [
+        Row(variant=v.name, source=source_hash(v), status="passed", samples_ms=[ms])
+        for v, ms in ((tiles, 1.0), (packed, 2.0), (TABLE.variant("matmul", "numpy_blas"), 0.5))
+    ]
+    store.add_run(
+        Run(
+            op="matmul",
+            workload=f"{STEP}/qkv",
+            dims=dims,
+            params={},
+            protocol="cpu-warm",
+            threads=2,
+            rows=rows,
+            controls={},
+            roofline={},
+        )
+    )  # fmt: skip (one record)
+    chosen = choose(store, "numba")
+    assert chosen["matmul", "qkv"].variant is tiles
+    assert {c.variant.backend for c in chosen.values()} == {"numba"}
+
+
+def test_numba_without_any_proof_says_how_to_make_one(store):
+    with pytest.raises(EvidenceError, match=r"python -m harness.verify --op \w+ --variant 'numba_\*'"):
+        choose(store, "numba")
+
+
+def test_best_falls_back_to_the_highest_proven_rung(store):
+    for variants in TABLE.variants.values():
+        for variant in variants.values():
+            prove(store, variant)
+    chosen = choose(store, "best")
+    assert chosen["attention", ""].variant.name == "numba_flash"
+    assert "no champion" in chosen["attention", ""].reason
+    assert "numpy" not in {c.variant.name for c in chosen.values()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bets", "unknown kernel set 'bets'; did you mean 'best'"),
+        ("matmull=numpy", "unknown op 'matmull'; did you mean 'matmul'"),
+        ("matmul=numpy_blass", "unknown variant of matmul 'numpy_blass'; did you mean 'numpy_blas'"),
+        ("matmul/heat=numpy", "unknown call of matmul 'heat'; did you mean 'head'"),
+        ("gelu=numpy", "a training step makes no call of gelu"),
+        ("matmul=", "'matmul=' is not of the form op=variant"),
+        ("numpy,numba", "'numba' is not of the form op=variant"),
+        ("none.toml", "'none.toml' cannot be read"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_line(store, text, message):
+    with pytest.raises((RequestError, UnknownNameError)) as caught:
+        choose(store, text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_toml_file_holds_a_set(tmp_path):
+    path = tmp_path / "set.toml"
+    path.write_text('[kernels]\nbase = "numpy"\nmatmul = "numpy_blas"\n"matmul/head" = "numba_packed"\n')
+    request = parse_kernels(str(path))
+    assert request.base == "numpy"
+    assert dict(request.overrides) == {"matmul": "numpy_blas", "matmul/head": "numba_packed"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[kernels\n", "is not TOML"),
+        (b"x = 1\n", "needs a table [kernels]"),
+        (b"[kernels]\nmatmul = 3\n", "needs a table"),
+        (b"\xff", "is not TOML"),
+    ],
+)
+def test_a_broken_toml_file_is_one_clear_line(tmp_path, content, message):
+    path = tmp_path / "set.toml"
+    path.write_bytes(content)
+    with pytest.raises(RequestError) as caught:
+        parse_kernels(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_machine_without_champions_is_proven_and_raced_in_two_commands(tmp_path):
+    wanted = commands(["adamw", "matmul"], {"matmul": ["numba_packed"]}, every_op=True, step=STEP, threads=2, results=tmp_path)
+    assert [words[0] for words in wanted] == ["harness.verify", "harness.bench"]
+    assert all(words[words.index("--op") + 1] == "all" for words in wanted)
+    assert wanted[1][wanted[1].index("--workload") + 1] == STEP
+
+
+def test_a_single_op_is_proven_and_raced_alone_and_only_where_evidence_is_missing(tmp_path):
+    extra = tmp_path / "mine"
+    wanted = commands(
+        ["adamw", "matmul"],
+        {"matmul": ["numba_packed", "numba_tiles"]},
+        every_op=False,
+        step=STEP,
+        threads=1,
+        results=tmp_path,
+        kernels_path=[extra],
+    )  # fmt: skip (one call)
+    shown = [" ".join(words) for words in wanted]
+    assert [words.split()[0] for words in shown] == ["harness.verify", "harness.bench", "harness.bench"]
+    assert "--op matmul --variant numba_packed,numba_tiles" in shown[0]
+    assert all(f"--results {tmp_path}" in words and f"--kernels-path {extra}" in words for words in shown)
+    assert all("--threads 1" in words for words in shown[1:])

@@ -1,0 +1,249 @@
+"""``python -m trainer.run``: its options, its answers, and one clear line for every mistake."""
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from registry.models import MODELS, ModelShape
+from registry.table import ROOT
+from trainer import checkpoint, run, session, settings
+from trainer.data import open_data
+from trainer.sampling import sample
+
+PICO = ModelShape("gpt2-pico", 1, 16, 2, context=16)
+TEXT = "To be, or not to be, that is the question.\n\n" * 200
+OPTIONS = {
+    "--help",
+    "-h",
+    "--kernels",
+    "--model",
+    "--data",
+    "--batch",
+    "--sequence",
+    "--total-batch",
+    "--steps",
+    "--learning-rate",
+    "--threads",
+    "--device",
+    "--out",
+    "--seed",
+    "--plan",
+    "--explain",
+    "--json",
+    "--results",
+    "--kernels-path",
+}  # fmt: skip (a list of options)
+
+
+@pytest.fixture
+def pico(monkeypatch, tmp_path):
+    """Add a model that the plain definitions train in a moment, and a text; return the arguments of a run."""
+    monkeypatch.setitem(MODELS, PICO.name, PICO)
+    monkeypatch.setitem(settings.RECIPES, PICO.name, settings.Recipe(2, 16, 4, 1e-2))
+    monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
+    monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    out, results = tmp_path / "out", tmp_path / "results"
+    return [
+        f"--{k}={v}" for k, v in {"model": PICO.name, "kernels": "numpy", "data": text, "out": out, "results": results}.items()
+    ]
+
+
+def answer(capsys):
+    """Return the JSON document on standard output."""
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_options_are_these():
+    assert {o for action in run.parser()._actions for o in action.option_strings} == OPTIONS  # noqa: SLF001 (no public list)
+
+
+def test_a_run_trains_saves_and_says_so(pico, capsys, tmp_path):
+    assert run.main(pico) == 0
+    shown = capsys.readouterr()
+    assert "validation loss" in shown.out
+    assert "unigram entropy" in shown.out
+    assert "total" in shown.out
+    assert "step 4/4" in shown.err
+    assert (tmp_path / "out" / checkpoint.FILE).exists()
+
+
+def test_the_json_document(pico, capsys):
+    assert run.main([*pico, "--json", "--steps=6"]) == 0
+    found = answer(capsys)
+    assert found["model"] == "gpt2-pico"
+    assert found["steps"] == 6
+    assert set(found["kernels"].values()) == {"numpy"}
+    assert len(found["train_loss"]) == 6
+    assert found["val_loss"][-1] < found["val_loss"][0] - 0.5
+    assert found["tokens_per_second"] > 0
+    assert found["step_ms_median"] > 0
+    assert found["peak_rss_mib"] > 10
+    assert isinstance(found["sample"], str)
+
+
+def test_what_was_saved_is_the_trained_model(pico, capsys, tmp_path):
+    run.main([*pico, "--json"])
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "out" / checkpoint.FILE, framework="numpy") as file:
+        assert file.get_slice("qkvw").get_shape() == [1, 48, 16]
+        about = json.loads(file.metadata()["metadata"])
+    assert about["steps"] == 4
+    assert about["train_loss"] == answer(capsys)["train_loss"][-1]
+
+
+def test_the_same_seed_gives_the_same_run(pico, capsys):
+    documents = []
+    for seed in (1, 1, 2):
+        run.main([*pico, "--json", f"--seed={seed}"])
+        documents.append(answer(capsys))
+    assert documents[0]["train_loss"] == documents[1]["train_loss"] != documents[2]["train_loss"]
+    assert documents[0]["sample"] == documents[1]["sample"]
+
+
+def test_plan_prints_memory_and_kernels_and_trains_nothing(pico, capsys, tmp_path):
+    assert run.main([*pico, "--plan", "--json"]) == 0
+    found = answer(capsys)
+    assert found["plan_mib"]["moments"] == pytest.approx(2 * found["plan_mib"]["parameters"])
+    assert found["kernels"]["attention"] == "numpy"
+    assert not (tmp_path / "out").exists()
+
+
+def test_plan_needs_no_champions(pico, capsys):
+    assert run.main([*pico, "--kernels=best", "--plan"]) == 0
+    assert "no champion yet" in capsys.readouterr().err
+
+
+def test_the_kernels_of_the_answer_can_be_asked_for(pico, capsys):
+    run.main([*pico, "--plan", "--json"])
+    kernels = answer(capsys)["kernels"]
+    text = ",".join(f"{op}={variant}" for op, variant in kernels.items())
+    assert run.main([*pico, f"--kernels={text}", "--plan", "--json"]) == 0
+    assert answer(capsys)["kernels"] == kernels
+
+
+def test_accumulation_counts_its_tokens(pico, capsys):
+    assert run.main([*pico, "--total-batch=96", "--steps=2", "--json"]) == 0
+    assert answer(capsys)["steps"] == 2
+
+
+def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypatch):
+    told = session.ProgressBar.stepped
+
+    def stepped(self, step, loss, seconds):
+        told(self, step, loss, seconds)
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
+    assert run.main(pico) == 130
+    saved = tmp_path / "out" / checkpoint.FILE
+    assert f"interrupted after step 2 of 4; saved {saved}" in capsys.readouterr().err
+    assert saved.exists()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain definitions warn of what is being provoked
+def test_a_diverged_run_leaves_an_older_file_alone(pico, capsys, tmp_path):
+    saved = tmp_path / "out" / checkpoint.FILE
+    saved.parent.mkdir()
+    saved.write_bytes(b"a good file")
+    assert run.main([*pico, "--learning-rate=1e38"]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: step ")
+    assert "first left a non-finite value" in message
+    assert message.endswith("nothing was saved")
+    assert saved.read_bytes() == b"a good file"
+
+
+WRONG = {
+    "--model=gpt2-nan": "unknown model 'gpt2-nan'; did you mean 'gpt2-nano'",
+    "--kernels=bets": "unknown kernel set 'bets'; did you mean 'best'",
+    "--kernels=attentoin=numpy": "unknown op 'attentoin'; did you mean 'attention'",
+    "--kernels=attention=numba_flesh": "did you mean 'numba_flash'",
+    "--device=cuda": "device 'cuda' is not available",
+    "--device=gpu": "unknown device 'gpu'",
+    "--threads=0": "--threads 0: this process may use 1 to",
+    "--steps=0": "--steps 0: give a whole number from 1 up",
+    "--batch=-1": "--batch -1: give a whole number from 1 up",
+    "--sequence=17": "--sequence 17: gpt2-pico has a context of 16 tokens",
+    "--total-batch=33": "--total-batch 33 is no multiple of batch x sequence = 2 x 16 = 32; nearest: 32 or 64",
+    "--learning-rate=nan": "--learning-rate nan: give a number above 0",
+    "--seed=-1": "--seed -1",
+    "--data=no-such-file.txt": "no such corpus or file",
+    "--batch=1000": "tokens",
+    "--kernels-path=/no/such/folder": "is not a folder",
+    "--kernels=numba": "has fresh evidence on this machine",
+}
+
+
+@pytest.mark.parametrize("argument", WRONG)
+def test_a_wrong_request_is_one_clear_line_and_code_2(pico, capsys, argument):
+    assert run.main([*pico, argument]) == 2
+    shown = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("tokenising")]
+    assert len(shown) == 1, shown
+    assert shown[0].startswith("error: ")
+    assert WRONG[argument] in shown[0]
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), (b"\xff\xfe", "is not UTF-8"), (b"short", "tokens")])
+def test_bad_text_is_one_clear_line(pico, capsys, tmp_path, content, message):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    assert run.main([*pico, f"--data={path}"]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_output_folder_that_cannot_be_made_is_noticed_before_training(pico, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert run.main([*pico, f"--out={tmp_path / 'file' / 'out'}"]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def test_a_broken_variant_file_is_listed_and_everything_else_goes_on(pico, capsys, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "numba_broken.py").write_text("def numba_broken(:\n")
+    assert run.main([*pico, f"--kernels-path={folder}", "--steps=1"]) == 0
+    shown = capsys.readouterr().err
+    assert "not loadable" in shown
+    assert "numba_broken.py: SyntaxError" in shown
+
+
+def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkeypatch):
+    ran = []
+
+    def pretend(command, **_):
+        ran.append(command[1:])
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr("trainer.assemble.subprocess.run", pretend)
+    assert run.main([*pico, "--kernels=best"]) == 2
+    assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
+    assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
+    shown = capsys.readouterr().err
+    assert "no champion on this machine" in shown
+    assert "did not succeed" in shown
+    assert "has no champion and no proven variant" in shown.splitlines()[-1]
+
+
+def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
+    monkeypatch.setattr("trainer.assemble.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130))
+    assert run.main([*pico, "--kernels=best"]) == 130
+
+
+def test_the_command_itself_answers():
+    command = [sys.executable, "-m", "trainer.run", "--model", "gpt2-naon"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: unknown model 'gpt2-naon'; did you mean 'gpt2-nano'? Known: {', '.join(sorted(MODELS)[:12])}.\n".replace(
+            "?.", "?"
+        )
+    )
+    assert done.stdout == ""
