@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
 from registry.cli import guarded
 from registry.errors import DONE, FAILED
 from registry.models import find_model
+from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
 from trainer.session import Session
@@ -34,13 +36,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kernels", default="best", help="as for trainer.run")
     parser.add_argument("--model", default="gpt2-124m", help="any model (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="updates (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     options = parser.parse_args(argv)
-    return guarded(lambda: compare(options.model, options.kernels, options.steps))
+
+    def body() -> int:
+        model = find_model(options.model)
+        return compare(Settings(model=model, kernels=options.kernels, steps=options.steps, results=options.results))
+
+    return guarded(body)
 
 
-def compare(model: str, kernels: str, steps: int) -> int:
+def compare(settings: Settings) -> int:
     """Train both and print each step."""
-    settings = Settings(model=find_model(model), kernels=kernels, steps=steps)
     session = Session(settings, Console(stderr=True).print)
     session.prepare(race=True)
     OUT.print(session.kernels())
@@ -48,7 +55,7 @@ def compare(model: str, kernels: str, steps: int) -> int:
     net = TorchGPT2(settings.model, program.parameters)
     optimiser, rate = net.optimiser(settings.schedule.peak, fused=True), settings.schedule.peak
     worst, failed = 0.0, False
-    for step in range(1, steps + 1):
+    for step in range(1, settings.updates + 1):
         inputs, targets = loader.next_batch()
         program.load(inputs, targets)
         loss = program.micro_step(accumulate=False)

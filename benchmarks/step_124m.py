@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from registry.cli import guarded
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from registry.models import find_model
+from registry.records import RESULTS
 from registry.table import ROOT
 from trainer.data import Loader, open_data
 from trainer.initialise import initialise
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sequence", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9, help="steps of each contestant (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=thread_count())
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     return guarded(lambda: (take_part if options.contestant else race)(options))
@@ -110,6 +113,7 @@ def take_part(options: argparse.Namespace) -> int:
         batch=options.batch,
         sequence=options.sequence,
         threads=options.threads,
+        results=options.results,
     )
     ours = options.contestant == "crucible"
     step = crucible(settings) if ours else torch_eager(settings, padded=options.contestant == "torch-padded")
@@ -129,7 +133,7 @@ class Contestant:
     """A child process that makes one step when asked."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
-        words = [f"--{key}={getattr(options, key)}" for key in ("kernels", "model", "batch", "sequence", "threads")]
+        words = [f"--{key}={getattr(options, key)}" for key in ("kernels", "model", "batch", "sequence", "threads", "results")]
         command = [sys.executable, "-m", "benchmarks.step_124m", f"--contestant={name}", *words]
         self.name = name
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -112,19 +112,19 @@ class Buffers:
     ----------
     op : Op
     problem : Problem
-    workspace : int
-        Number of float32 elements of scratch memory; 0 for none.
+    workspace : int, optional
+        Number of float32 elements of scratch memory, which may be 0; None for a variant that takes none.
     shift : int
         Bytes by which everything moves, a multiple of 64.
     """
 
-    def __init__(self, op: Op, problem: Problem, workspace: int = 0, shift: int = 0) -> None:
+    def __init__(self, op: Op, problem: Problem, workspace: int | None = None, shift: int = 0) -> None:
         self.op, self.problem = op, problem
         self.fresh = fresh_inouts(op, problem.params)
         self.slots: dict[str, Slot] = {}
         end = shift
         kinds = [(a.name, a.shape(problem.dims), a.numpy_dtype(problem.dtype).name, a.role.value) for a in op.arguments]
-        if workspace:
+        if workspace is not None:
             kinds.append(("workspace", (workspace,), "float32", "workspace"))
         for name, shape, dtype, role in kinds:
             offset = -(-(end + GUARD_BYTES) // ALIGNMENT) * ALIGNMENT

@@ -100,7 +100,8 @@ class Case:
 
 def check_call(case: Case, *, shift: int = 0) -> dict[str, NDArray[Any]]:
     """Call the variant once and return its outputs: gates contract, isolation and memory."""
-    buffers = Buffers(case.op, case.problem, case.variant.workspace_size(case.problem.dims, case.threads), shift)
+    size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
+    buffers = Buffers(case.op, case.problem, size, shift)
     buffers.fill(case.worker.memory, case.answer.values)
     try:
         case.worker.call(case.variant, buffers, case.threads)

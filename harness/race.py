@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.race_board import Board
     from harness.race_session import Session
 
-__all__ = ["Entry", "Race", "run_race"]
+__all__ = ["Entry", "Race", "limit_rounds", "run_race"]
 
 SAMPLE_NS = 50_000.0
 TURN_NS = 20_000_000.0
@@ -160,7 +160,7 @@ class Race:
                     entry.fail(ContestantError("wrong", found))
 
 
-def _limit_rounds(entries: list[Entry], budget_s: float) -> None:
+def limit_rounds(entries: list[Entry], budget_s: float) -> None:
     """Give contestants much slower than the leader a few rounds only, and say so."""
     leader = min(e.estimate_ns for e in entries)
     for entry in entries:
@@ -197,7 +197,7 @@ def run_race(
     race.each(race.racing, estimate)
     if not race.racing:
         return
-    _limit_rounds(race.racing, budget_s)
+    limit_rounds(race.racing, budget_s)
     once = [e for e in race.racing if e.quota == 1]
     for entry in once:
         entry.samples_ms.append(entry.estimate_ns / 1e6)

@@ -16,7 +16,7 @@ import psutil
 from harness import roofline
 from harness.contestant_buffers import write_pristine
 from harness.contestant_process import ContestantError, ContestantProcess
-from harness.race import run_race
+from harness.race import SLOW_FACTOR, run_race
 from harness.race_board import MEBI, last_level_cache, params_for, shrunken
 from harness.values import materialise
 from registry.machine import machine_key
@@ -128,20 +128,20 @@ class Session:
             work *= PROBE_GROWTH
 
     def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
-        """Load the contestants, leave out those whose one call would outlast the budget, and race the others."""
+        """Load the contestants, leave out those much slower than the leader whose call would outlast the budget, race the others."""
+        patience_s = max(budget_s, PATIENCE_S)
+        predicted: dict[str, float] = {}
         for entry in entries:
-            patience_s = float("inf") if entry.kind == "torch" else max(budget_s, PATIENCE_S)
             progress(f"loading {entry.name}", 0.0)
             try:
-                predicted = self.load(entry, board.op, board.dims, patience_s)
+                predicted[entry.name] = self.load(entry, board.op, board.dims, patience_s)
             except ContestantError as error:
                 entry.fail(error)
-                continue
-            if predicted > patience_s:
-                entry.status, entry.note = (
-                    "slow",
-                    f"one call would take about {predicted:.1f} s of a budget of {budget_s:.1f} s",
-                )
+        for entry in entries:
+            seconds = predicted.get(entry.name, 0.0)
+            if entry.kind != "torch" and seconds > max(patience_s, SLOW_FACTOR * min(predicted.values())):
+                entry.status = "slow"
+                entry.note = f"one call would take about {seconds:.1f} s of a budget of {budget_s:.1f} s"
         progress("drawing values", 0.0)
         self.draw(board)
         try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions"]
 
 RACE_BUDGET_SECONDS = 60
+EVERY_VARIANT = "numba_*,numpy_*"  # all but the definitions, which need no proof to be measured by
 
 
 def commands(
@@ -39,7 +40,7 @@ def commands(
     missing : sequence of str
         Ops without a champion.
     unproven : mapping of str to names
-        Per op, the variants without fresh evidence.
+        Per op, the variants without fresh evidence; where there are many, all are proven in one go.
     every_op : bool
         Whether `missing` is every op of the program: then one race of all is quicker than one for each.
     step : str
@@ -49,15 +50,16 @@ def commands(
     verify = ["harness.verify", "--profile", "dev", *shared]
     race = ["harness.bench", "--workload", step, "--threads", str(threads), *shared]
     share = f"{max(1, RACE_BUDGET_SECONDS // max(1, len(missing)))}s"
-    if every_op:
-        whole = [[*verify, "--op", "all"]] if unproven else []
-        return [*whole, [*race, "--op", "all", "--budget", f"{RACE_BUDGET_SECONDS}s"]]
     proofs = [[*verify, "--op", op, "--variant", ",".join(names)] for op, names in unproven.items()]
+    if len(proofs) > len(missing) // 2:
+        proofs = [[*verify, "--op", "all", "--variant", EVERY_VARIANT]]
+    if every_op:
+        return [*proofs, [*race, "--op", "all", "--budget", f"{RACE_BUDGET_SECONDS}s"]]
     return [*proofs, *([*race, "--op", op, "--budget", share] for op in missing)]
 
 
 def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) -> None:
-    """Run the commands one after the other, their progress on this process's standard error.
+    """Run the commands one after the other, with their progress, without their boards: those are kept as records.
 
     A failed proof or race is no obstacle: what is not proven is not chosen, and what was not raced is chosen by its rung.
 
@@ -70,7 +72,7 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
     """
     for command in wanted:
         say(f"python -m {' '.join(command)}")
-        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=sys.stderr, check=False)
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         if done.returncode == INTERRUPTED:
             raise KeyboardInterrupt
         if done.returncode < 0:

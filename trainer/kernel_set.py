@@ -78,11 +78,12 @@ class Chooser:
         return chosen
 
     def without_champion(self, request: KernelRequest) -> list[str]:
-        """Return the ops that `request` needs a champion of and that have none."""
+        """Return the ops that `request` needs a champion of and that have none, but might: not all their variants failed."""
         if request.base != "best":
             return []
         named = request.resolve(self.table, self.needs)
-        return sorted({need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)})
+        missing = {need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)}
+        return sorted(op for op in missing if any(self._may_win(v) for v in self.table.variants[op].values()))
 
     def champion(self, need: Need, call: Call) -> Choice | None:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
@@ -101,7 +102,8 @@ class Chooser:
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
         """Return, per op, the variants that have no fresh evidence of any outcome."""
-        lacking = {op: [v.name for v in self.table.variants[op].values() if self.store.proof(v) is None] for op in ops}
+        candidates = {op: [v for v in self.table.variants[op].values() if not v.is_definition] for op in ops}
+        lacking = {op: [v.name for v in variants if self.store.proof(v) is None] for op, variants in candidates.items()}
         return {op: names for op, names in lacking.items() if names}
 
     def _holds(self, champion: Champion, call: Call) -> bool:
@@ -117,6 +119,10 @@ class Chooser:
             proof = self.store.proof(variant)
             self._proven[key] = proof.status if proof else "unproven"
         return self._proven[key] == "passed"
+
+    def _may_win(self, variant: Variant) -> bool:
+        proof = self.store.proof(variant)
+        return not variant.is_definition and (proof is None or proof.status == "passed")
 
     def _require_proof(self, variant: Variant) -> None:
         if not variant.is_definition:  # the definition is what the others are measured by
@@ -142,14 +148,12 @@ class Chooser:
         return Choice(highest, "proven, never raced; the highest rung of the ladder")
 
     def _fallback(self, need: Need, call: Call) -> Choice:
-        """Return the highest proven rung where a race crowned nobody."""
+        """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
         proven = [v for v in self.table.variants[need[0]].values() if not v.is_definition and self._is_proven(v)]
         usable = [v for v in proven if not v.refusals(call.dims, _params(call))]
         if not usable:
-            raise EvidenceError(
-                f"{need[0]} has no champion and no proven variant on this machine; "
-                f"see: python -m harness.verify --op {need[0]}, then: python -m harness.bench --op {need[0]}"
-            )
+            reason = f"slow: nothing is proven here; see python -m harness.verify --op {need[0]}"
+            return Choice(self.table.variant(need[0], "numpy"), reason)
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
 
     def _rung(self, variant: Variant) -> int:

@@ -4,7 +4,7 @@ Builds on: numba_naive, which loads two numbers for every multiplication.
 Idea: eight dot products at once share their loads: two rows of x times four of the weight. A block of the weight's rows is
     used for all rows of x before the next one; blocks are shared between threads. Each sum is a vector of partial sums.
 Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
-Costs: six loads for eight multiplications, and a transposed operand is read as it lies.
+Costs: six loads for eight multiplications.
 """
 
 import numpy as np

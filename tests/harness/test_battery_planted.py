@@ -95,7 +95,7 @@ PLANTED = {
         f"key = (x.shape, x[:1].tobytes(), bias.tobytes(), weight.tobytes(), eps)\n    {REMEMBER}",
     ),
     "numpy_remembers_its_address": ("layer_norm", "replay", f"key = (x.ctypes.data, x.shape, eps)\n    {REMEMBER}"),
-    "numpy_wavers": ("layer_norm", "determinism", f"{ROWS}; y *= np.float32(1 + 1e-7 * np.random.random(y.shape))"),
+    "numpy_wavers": ("layer_norm", "determinism", f"{ROWS}; KEPT[len(KEPT)] = 0; y *= np.float32(1 + 3e-7 * (len(KEPT) % 2))"),
     "numpy_ignores_accumulate": ("matmul_backward_bias", "gradients", "dbias[:] = dy.sum(axis=0)"),
     "numpy_always_accumulates": ("matmul_backward_bias", "gradients", "dbias += dy.sum(axis=0)"),
     "numpy_ignores_dy": ("matmul_backward_bias", "gradients", "dbias[:] = dbias if accumulate else 0"),

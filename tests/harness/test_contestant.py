@@ -121,7 +121,7 @@ def test_process_answers_reports_an_error_and_starts_again_after_a_crash():
         with pytest.raises(ContestantError, match="unknown op 'nothing'") as caught:
             process.ask("load", op="nothing", kind="variant", variant="numpy", threads=1)
         assert caught.value.status == "failed"
-        process._child.kill()
+        process._child.kill()  # noqa: SLF001 (a crash from outside)
         with pytest.raises(ContestantError) as caught:
             process.ask("release")
         assert caught.value.status == "crashed"

@@ -77,7 +77,7 @@ def test_fastest_proven_variant_is_champion_and_yardsticks_never_are(store):
 
 
 def test_tie_goes_to_the_shorter_file(store):
-    short, long = sorted(NAMES, key=length)[0], sorted(NAMES, key=length)[-1]
+    short, long = min(NAMES, key=length), max(NAMES, key=length)
     wave = [1 + 0.1 * (i % 2) for i in range(12)]
     other = [1 + 0.1 * ((i + 1) % 2) - 1e-4 for i in range(12)]
     store.add_run(run(row(short, *wave), row(long, *other)))

@@ -55,7 +55,7 @@ SHAPE = "N=8 C=12"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of variants, good and bad."""
+    """Write a folder of variants, good and bad."""
     made = tmp_path_factory.mktemp("variants")
     for name, body in BODIES.items():
         (made / f"{name}.py").write_text(VARIANT.format(name=name, body=body))
@@ -175,7 +175,7 @@ def entry(name, estimate_ms):
 
 def test_slow_contestants_get_few_rounds_and_are_told_so():
     leader, close, slow, endless = entry("a", 1), entry("b", 3), entry("c", 100), entry("d", 4000)
-    race._limit_rounds([leader, close, slow, endless], 10.0)
+    race.limit_rounds([leader, close, slow, endless], 10.0)
     assert leader.quota == close.quota == race.MOST_ROUNDS
     assert leader.note == close.note == ""
     assert race.SLOW_ROUNDS <= slow.quota < 10

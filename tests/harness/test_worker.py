@@ -64,18 +64,18 @@ def own(folder):
         yield made
 
 
-def called(worker, folder, name, threads=1):
-    """Call a variant on a small problem and return the first element of y."""
+def called(worker, folder, name, threads=1, columns=3):
+    """Call a variant on a small problem and return the largest element of y."""
     table = discover(folder)
     assert table.unloadable == []
     variant = table.variant("softmax", name)
-    problem = Problem("softmax", {"N": 2, "C": 3})
-    buffers = Buffers(variant.op, problem, variant.workspace_size(problem.dims, threads))
+    problem = Problem("softmax", {"N": 2, "C": columns})
+    buffers = Buffers(variant.op, problem, variant.workspace_size(problem.dims, threads) if variant.workspace else None)
     values = materialise(variant.op, problem)
     buffers.fill(worker.memory, values)
     worker.call(variant, buffers, threads)
     assert buffers.damage(worker.memory, values) == ""
-    return float(buffers.outputs(worker.memory)["y"][0, 0])
+    return float(buffers.outputs(worker.memory)["y"].max(initial=-1.0))
 
 
 def test_every_variant_has_a_process_of_its_own(own, folder):
@@ -111,6 +111,10 @@ def test_memory_is_limited(own, folder):
 def test_workspace_is_poisoned_scratch(own, folder):
     assert called(own, folder, "numpy_scratch") == 3
     assert called(own, folder, "numpy_scratch") == 3
+
+
+def test_workspace_of_no_elements_is_passed_too(own, folder):
+    assert called(own, folder, "numpy_scratch", columns=0) == -1
 
 
 def test_threads_are_set(own, folder):

@@ -258,13 +258,19 @@ def test_a_broken_toml_file_is_one_clear_line(tmp_path, content, message):
 
 
 def test_a_machine_without_champions_is_proven_and_raced_in_two_commands(tmp_path):
-    wanted = commands(["adamw", "matmul"], {"matmul": ["numba_packed"]}, every_op=True, step=STEP, threads=2, results=tmp_path)
+    unproven = {"matmul": ["numba_packed"], "adamw": ["numba_flat"]}
+    wanted = commands(["adamw", "matmul"], unproven, every_op=True, step=STEP, threads=2, results=tmp_path)
     assert [words[0] for words in wanted] == ["harness.verify", "harness.bench"]
     assert all(words[words.index("--op") + 1] == "all" for words in wanted)
     assert wanted[1][wanted[1].index("--workload") + 1] == STEP
 
 
-def test_a_single_op_is_proven_and_raced_alone_and_only_where_evidence_is_missing(tmp_path):
+def test_what_is_proven_is_not_proven_again(tmp_path):
+    wanted = commands(["adamw", "matmul"], {}, every_op=True, step=STEP, threads=2, results=tmp_path)
+    assert [words[0] for words in wanted] == ["harness.bench"]
+
+
+def test_a_single_op_is_proven_and_raced_alone(tmp_path):
     extra = tmp_path / "mine"
     wanted = commands(
         ["adamw", "matmul"],
@@ -280,3 +286,17 @@ def test_a_single_op_is_proven_and_raced_alone_and_only_where_evidence_is_missin
     assert "--op matmul --variant numba_packed,numba_tiles" in shown[0]
     assert all(f"--results {tmp_path}" in words and f"--kernels-path {extra}" in words for words in shown)
     assert all("--threads 1" in words for words in shown[1:])
+
+
+def test_only_variants_without_evidence_are_unproven(store):
+    prove(store, TABLE.variant("adamw", "numba_naive"), status="failed")
+    lacking = chooser(store).unproven(["adamw"])["adamw"]
+    assert "numba_flat" in lacking
+    assert not {"numba_naive", "numpy"} & set(lacking)
+
+
+def test_an_op_whose_variants_all_failed_is_not_raced_again_and_again(store):
+    for variant in TABLE.variants["adamw"].values():
+        prove(store, variant, status="failed")
+    assert "adamw" not in chooser(store).without_champion(parse_kernels("best"))
+    assert choose(store, "best,matmul=numpy")["adamw", ""].reason.startswith("slow: nothing is proven here")
