@@ -38,8 +38,8 @@ def _clear(table):
 
 
 @parallel
-def _bands(tokens, dx, dwte, dwpe):
-    channels, threads = dx.shape[2], get_num_threads()
+def _bands(tokens, dx, dwte, dwpe, threads):
+    channels = dx.shape[2]
     lines = (channels + LINE - 1) // LINE
     for thread in prange(threads):
         low, high = lines * thread // threads * LINE, min(lines * (thread + 1) // threads * LINE, channels)
@@ -52,4 +52,4 @@ def numba_channels(tokens, dx, dwte, dwpe, *, accumulate_wte, accumulate_wpe):
         _clear(dwte)
     if not accumulate_wpe:
         _clear(dwpe)
-    _bands(tokens, dx, dwte, dwpe)
+    _bands(tokens, dx, dwte, dwpe, get_num_threads())

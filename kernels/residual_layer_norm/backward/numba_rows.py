@@ -50,10 +50,8 @@ def _add_up(partials, gradient, accumulate):
 
 
 @parallel
-def _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate, workspace):
-    rows, channels = dy.shape
-    threads = min(get_num_threads(), workspace.size // (2 * channels))
-    partials = workspace[: threads * 2 * channels].reshape(threads, 2, channels)
+def _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate, partials):
+    rows, threads = dy.shape[0], partials.shape[0]
     for thread in prange(threads):
         low, high = rows * thread // threads, rows * (thread + 1) // threads
         _share(low, high, dy, dresidual, residual, weight, mean, rstd, dx, partials[thread])
@@ -63,4 +61,6 @@ def _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accum
 
 @register(RESIDUAL_LAYER_NORM_BACKWARD, workspace=lambda threads, N, C: threads * 2 * C)  # noqa: ARG005 (every dim is passed)
 def numba_rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
-    _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate, workspace)
+    threads, channels = get_num_threads(), weight.size
+    partials = workspace[: threads * 2 * channels].reshape(threads, 2, channels)
+    _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate, partials)
