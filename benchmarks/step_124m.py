@@ -138,6 +138,9 @@ class Contestant:
         self.name = name
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._in, self._out = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
         self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -161,23 +164,21 @@ class Contestant:
 
 def race(options: argparse.Namespace) -> int:
     """Race all contestants and print the board."""
-    contestants = [Contestant(name, options) for name in CONTESTANTS]
-    order = random.Random(0)
-    losses = {c.name: [c.step()["loss"], c.step()["loss"]] for c in contestants}  # compilation, first touch of every page
-    rounds: list[dict[str, dict[str, Any]]] = []
-    for number in range(options.rounds):
-        order.shuffle(contestants)
-        rounds.append({c.name: c.step() for c in contestants})
-        shown = ", ".join(f"{name} {rounds[-1][name]['ms']:.0f} ms" for name in CONTESTANTS)
-        TOLD.print(f"round {number + 1}: {shown}")
-    for contestant in contestants:
-        contestant.close()
+    contestants: list[Contestant] = []
+    try:
+        for name in CONTESTANTS:
+            contestants.append(Contestant(name, options))
+            contestants[-1].wait()
+        losses, rounds = run_rounds(contestants, options.rounds)
+    finally:
+        for contestant in contestants:
+            contestant.close()
     OUT.print(f"{options.model}, B={options.batch}, T={options.sequence}, {options.threads} threads, {options.rounds} rounds")
     for name in CONTESTANTS:
         times = [r[name]["ms"] for r in rounds]
         OUT.print(
             f"{name:>13}: median {statistics.median(times):.0f} ms ({min(times):.0f}-{max(times):.0f}), "
-            f"peak RSS {rounds[-1][name]['rss']:.0f} MiB, losses {losses[name][0]:.4f} ... {rounds[-1][name]['loss']:.4f}"
+            f"peak RSS {rounds[-1][name]['rss']:.0f} MiB, losses {losses[name]:.4f} ... {rounds[-1][name]['loss']:.4f}"
         )
     for name in CONTESTANTS[1:]:
         ratios = [r[name]["ms"] / r["crucible"]["ms"] for r in rounds]
@@ -187,6 +188,21 @@ def race(options: argparse.Namespace) -> int:
             f"{name} over crucible: time {statistics.median(ratios):.3f} ({low:.3f}-{high:.3f}); crucible's memory {memory:.3f}"
         )
     return DONE
+
+
+def run_rounds(contestants: list[Contestant], count: int) -> tuple[dict[str, float], list[dict[str, dict[str, Any]]]]:
+    """Return each contestant's first loss, and its answers round by round."""
+    order = random.Random(0)
+    losses = {c.name: c.step()["loss"] for c in contestants}
+    for contestant in contestants:  # the first two steps compile and touch every page
+        contestant.step()
+    rounds = []
+    for number in range(count):
+        order.shuffle(contestants)
+        rounds.append({c.name: c.step() for c in contestants})
+        shown = ", ".join(f"{name} {rounds[-1][name]['ms']:.0f} ms" for name in CONTESTANTS)
+        TOLD.print(f"round {number + 1}: {shown}")
+    return losses, rounds
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:

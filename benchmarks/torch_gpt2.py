@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.parameters import PER_LAYER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,12 +21,38 @@ if TYPE_CHECKING:
 __all__ = ["TorchGPT2", "gradient_budget", "gradients"]
 
 EPS = float(np.finfo(np.float32).eps)
-MATRICES = ("wte", "wpe", "qkvw", "attprojw", "fcw", "fcprojw")
 Arrays = dict[str, "NDArray[Any]"]
 
 
+class Block(nn.Module):
+    """One transformer block, with llm.c's names for its parameters."""
+
+    def __init__(self, heads: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__()
+        self.heads = heads
+        for name, tensor in tensors.items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(tensor)))
+
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Apply the linear layer called `name`."""
+        return functional.linear(x, self.get_parameter(f"{name}w"), self.get_parameter(f"{name}b"))
+
+    def norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer norm called `name`."""
+        return functional.layer_norm(x, x.shape[-1:], self.get_parameter(f"{name}w"), self.get_parameter(f"{name}b"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the residual stream behind the block."""
+        batch, time, c = x.shape
+        q, k, v = self.linear("qkv", self.norm("ln1", x)).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, time, c)
+        x = x + self.linear("attproj", y)
+        hidden = functional.gelu(self.linear("fc", self.norm("ln2", x)), approximate="tanh")
+        return x + self.linear("fcproj", hidden)
+
+
 class TorchGPT2(nn.Module):
-    """GPT-2 over llm.c's sixteen tensors, the head tied to the token embedding.
+    """GPT-2 with the values of llm.c's sixteen tensors, the head tied to the token embedding.
 
     Parameters
     ----------
@@ -34,35 +62,35 @@ class TorchGPT2(nn.Module):
 
     def __init__(self, model: ModelShape, tensors: Mapping[str, NDArray[Any]], *, padded: bool = False) -> None:
         super().__init__()
-        self.shape = model
-        self.rows = model.padded_vocabulary if padded else model.vocabulary
-        for name, tensor in tensors.items():
-            self.register_parameter(name, nn.Parameter(torch.tensor(tensor[: self.rows] if name == "wte" else tensor)))
+        rows = model.padded_vocabulary if padded else model.vocabulary
+        self.wte, self.wpe = nn.Parameter(torch.tensor(tensors["wte"][:rows])), nn.Parameter(torch.tensor(tensors["wpe"]))
+        self.lnfw, self.lnfb = (nn.Parameter(torch.tensor(tensors[name])) for name in ("lnfw", "lnfb"))
+        layers = ({name: tensors[name][i] for name in tensors if name in PER_LAYER} for i in range(model.layers))
+        self.blocks = nn.ModuleList(Block(model.heads, layer) for layer in layers)
 
     def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean loss."""
-        batch, time = tokens.shape
-        c = self.shape.channels
-        x = functional.embedding(tokens, self.wte) + self.wpe[:time]
-        for i in range(self.shape.layers):
-            normed = functional.layer_norm(x, (c,), self.ln1w[i], self.ln1b[i])
-            qkv = functional.linear(normed, self.qkvw[i], self.qkvb[i]).view(batch, time, 3, self.shape.heads, -1)
-            q, k, v = qkv.permute(2, 0, 3, 1, 4)
-            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, time, c)
-            x = x + functional.linear(y, self.attprojw[i], self.attprojb[i])
-            normed = functional.layer_norm(x, (c,), self.ln2w[i], self.ln2b[i])
-            hidden = functional.gelu(functional.linear(normed, self.fcw[i], self.fcb[i]), approximate="tanh")
-            x = x + functional.linear(hidden, self.fcprojw[i], self.fcprojb[i])
-        logits = functional.linear(functional.layer_norm(x, (c,), self.lnfw, self.lnfb), self.wte)
-        return functional.cross_entropy(logits.view(-1, self.rows), targets.reshape(-1))
+        x = functional.embedding(tokens, self.wte) + self.wpe[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        logits = functional.linear(functional.layer_norm(x, x.shape[-1:], self.lnfw, self.lnfb), self.wte)
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def optimiser(self, learning_rate: float, *, fused: bool = False) -> torch.optim.AdamW:
         """Return torch's AdamW with llm.c's settings, which decays the matrices only."""
         groups = [
-            {"params": [getattr(self, n) for n in MATRICES], "weight_decay": 0.1},
-            {"params": [p for n, p in self.named_parameters() if n not in MATRICES], "weight_decay": 0.0},
+            {"params": [p for p in self.parameters() if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [p for p in self.parameters() if p.ndim == 1], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=fused)
+
+    def tensor_gradients(self) -> Arrays:
+        """Return the gradients as llm.c's tensors, in float64."""
+        found: dict[str, list[NDArray[Any]]] = {}
+        for name, p in self.named_parameters():
+            if p.grad is not None:
+                found.setdefault(name.rpartition(".")[2], []).append(p.grad.double().numpy())
+        return {name: np.stack(parts) if name in PER_LAYER else parts[0] for name, parts in found.items()}
 
 
 def gradients(
@@ -75,7 +103,7 @@ def gradients(
     net = TorchGPT2(model, tensors).to(dtype)
     inputs, targets = (torch.tensor(part).long() for part in batch)
     net(inputs, targets).backward()
-    found = {name: p.grad.double().numpy() for name, p in net.named_parameters() if p.grad is not None}
+    found = net.tensor_gradients()
     padding = np.zeros((model.padded_vocabulary - model.vocabulary, model.channels))
     return found | {"wte": np.concatenate([found["wte"], padding])}
 

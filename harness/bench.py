@@ -177,7 +177,7 @@ def _run(options: argparse.Namespace) -> int:
 def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     console = Console()
     for run in runs:
-        console.print(report.rich_table(run))
+        console.print(report.rich_table(run, console.width))
     idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
     if idle:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)

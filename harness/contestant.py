@@ -74,7 +74,12 @@ class Contestant:
             scratch = calls.workspace_for(self.variant, problem.dims, self.threads)
             self.bound = [calls.bind_variant(self.variant, arrays, problem.params, scratch) for arrays in buffers.sets]
             if self.kind == "twice":
-                self.bound = [calls.twice(call) for call in self.bound]
+                self.bound = [calls.both(call, self.bound[self._partner(i)]) for i, call in enumerate(self.bound)]
+
+    def _partner(self, number: int) -> int:
+        """Return the set that the control called twice uses for its second call: one that the first did not just warm."""
+        count = len(self.buffers or ())
+        return (number + count // 2) % count
 
     def probe(self, *, dims: dict[str, int], params: dict[str, Any], folder: str) -> dict[str, Any]:
         """Compile on a small problem and return the time of a later call on it."""
@@ -104,6 +109,8 @@ class Contestant:
     def _freshen(self, number: int, seed: tuple[int, ...]) -> None:
         if self.buffers is not None:
             self.buffers.freshen(number, (*seed, number))
+            if self.kind == "twice":
+                self.buffers.freshen(self._partner(number), (*seed, number))
 
     def turn(self, *, count: int, samples: int, seed: int, last: int, warm: bool) -> dict[str, Any]:
         """Time `samples` batches of `count` calls; the very last call is on set `last` with the values of `seed`.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["bind_empty", "bind_torch", "bind_variant", "oracle_answer", "twice", "workspace_for"]
+__all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_answer", "workspace_for"]
 
 
 def bind_variant(
@@ -47,14 +47,14 @@ def bind_empty(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
     return partial(_nothing, *(arrays[a.name] for a in op.arguments), **params)
 
 
-def twice(call: Callable[[], object]) -> Callable[[], object]:
+def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], object]:
     """Return a call that is known to take twice as long."""
 
-    def both() -> None:
-        call()
-        call()
+    def calls() -> None:
+        first()
+        second()
 
-    return both
+    return calls
 
 
 def _taken(op: Op) -> list[str]:

@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
             if options.markdown:
                 console.out(report.markdown(run), highlight=False)
             else:
-                console.print(report.rich_table(run))
+                console.print(report.rich_table(run, console.width))
         return 0
 
     return guarded(body)

@@ -66,6 +66,12 @@ class Entry:
         """Whether it has done nothing wrong so far."""
         return self.status == "passed"
 
+    def refine(self, least_ns: float, sets: int) -> None:
+        """Choose, from the shortest time seen, how many calls make a sample and how many samples a turn."""
+        self.estimate_ns = min(self.estimate_ns, least_ns)
+        self.count = max(1, min(sets, math.ceil(SAMPLE_NS / self.estimate_ns)))
+        self.repeats = max(1, min(MOST_SAMPLES, int(TURN_NS / (self.count * self.estimate_ns))))
+
     def fail(self, error: ContestantError) -> None:
         """Take it out of the race."""
         self.status, self.note, self.samples_ms = error.status, str(error), []
@@ -127,8 +133,7 @@ class Race:
         if entry.estimate_ns < WARM_BELOW_NS:
             entry.repeats = max(2, min(MOST_SAMPLES, int(TURN_NS / entry.estimate_ns)))
             entry.estimate_ns = min(entry.estimate_ns, self.turn(entry, 0, look=False).least)
-        entry.count = max(1, min(self.sets, math.ceil(SAMPLE_NS / entry.estimate_ns)))
-        entry.repeats = max(1, min(MOST_SAMPLES, int(TURN_NS / (entry.count * entry.estimate_ns))))
+        entry.refine(entry.estimate_ns, self.sets)
 
     def round(self, entries: list[Entry], *, look: bool) -> None:
         """Give each of `entries` a turn, in random order; `look`: keep their answers."""
@@ -160,11 +165,11 @@ class Race:
                     entry.fail(ContestantError("wrong", found))
 
 
-def limit_rounds(entries: list[Entry], budget_s: float) -> None:
+def limit_rounds(entries: list[Entry], leader_ns: float, budget_s: float) -> None:
     """Give contestants much slower than the leader a few rounds only, and say so."""
-    leader = min(e.estimate_ns for e in entries)
     for entry in entries:
-        seconds, ratio = entry.estimate_ns / 1e9, entry.estimate_ns / leader
+        entry.quota, entry.note = MOST_ROUNDS, ""
+        seconds, ratio = entry.estimate_ns / 1e9, entry.estimate_ns / leader_ns
         if ratio > SLOW_FACTOR and seconds * MOST_ROUNDS > SLOW_SHARE * budget_s:
             fewest = SLOW_ROUNDS if seconds * SLOW_ROUNDS < SLOWEST_SHARE * budget_s else 1
             entry.quota = max(int(SLOW_SHARE * budget_s / seconds), fewest)
@@ -197,7 +202,7 @@ def run_race(
     race.each(race.racing, estimate)
     if not race.racing:
         return
-    limit_rounds(race.racing, budget_s)
+    limit_rounds(race.racing, min(e.estimate_ns for e in race.racing), budget_s)
     once = [e for e in race.racing if e.quota == 1]
     for entry in once:
         entry.samples_ms.append(entry.estimate_ns / 1e6)
@@ -219,6 +224,7 @@ def _rounds(race: Race, start: float, budget_s: float, progress: Callable[[str, 
             break
         race.round(present, look=number == looked_at)
         number += 1
+        _reconsider(race, [e for e in present if e.racing], budget_s)
         progress(f"round {number}", min((time.monotonic() - start) / budget_s, 1.0))
         if number == next_look:
             next_look = math.ceil(next_look * LOOK_GROWTH)
@@ -227,6 +233,14 @@ def _rounds(race: Race, start: float, budget_s: float, progress: Callable[[str, 
                 break
     if number > FIRST_LOOK:
         race.round([e for e in race.racing if number < e.quota and e.quota > 1], look=True)
+
+
+def _reconsider(race: Race, present: list[Entry], budget_s: float) -> None:
+    """Plan again for those still in the race: an estimate that a neighbour on the machine spoiled must not decide it."""
+    for entry in present:
+        entry.refine(min(entry.samples_ms) * 1e6, race.sets)
+    if present:
+        limit_rounds(present, min(e.estimate_ns for e in race.racing), budget_s)
 
 
 def _second_heat(race: Race, budget_s: float) -> None:

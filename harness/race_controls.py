@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BANDS", "ControlsError", "check_controls"]
 
-WORK = 2e7
+WORK = 4e6
 ROUNDS, ATTEMPTS = 25, 4
 ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floor"))
 BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2)}

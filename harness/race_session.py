@@ -128,7 +128,10 @@ class Session:
             work *= PROBE_GROWTH
 
     def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
-        """Load the contestants, leave out those much slower than the leader whose call would outlast the budget, race the others."""
+        """Load the contestants and race them.
+
+        Those much slower than the leader that would need more than the budget for one call are left out.
+        """
         patience_s = max(budget_s, PATIENCE_S)
         predicted: dict[str, float] = {}
         for entry in entries:

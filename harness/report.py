@@ -18,6 +18,8 @@ __all__ = ["COLUMNS", "YARDSTICK", "board", "cells", "document", "duration", "ma
 
 YARDSTICK = "torch"
 COLUMNS = ("rank", "variant", "median", "20-80 %", "lower quartile", "against torch", "of roofline", "best", "remark")
+LEAST_WIDTH = {"20-80 %": 120, "lower quartile": 140, "best": 100, "remark": 90}
+WIDE = max(LEAST_WIDTH.values())
 
 
 def board(run: Run) -> dict[str, Any]:
@@ -117,16 +119,20 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def rich_table(run: Run) -> Table:
-    """Return one board for a terminal."""
+def rich_table(run: Run, width: int = WIDE) -> Table:
+    """Return one board for a terminal `width` characters wide; a narrow one shows fewer columns."""
+    hidden = {column for column, least in LEAST_WIDTH.items() if width < least}
     dims = " ".join(f"{k}={v}" for k, v in run.dims.items())
     title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads"
     table = Table(title=Text(title))
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("rank", "variant", "remark") else "right", overflow="fold")
+        if column not in hidden:
+            left = column in ("rank", "variant", "remark")
+            table.add_column(column, justify="left" if left else "right", overflow="fold", no_wrap=column != "remark")
     for row in board(run)["rows"]:
         style = "dim" if row["yardstick"] else "red" if row["median_ms"] is None else "bold" if row["rank"][0] == "1" else ""
-        table.add_row(*(Text(cell) for cell in cells(row)), style=style)
+        shown = zip(COLUMNS, cells(row), strict=True)
+        table.add_row(*(Text(cell) for column, cell in shown if column not in hidden), style=style)
     return table
 
 

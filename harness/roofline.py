@@ -42,7 +42,7 @@ def _lanes() -> int:
 LANES = _lanes()
 
 
-@intrinsic  # type: ignore[untyped-decorator] (numba has no types)
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def _multiply_adds(typing_context: Any, rounds: Any) -> Any:  # noqa: ANN401 (numba's own types)
     """Do `rounds` times one multiply-add on each of the vector accumulators, all of them in registers."""
     del typing_context, rounds
@@ -79,13 +79,13 @@ def _multiply_adds(typing_context: Any, rounds: Any) -> Any:  # noqa: ANN401 (nu
     return types.float32(types.int64), build
 
 
-@numba.njit(parallel=True, error_model="numpy")  # type: ignore[untyped-decorator] (numba has no types)
+@numba.njit(parallel=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no types
 def _peak(rounds: int, out: Any) -> None:  # noqa: ANN401 (compiled)
     for thread in prange(out.size):
         out[thread] = _multiply_adds(rounds)
 
 
-@numba.njit(parallel=True, fastmath=FASTMATH, error_model="numpy")  # type: ignore[untyped-decorator] (numba has no types)
+@numba.njit(parallel=True, fastmath=FASTMATH, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no types
 def _read(chunks: Any, out: Any, times: int) -> None:  # noqa: ANN401 (compiled)
     for thread in prange(chunks.shape[0]):
         chunk = chunks[thread]
@@ -96,14 +96,14 @@ def _read(chunks: Any, out: Any, times: int) -> None:  # noqa: ANN401 (compiled)
             out[thread] = total
 
 
-@numba.njit(parallel=True, error_model="numpy")  # type: ignore[untyped-decorator] (numba has no types)
+@numba.njit(parallel=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no types
 def _copy(source: Any, target: Any, times: int) -> None:  # noqa: ANN401 (compiled)
     for thread in prange(source.shape[0]):
         for _ in range(times):
             target[thread][:] = source[thread]
 
 
-@numba.njit(parallel=True, fastmath=FASTMATH, error_model="numpy")  # type: ignore[untyped-decorator] (numba has no types)
+@numba.njit(parallel=True, fastmath=FASTMATH, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no types
 def _scale(source: Any, target: Any, times: int) -> None:  # noqa: ANN401 (compiled)
     for thread in prange(source.shape[0]):
         for _ in range(times):

@@ -89,27 +89,29 @@ def _score(scores, queries, keys, diagonal):
 def _soften(scores, scale, diagonal, top, total, shrink):
     """Turn scores into exponentials relative to the running maximum; set by how much what came before must shrink.
 
+    The maximum is kept unscaled: of equal scores the difference is 0 to the bit, however large they are.
     A register of running values is loaded and stored once for several keys, since the compiler keeps it in memory.
     """
     for block in range(0, TILE, COLUMNS):
         lanes = slice(block, block + COLUMNS)
         t, s, f = top[lanes], total[lanes], shrink[lanes]
-        f[:] = t
         seen = min(block + COLUMNS, scores.shape[0]) if diagonal else scores.shape[0]
+        for i in range(COLUMNS):
+            f[i] = t[i]
         for j in range(0, seen, 4):
             w, x, y, z = scores[j, lanes], scores[j + 1, lanes], scores[j + 2, lanes], scores[j + 3, lanes]
             for i in range(COLUMNS):
-                t[i] = max(max(max(w[i], x[i]), max(y[i], z[i])) * scale, t[i])
+                t[i] = max(max(w[i], x[i], y[i], z[i]), t[i])
         for i in range(COLUMNS):
             new = t[i] if t[i] != _LOWEST else _ZERO
-            f[i] = exp(f[i] - new) if f[i] != _LOWEST else _ZERO
+            f[i] = exp((f[i] - new) * scale) if f[i] != _LOWEST else _ZERO
             s[i] *= f[i]
         for j in range(0, seen, 2):
             x, y = scores[j, lanes], scores[j + 1, lanes]
             for i in range(COLUMNS):
                 base = t[i] if t[i] != _LOWEST else _ZERO
-                x[i] = exp(x[i] * scale - base)
-                y[i] = exp(y[i] * scale - base)
+                x[i] = exp((x[i] - base) * scale)
+                y[i] = exp((y[i] - base) * scale)
                 s[i] += x[i] + y[i]
 
 
@@ -178,7 +180,7 @@ def _head(rows, column, channels, size, y, lse, workspace):
             for d in range(size):
                 y[start + i, column + d] = output[i, d] * factor
         for i in range(count):
-            lse[start + i] = top[i] + log(total[i]) if total[i] > _ZERO else _NAN
+            lse[start + i] = top[i] * scale + log(total[i]) if total[i] > _ZERO else _NAN
 
 
 @parallel

@@ -175,13 +175,25 @@ def entry(name, estimate_ms):
 
 def test_slow_contestants_get_few_rounds_and_are_told_so():
     leader, close, slow, endless = entry("a", 1), entry("b", 3), entry("c", 100), entry("d", 4000)
-    race.limit_rounds([leader, close, slow, endless], 10.0)
+    race.limit_rounds([leader, close, slow, endless], leader.estimate_ns, 10.0)
     assert leader.quota == close.quota == race.MOST_ROUNDS
     assert leader.note == close.note == ""
     assert race.SLOW_ROUNDS <= slow.quota < 10
     assert slow.note == f"at most {slow.quota} rounds: 100 times the leader's time"
     assert endless.quota == 1
     assert endless.note == "one call: 4000 times the leader's time"
+
+
+def test_estimate_that_a_neighbour_spoiled_is_corrected():
+    spoiled = entry("a", 100)
+    race.limit_rounds([spoiled], 1e6, 10.0)
+    assert spoiled.quota < race.MOST_ROUNDS
+    spoiled.refine(1.5e6, 4)
+    race.limit_rounds([spoiled], 1e6, 10.0)
+    assert (spoiled.quota, spoiled.note) == (race.MOST_ROUNDS, "")
+    assert (spoiled.count, spoiled.repeats) == (1, 13)
+    spoiled.refine(2e6, 4)
+    assert spoiled.estimate_ns == 1.5e6
 
 
 def test_cold_protocol_sweeps_the_caches_and_large_boards_release_their_buffers(tmp_path):
