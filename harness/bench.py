@@ -118,7 +118,7 @@ def _race(request: Request, session: Session, progress: Callable[[str, float], N
     session.start(max(len(f.candidates) for f in request.fields) + 1)
     first = next(f for f in request.fields if f.candidates)
     progress("starting the contestants", 0.0)
-    check_controls(session, first.candidates, first.board.dims, progress)
+    check_controls(session, first.candidates, progress)
     progress("measuring the roofline", 0.0)
     session.measure_roofline()
     waiting = [f for f in request.fields if f.candidates]

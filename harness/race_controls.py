@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 from typing import TYPE_CHECKING
 
 from harness.contestant_process import ContestantError
 from harness.race import Entry, Race
 from harness.race_board import Board, params_for, shrunken
+from harness.statistics import summarise
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BANDS", "ControlsError", "check_controls"]
 
-WORK = 4e6
+WORKLOAD, WORK = "gpt2-124m-b4-t64", 4e6
 ROUNDS, ATTEMPTS = 25, 4
 ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floor"))
 BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2)}
@@ -31,12 +31,11 @@ class ControlsError(CrucibleError):
     """The controls of a session read what they must not: nothing that it would measure can be believed."""
 
 
-def check_controls(
-    session: Session, variants: Sequence[Variant], dims: dict[str, int], progress: Callable[[str, float], None]
-) -> None:
+def check_controls(session: Session, variants: Sequence[Variant], progress: Callable[[str, float], None]) -> None:
     """Race the first of `variants` that runs against itself, against itself called twice, and time an empty call.
 
-    A neighbour on the machine may spoil one attempt; `session.controls` holds the values of the last.
+    The shape is one on which a call is neither so short that the clock shows nor long. A neighbour on the machine may
+    spoil one attempt; `session.controls` holds the values of the last.
 
     Raises
     ------
@@ -44,7 +43,7 @@ def check_controls(
         The values stay outside their bands in every attempt.
     """
     waiting = list(variants)
-    small = shrunken(waiting[0].op, dims, WORK)
+    small = shrunken(waiting[0].op, waiting[0].op.workloads(WORKLOAD)[0].dims, WORK)
     bands = COLD_BANDS if session.cold_bytes else BANDS
     told = ""
     for attempt in range(ATTEMPTS):
@@ -82,12 +81,8 @@ def _measure(session: Session, variant: Variant, dims: dict[str, int]) -> dict[s
     for entry in entries:
         if not entry.racing:
             raise ContestantError(entry.status, entry.note)
-    first, second, double, empty = (e.samples_ms for e in entries)
-    found = {
-        "a_a": statistics.median(a / b for a, b in zip(first, second, strict=True)),
-        "twice": statistics.median(2 * d / (a + b) for a, b, d in zip(first, second, double, strict=True)),
-        "floor_us": statistics.median(empty) * 1e3,
-    }
+    first, second, double, empty = (summarise(e.samples_ms).lower_quartile for e in entries)
+    found = {"a_a": first / second, "twice": 2 * double / (first + second), "floor_us": empty * 1e3}
     if session.cold_bytes:
         found["cold_over_warm"] = float(entries[0].process.ask("memory", cache_bytes=session.cache_bytes)["ratio"])
     return found
