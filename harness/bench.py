@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ __all__ = ["main"]
 WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
 DTYPES = ("float32",)
 LEAST_BOARD_S = 0.3
+TERMINATED = 128 + signal.SIGTERM
 BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")
 
 
@@ -211,4 +213,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # the drawn values lie in shared memory: take them along
     sys.exit(main())

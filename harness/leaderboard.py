@@ -83,8 +83,7 @@ def _length(variant: Variant) -> int:
 
 def _champion(run: Run, table: Table) -> Champion:
     rows = sorted((r for r in run.rows if not r.yardstick), key=lambda r: summarise(r.samples_ms).median)
-    best = rows[0]
-    tied = [r for r in rows if r is best or paired_ratio(r.samples_ms, best.samples_ms).tie]
+    tied = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
     lengths = {r.variant: _length(table.variant(run.op, r.variant)) for r in tied}
     winner = min(tied, key=lambda r: (lengths[r.variant], rows.index(r)))
     others = [r for r in rows if r is not winner]
@@ -93,7 +92,7 @@ def _champion(run: Run, table: Table) -> Champion:
         interval = paired_ratio(others[0].samples_ms, winner.samples_ms)
         rival = others[0].variant
         found = {"runner_up": rival, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
-        if rival in lengths:
+        if rival in lengths and interval.tie:
             here, there = lengths[winner.variant], lengths[rival]
             found["reason"] = f"ties with {rival} and has the shorter file: {here} lines against {there}"
         else:

@@ -1,7 +1,5 @@
 """A contestant's process, its buffers and its clock."""
 
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,21 +30,22 @@ def test_clock_calls_each_once_and_returns_the_mean():
     assert seen == [1, 2]
 
 
-def test_settle_waits_for_a_thread_that_spins():
-    stop = threading.Event()
+def test_settle_waits_as_long_as_a_pool_spins(monkeypatch):
+    """On a clock of its own: a pool that uses a whole core for ten steps, then sleeps."""
+    now = [0]
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: now[0])
+    monkeypatch.setattr(clock, "process_time_ns", lambda: min(now[0], 10_000_000))
+    monkeypatch.setattr(clock, "sleep", lambda _: now.__setitem__(0, now[0] + 1_000_000))
+    assert clock.settle() == pytest.approx(0.011)
+    assert clock.settle() == pytest.approx(0.001)
 
-    def spin():
-        while not stop.is_set():
-            pass
 
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
-        waited = clock.settle(longest_s=0.05)
-    finally:
-        stop.set()
-        thread.join()
-    assert waited >= 0.05
+def test_settle_gives_up_on_a_pool_that_never_sleeps(monkeypatch):
+    now = [0]
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: now[0])
+    monkeypatch.setattr(clock, "process_time_ns", lambda: now[0])
+    monkeypatch.setattr(clock, "sleep", lambda _: now.__setitem__(0, now[0] + 1_000_000))
+    assert clock.settle(longest_s=0.05) == pytest.approx(0.051)
 
 
 @pytest.mark.parametrize("name", OPS)

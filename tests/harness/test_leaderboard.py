@@ -4,10 +4,11 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import explain, leaderboard
+from harness.statistics import paired_ratio
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
 from registry.table import discover
@@ -130,15 +131,17 @@ def test_threads_workloads_and_protocols_have_champions_of_their_own(store):
     assert len(keys) == 4
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=8), min_size=len(NAMES), max_size=len(NAMES)))
-def test_champion_is_never_decidedly_slower_than_another(tmp_path_factory, samples):
+def test_champion_is_not_decidedly_slower_than_another(tmp_path_factory, samples):
     store = Store(tmp_path_factory.mktemp("store"))
     store.add_evidence(*map(proof, NAMES))
     store.add_run(run(*(row(name, *taken) for name, taken in zip(NAMES, samples, strict=True))))
     [champion] = leaderboard.derive(store, TABLE)
-    assert champion.variant in NAMES
-    assert champion.ratio_high >= 1
+    taken = dict(zip(NAMES, samples, strict=True))
+    beaten = {n for n in NAMES if any(paired_ratio(taken[n], other).low > 1 for other in samples)}
+    assert champion.variant not in beaten or beaten == set(NAMES)
+    assert champion.runner_up in set(NAMES) - {champion.variant}
     assert json.loads(json.dumps(champion.to_json())) == champion.to_json()
 
 
