@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions"]
 
 RACE_BUDGET_SECONDS = 60
+QUICK_EXAMPLES = 6  # drawn problems a variant, beside the fixed ones: a first run should start soon; `make prove` tries harder
 EVERY_VARIANT = "numba_*,numpy_*"  # all but the definitions, which need no proof to be measured by
 
 
@@ -47,7 +48,7 @@ def commands(
         Workload such as ``gpt2-micro-b8-t128``.
     """
     shared = ["--results", str(results), *(word for path in kernels_path for word in ("--kernels-path", str(path)))]
-    verify = ["harness.verify", "--profile", "dev", *shared]
+    verify = ["harness.verify", "--profile", "dev", "--examples", str(QUICK_EXAMPLES), *shared]
     race = ["harness.bench", "--workload", step, "--threads", str(threads), *shared]
     share = f"{max(1, RACE_BUDGET_SECONDS // max(1, len(missing)))}s"
     proofs = [[*verify, "--op", op, "--variant", ",".join(names)] for op, names in unproven.items()]

@@ -38,7 +38,7 @@ class Corpus:
     documents : callable
         Yields the documents in order; an end-of-text token goes before each.
     validation_first : int
-        How many tokens of the beginning are for validation; 0: the last tenth of all tokens.
+        How many tokens of the beginning are for validation; 0: the last tenth of every document.
     """
 
     name: str

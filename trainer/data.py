@@ -26,7 +26,7 @@ __all__ = ["Dataset", "Loader", "open_data", "tokenise", "unigram_entropy"]
 VALIDATION_SHARE = 10  # one token in so many
 AT_ONCE = 1 << 20  # characters or tokens
 CUT = re.compile(r"(?<=\S)\n")
-RECIPE = "1"  # counts up when the same text is to give other token files
+RECIPE = "2"  # counts up when the same text is to give other token files
 BINARY = ".bin"
 ADVICE = "take a smaller --batch or --sequence, or more text"
 
@@ -55,12 +55,16 @@ class Dataset:
 class Loader:
     """Batches of a token stream, one behind the other as in llm.c: the next begins where the last one's targets end.
 
+    With a seed, each row begins at a random place instead: neighbouring batches then come from all over a short text.
+
     Parameters
     ----------
     tokens : array of uint16
         At least ``batch * sequence + 1``.
     batch, sequence : int
         B rows of T tokens, which follow each other in the stream.
+    seed : int, optional
+        Draw the places of the rows from it.
 
     Attributes
     ----------
@@ -68,12 +72,13 @@ class Loader:
         Where the next batch begins; may be set to resume. A batch that no longer fits begins at 0 again.
     """
 
-    def __init__(self, tokens: NDArray[np.uint16], batch: int, sequence: int) -> None:
+    def __init__(self, tokens: NDArray[np.uint16], batch: int, sequence: int, seed: int | None = None) -> None:
         _check_shape(batch, sequence)
         if tokens.size <= batch * sequence:
             raise RequestError(f"{tokens.size} tokens are too few for one batch of {batch} x {sequence} + 1")
         self.tokens, self.batch, self.sequence = tokens, batch, sequence
-        self.position = 0
+        self.seed = seed
+        self.reset()
 
     @property
     def batches(self) -> int:
@@ -81,11 +86,16 @@ class Loader:
         return (self.tokens.size - 1) // (self.batch * self.sequence)
 
     def reset(self) -> None:
-        """Begin again with the first token."""
+        """Begin again with the first token, or with the first places drawn."""
         self.position = 0
+        self._random = None if self.seed is None else np.random.default_rng(self.seed)
 
     def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return inputs and targets, both new int32 arrays of shape (B, T); targets are the inputs one token on."""
+        if self._random is not None:
+            starts = self._random.integers(self.tokens.size - self.sequence, size=self.batch)
+            rows = self.tokens[starts[:, None] + np.arange(self.sequence + 1)].astype(np.int32)
+            return rows[:, :-1].copy(), rows[:, 1:].copy()
         size = self.batch * self.sequence
         if self.position + size + 1 > self.tokens.size:
             self.reset()
@@ -100,8 +110,8 @@ def open_data(
 ) -> Dataset:
     """Return the tokens of a corpus, a text file, a glob of text files, or a token file (``*.bin``).
 
-    The last tenth of the tokens is for validation, or more if that is needed for one batch; ``tinyshakespeare`` has
-    llm.c's split, the first 32,768 tokens.
+    The last tenth of every document is for validation, or the last tokens of all if that is too little for one batch;
+    ``tinyshakespeare`` has llm.c's split, the first 32,768 tokens.
 
     Parameters
     ----------
@@ -179,9 +189,14 @@ def _tokenised_once(
         return read_tokens(paths[0]), read_tokens(paths[1])
     if announce:
         announce(f"tokenising {corpus.name} (once; kept in {folder})")
-    tokens = tokenise(corpus.documents())
+    documents = [tokenise(iter([document])) for document in corpus.documents()]
     first = corpus.validation_first
-    parts = (tokens[first:], tokens[:first]) if first else _split(tokens)
+    if first:
+        tokens = np.concatenate(documents)
+        parts = tokens[first:], tokens[:first]
+    else:
+        train, validation = zip(*map(_split, documents), strict=True)
+        parts = np.concatenate(train), np.concatenate(validation)
     if all(part.size for part in parts):
         for path, part in zip(paths, parts, strict=True):
             write_tokens(path, part)
@@ -190,6 +205,8 @@ def _tokenised_once(
 
 def _split(tokens: NDArray[np.uint16], at_least: int = 1) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Return training and validation tokens; the last tenth, and no fewer than `at_least`, is for validation."""
+    if tokens.size <= at_least:
+        return tokens, tokens[:0]
     held_out = max(tokens.size // VALIDATION_SHARE, at_least)
     return tokens[:-held_out], tokens[-held_out:]
 

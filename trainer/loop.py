@@ -138,7 +138,7 @@ def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, i
         A loss or the norm of the gradients is not finite; the parameters are those before that step.
     """
     history, updates = History(), settings.updates
-    train, held_out = (Loader(tokens, settings.B, settings.T) for tokens in (data.train, data.validation))
+    train, held_out = (Loader(tokens, settings.B, settings.T, settings.seed) for tokens in (data.train, data.validation))
     validate_at = {round(i * updates / max(1, settings.evaluations - 1)) for i in range(settings.evaluations)}
 
     def validate(step: int) -> None:

@@ -35,6 +35,7 @@ def plan_table(plan: Plan) -> Table:
 def choices_table(choices: Mapping[Need, Choice], *, explain: bool) -> Table:
     """Return the kernel set: one row per op and variant, or per call with all that is known."""
     table = Table("op", "calls", "variant", "why", title="Kernels", title_justify="left")
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     if explain:
         table.add_column("runner-up")
         for (op, label), choice in choices.items():

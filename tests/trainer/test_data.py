@@ -49,6 +49,22 @@ def test_batches_follow_each_other_and_begin_again(size, batch, sequence, batche
     assert (loader.batches + 1) * step + 1 > size >= loader.batches * step + 1
 
 
+@given(size=st.integers(2, 200), batch=st.integers(1, 6), sequence=st.integers(1, 12), seed=st.integers(0, 9))
+def test_seeded_rows_are_windows_from_anywhere_and_the_same_again_after_a_reset(size, batch, sequence, seed):
+    tokens = np.arange(size, dtype=np.uint16)
+    if size <= batch * sequence:
+        return
+    loader = Loader(tokens, batch, sequence, seed)
+    first = [loader.next_batch() for _ in range(3)]
+    for inputs, targets in first:
+        assert (np.diff(inputs, axis=1) == 1).all()
+        assert (targets == inputs + 1).all()
+        assert targets.max() < size
+    loader.reset()
+    for (inputs, _), again in zip(first, (loader.next_batch()[0] for _ in range(3)), strict=True):
+        assert (inputs == again).all()
+
+
 def test_batches_are_the_callers_to_change():
     loader = Loader(np.arange(9, dtype=np.uint16), 2, 4)
     inputs, targets = loader.next_batch()

@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_losses(data):
     assert run(data).train_loss == run(data).train_loss
 
 
-def test_accumulated_micro_steps_follow_each_other_in_the_text(data):
+def test_an_update_of_two_micro_steps_has_their_mean_loss(data):
     once = run(data, total_batch=2 * B * T, steps=3)
     halves = run(data, steps=6, learning_rate=1e-30)
     assert once.train_loss[0] == pytest.approx(np.mean(halves.train_loss[:2]), rel=1e-6)
