@@ -21,7 +21,7 @@ from harness.statistics import paired_ratio, summarise
 from registry.cli import add_kernels_path, guarded
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
-from registry.records import RESULTS, Champion, Run, Store
+from registry.records import RESULTS, Champion, Row, Run, Store
 from registry.table import Table, discover
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["derive", "main", "refresh", "standing_runs"]
 
+NOISE = 1.03  # times the fastest: what two copies of one kernel may differ by in the controls of a quiet session
 KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
 
 
@@ -81,18 +82,31 @@ def _length(variant: Variant) -> int:
     return sum(bool(line.strip()) for line in variant.path.read_text().splitlines())
 
 
+def _time(row: Row) -> float:
+    """Return the lower quartile: what a neighbour on the machine disturbs least."""
+    return summarise(row.samples_ms).lower_quartile
+
+
 def _champion(run: Run, table: Table) -> Champion:
-    rows = sorted((r for r in run.rows if not r.yardstick), key=lambda r: summarise(r.samples_ms).median)
-    tied = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
+    """Return the fastest variant; of those that tie with it, one without a thread pool of its own, then the shortest.
+
+    A tie is a difference that is small and not decided. A wide interval alone is no tie, only a noisy race.
+    """
+    rows = sorted((r for r in run.rows if not r.yardstick), key=_time)
+    near = [r for r in rows if _time(r) <= NOISE * _time(rows[0])]
+    tied = [r for r in near if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in near)] or rows[:1]
     lengths = {r.variant: _length(table.variant(run.op, r.variant)) for r in tied}
-    winner = min(tied, key=lambda r: (lengths[r.variant], rows.index(r)))
+    pools = {r.variant: table.variant(run.op, r.variant).backend == "numpy" for r in tied}
+    winner = min(tied, key=lambda r: (pools[r.variant], lengths[r.variant], rows.index(r)))
     others = [r for r in rows if r is not winner]
     found: dict[str, Any] = {"reason": "the only proven variant in the race"}
     if others:
         interval = paired_ratio(others[0].samples_ms, winner.samples_ms)
         rival = others[0].variant
         found = {"runner_up": rival, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
-        if rival in lengths and interval.tie:
+        if rival in lengths and pools[winner.variant] != pools[rival]:
+            found["reason"] = f"ties with {rival}, whose library brings a second thread pool"
+        elif rival in lengths:
             here, there = lengths[winner.variant], lengths[rival]
             found["reason"] = f"ties with {rival} and has the shorter file: {here} lines against {there}"
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,20 @@ class Chooser:
         if best.threads != self.threads:
             reason += f" with {best.threads} threads"
         return Choice(self.table.variant(op, best.variant), reason, _detail(best))
+
+    def one_pool(self, request: KernelRequest, choices: Mapping[Need, Choice]) -> dict[Need, Choice] | None:
+        """Return `choices` with the fastest numba variant for every library call, or None if that changes nothing.
+
+        What was asked for by name stays, and so does what has no proven numba variant.
+        """
+        if request.base != "best":
+            return None
+        named, changed = request.resolve(self.table, self.needs), {}
+        for need, choice in choices.items():
+            if need not in named and choice.variant.backend == "numpy" and not choice.variant.is_definition:
+                with suppress(EvidenceError):
+                    changed[need] = self._fastest_numba(need, self.needs[need])
+        return {**choices, **changed} if changed else None
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
         """Return, per op, the variants that have no fresh evidence of any outcome."""

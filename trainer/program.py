@@ -68,13 +68,11 @@ class Outline:
         parts = ((micro_steps, [*self.forward, *self.backward]), (1, [*self.measure, *self.update]))
         return sum(times * sum(float(call.op.flops(**call.dims)) for call in calls) for times, calls in parts)
 
-    def plan(self, variants: Mapping[tuple[str, str], Variant], threads: int) -> Plan:
-        """Return where everything lies."""
+    def plan(self, threads: int, *sets: Mapping[tuple[str, str], Variant]) -> Plan:
+        """Return where everything lies, with a workspace that is large enough for each of the sets of variants."""
         timeline = [*self.forward, *self.evaluate, *self.backward]
-        needs = [
-            variants[c.op.name, c.label].workspace_size(c.dims, threads) for c in chain(timeline, self.generate, self.update)
-        ]
-        needs += [variants[c.op.name, c.label].workspace_size(c.dims, threads) for c in self.measure]
+        calls = [*timeline, *self.generate, *self.measure, *self.update]
+        needs = [chosen[c.op.name, c.label].workspace_size(c.dims, threads) for chosen in sets for c in calls]
         item = np.dtype(np.float32).itemsize
         return make_plan(
             [*self.state.lasting, *self.network.lasting, *self.sampler.lasting],
@@ -91,6 +89,8 @@ class Program:
     ----------
     variants : mapping
         Per op and label, the variant to call.
+    others : sequence of mappings
+        Further sets that `use` may change to: memory is planned for them too.
 
     Attributes
     ----------
@@ -98,20 +98,18 @@ class Program:
         The sixteen tensors.
     """
 
-    def __init__(self, outline: Outline, variants: Mapping[tuple[str, str], Variant], device: Device, threads: int) -> None:
-        self.outline, self.model = outline, outline.model
-        self.plan = outline.plan(variants, threads)
+    def __init__(
+        self,
+        outline: Outline,
+        variants: Mapping[tuple[str, str], Variant],
+        device: Device,
+        threads: int,
+        others: Sequence[Mapping[tuple[str, str], Variant]] = (),
+    ) -> None:
+        self.outline, self.model, self.threads = outline, outline.model, threads
+        self.plan = outline.plan(threads, variants, *others)
         self.arena = arena = Arena(self.plan, device)
-
-        def bound(calls: Sequence[Call], later: Mapping[str, Any] | None = None) -> list[BoundCall]:
-            return [bind(c, variants[c.op.name, c.label], arena, threads, later or {}) for c in calls]
-
-        self.forward = bound(outline.forward)
-        self.evaluate = bound(outline.evaluate)
-        self.backward = {False: bound(outline.backward), True: bound(outline.backward_more)}
-        self.measure = bound(outline.measure)
-        self.update = bound(outline.update, LATER)
-        self.generate = bound(outline.generate)
+        self.use(variants)
         state, network = outline.state, outline.network
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
         self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
@@ -119,9 +117,33 @@ class Program:
         self._losses, self._norm = arena.array(network.losses), arena.array(state.norm)
         self._prompt, self._logits = arena.array(outline.sampler.tokens), arena.array(outline.sampler.logits)
         arena.array(state.head_bias)[...] = 0
-        for buffer in state.lasting:
+        self.forget()
+
+    def use(self, variants: Mapping[tuple[str, str], Variant]) -> None:
+        """Bind every call anew to the given variants, over the same memory.
+
+        Raises
+        ------
+        RequestError
+            One of them refuses its problem.
+        """
+
+        def bound(calls: Sequence[Call], later: Mapping[str, Any] | None = None) -> list[BoundCall]:
+            return [bind(c, variants[c.op.name, c.label], self.arena, self.threads, later or {}) for c in calls]
+
+        outline = self.outline
+        self.forward = bound(outline.forward)
+        self.evaluate = bound(outline.evaluate)
+        self.backward = {False: bound(outline.backward), True: bound(outline.backward_more)}
+        self.measure = bound(outline.measure)
+        self.update = bound(outline.update, LATER)
+        self.generate = bound(outline.generate)
+
+    def forget(self) -> None:
+        """Set the moments to zero, as before the first update."""
+        for buffer in self.outline.state.lasting:
             if buffer.kind is Kind.MOMENTS:
-                arena.array(buffer)[...] = 0
+                self.arena.array(buffer)[...] = 0
 
     def load(self, inputs: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
         """Take a batch of B x T token ids and of those that follow them."""

@@ -11,7 +11,7 @@ from registry.records import Store
 from registry.table import discover
 from trainer import checkpoint
 from trainer.assemble import commands, make_champions
-from trainer.data import open_data
+from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
@@ -21,6 +21,7 @@ from trainer.program import Outline, Program
 from trainer.report import ProgressBar
 from trainer.sampling import sample
 from trainer.tokenizer import END_OF_TEXT, decode
+from trainer.trial import difference, step_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,7 @@ class Session:
         self.store = Store(settings.results)
         self.outline = Outline(self.table, settings.model, settings.B, settings.T, settings.micro_steps)
         self.choices: dict[Need, Choice] = {}
+        self.rival: dict[Need, Choice] | None = None
         self._data: Dataset | None = None
 
     @property
@@ -103,8 +105,12 @@ class Session:
         return {op if len(per_op[op]) == 1 else f"{op}/{label}": variant.name for (op, label), variant in self.variants.items()}
 
     def plan(self) -> Plan:
-        """Return the memory plan of the chosen variants."""
-        return self.outline.plan(self.variants, self.settings.threads)
+        """Return the memory plan of the chosen variants, and of those that a trial may choose instead."""
+        return self.outline.plan(self.settings.threads, self.variants, *self._others)
+
+    @property
+    def _others(self) -> list[dict[Need, Variant]]:
+        return [{need: choice.variant for need, choice in self.rival.items()}] if self.rival else []
 
     @property
     def data(self) -> Dataset:
@@ -114,10 +120,25 @@ class Session:
         return self._data
 
     def program(self) -> Program:
-        """Return the program with its memory and fresh weights."""
-        made = Program(self.outline, self.variants, self.device, self.settings.threads)
+        """Return the program with its memory and fresh weights, after a trial if there is a rival set of kernels."""
+        made = Program(self.outline, self.variants, self.device, self.settings.threads, self._others)
         initialise(self.settings.model, self.settings.seed, made.parameters)
+        if self.rival:
+            self._try(made, self.rival)
         return made
+
+    def _try(self, program: Program, rival: dict[Need, Choice]) -> None:
+        """Keep the set of kernels with which real steps are faster."""
+        program.load(*Loader(self.data.train, self.settings.B, self.settings.T).next_batch())
+        champions, one_pool = step_seconds(program, [self.variants, *self._others])
+        times = f"a step takes {1e3 * champions:.0f} ms with the champions and {1e3 * one_pool:.0f} ms with one thread pool"
+        if one_pool < champions:
+            self.say(f"{times}: {difference(self.choices, rival)}")
+            self.choices = rival
+        else:
+            self.say(f"{times}; the champions stay")
+        self.rival = None
+        program.use(self.variants)
 
     def prepare(self, *, race: bool) -> None:
         """Check data and folder, then choose kernels.
@@ -140,12 +161,16 @@ class Session:
             return
         checkpoint.check_writable(self.settings.folder)
         if not missing:
-            self.choices = chooser.choose(self.request)
+            self._choose(chooser)
         # Whatever is wrong with the request is said before the minutes that a race takes.
         self._data = open_data(self.settings.data, batch=self.settings.B, sequence=self.settings.T, announce=self.say)
         if missing:
             self._race(chooser, missing)
-            self.choices = Chooser(self.table, self.store, self.outline, self.settings.threads).choose(self.request)
+            self._choose(Chooser(self.table, self.store, self.outline, self.settings.threads))
+
+    def _choose(self, chooser: Chooser) -> None:
+        self.choices = chooser.choose(self.request)
+        self.rival = chooser.one_pool(self.request, self.choices)
 
     def _race(self, chooser: Chooser, missing: list[str]) -> None:
         self.say(f"no champion on this machine for {', '.join(missing)}: proving and racing their variants first (once)")

@@ -43,7 +43,7 @@ class Recipe:
 # Peak rates of the large models: T. Brown et al., Language Models are Few-Shot Learners (2020), table 2.1.
 RECIPES = {
     "gpt2-nano": Recipe(8, 64, 300, 3e-3),
-    "gpt2-micro": Recipe(8, 128, 400, 3e-3),
+    "gpt2-micro": Recipe(4, 64, 1600, 6e-3),
     "d6": Recipe(4, 64, 40, 1e-3),
     "gpt2-124m": Recipe(4, 64, 20, 6e-4),
     "d12": Recipe(4, 64, 20, 6e-4),

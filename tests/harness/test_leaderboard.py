@@ -88,6 +88,43 @@ def test_tie_goes_to_the_shorter_file(store):
     assert f"shorter file: {length(short)} lines against {length(long)}" in champion.reason
 
 
+def test_a_noisy_race_is_no_tie(store):
+    """An interval that says nothing does not make a slow variant champion for being short."""
+    short, long = min(NAMES, key=length), max(NAMES, key=length)
+    store.add_run(run(row(short, 2, 20, 3, 30, 2, 25), row(long, 1, 40, 1.5, 30, 1, 50)))
+    [champion] = leaderboard.derive(store, TABLE)
+    assert champion.variant == long
+
+
+def test_of_two_that_tie_the_one_without_a_second_thread_pool_wins(tmp_path):
+    names, op = ("numpy_blas", "numba_packed"), "matmul"
+    blas, packed = (TABLE.variant(op, n) for n in names)
+    store = Store(tmp_path)
+    store.add_evidence(
+        *(
+            Evidence(op=op, variant=v.name, source=source_hash(v), contract=contract_hash(v.op), status="passed")
+            for v in (blas, packed)
+        )
+    )
+    rows = [Row(variant=v.name, source=source_hash(v), status="passed", samples_ms=[1.0, 1.01] * 6) for v in (blas, packed)]
+    store.add_run(
+        Run(
+            op=op,
+            workload="w",
+            dims={"N": 1, "C": 1, "O": 1},
+            params={},
+            protocol="cpu-warm",
+            threads=2,
+            rows=rows,
+            controls={},
+            roofline={},
+        )
+    )
+    [champion] = leaderboard.derive(store, TABLE)
+    assert champion.variant == "numba_packed"
+    assert "second thread pool" in champion.reason
+
+
 @pytest.mark.parametrize(
     "spoiled",
     [

@@ -62,7 +62,7 @@ def test_every_buffer_is_aligned(timeline):
 @pytest.mark.parametrize("model", [TINY, MODELS["gpt2-124m"]], ids=lambda m: m.name)
 def test_in_a_training_step_too(model):
     outline = Outline(discover(), model, B, T)
-    plan = outline.plan({need: discover().variant(need[0], "numpy") for need in outline.needs()}, 1)
+    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
     timeline = [
         [b for b in c.buffers() if b.kind is Kind.TRANSIENT] for c in (*outline.forward, *outline.evaluate, *outline.backward)
     ]
@@ -79,7 +79,7 @@ def test_no_call_writes_where_it_reads():
 
 def test_a_step_of_124m_reuses_memory():
     outline = Outline(discover(), MODELS["gpt2-124m"], 4, 64)
-    plan = outline.plan({need: discover().variant(need[0], "numpy") for need in outline.needs()}, 1)
+    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
     rows = dict(plan.rows())
     assert rows["parameters"] == pytest.approx(124_475_904 * 4 / 2**20, abs=0.01)
     assert rows["saved by reuse"] < -100

@@ -8,8 +8,9 @@ from registry.models import MODELS
 from registry.records import Champion, Evidence, Row, Run, Store
 from trainer.assemble import commands
 from trainer.kernel_request import parse_kernels
-from trainer.kernel_set import Chooser
+from trainer.kernel_set import Choice, Chooser
 from trainer.program import Outline
+from trainer.trial import difference
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -300,3 +301,27 @@ def test_an_op_whose_variants_all_failed_is_not_raced_again_and_again(store):
         prove(store, variant, status="failed")
     assert "adamw" not in chooser(store).without_champion(parse_kernels("best"))
     assert choose(store, "best,matmul=numpy")["adamw", ""].reason.startswith("slow: nothing is proven here")
+
+
+def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store):
+    blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
+    flat = TABLE.variant("adamw", "numba_flat")
+    for variant in (blas, packed, flat):
+        prove(store, variant)
+    known = chooser(store)
+    champions = {need: Choice(known.table.variant(need[0], "numpy"), "") for need in known.needs}
+    champions |= {need: Choice(blas, "") for need in known.needs if need[0] == "matmul"} | {("adamw", ""): Choice(flat, "")}
+    rival = known.one_pool(parse_kernels("best"), champions)
+    assert {rival[need].variant for need in rival if need[0] == "matmul"} == {packed}
+    assert rival["adamw", ""].variant is flat
+    assert rival["attention", ""].variant.is_definition
+    named = known.one_pool(parse_kernels("matmul/head=numpy_blas"), champions)
+    assert named["matmul", "head"].variant is blas
+    assert known.one_pool(parse_kernels("best"), rival) is None
+    assert known.one_pool(parse_kernels("numpy"), champions) is None
+
+
+def test_the_difference_of_two_sets_is_told_by_call():
+    blas, packed = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed"))
+    before = {("matmul", "qkv"): blas, ("matmul", "head"): packed}
+    assert difference(before, {**before, ("matmul", "qkv"): packed}) == "matmul/qkv numpy_blas -> numba_packed"

@@ -11,6 +11,7 @@ from tests.trainer.tiny import TINY, B, T, batch, break_call, build
 from trainer.arena import Kind
 from trainer.parameters import TENSORS, parameter_count, parameter_shapes
 from trainer.program import Outline, Program
+from trainer.trial import step_seconds
 
 
 @pytest.fixture
@@ -172,3 +173,29 @@ def test_dims_that_do_not_fit_the_memory_are_a_broken_contract(monkeypatch):
 def test_gradients_and_moments_are_as_large_as_the_parameters():
     plan = build().plan
     assert plan.by_kind[Kind.MOMENTS] == 2 * plan.by_kind[Kind.GRADIENTS] == 2 * plan.by_kind[Kind.PARAMETERS]
+
+
+def test_a_trial_times_each_set_and_leaves_no_trace(random):
+    outline = build().outline
+    plain = {need: discover().variant(need[0], "numpy") for need in outline.needs()}
+    blas = plain | {("matmul", label): discover().variant("matmul", "numpy_blas") for op, label in plain if op == "matmul"}
+    program, fresh = build(variants=plain), build()
+    program.load(*batch(random))
+    assert all(seconds > 0 for seconds in step_seconds(program, [plain, blas], rounds=1))
+    assert program.forward[2].variant.name == "numpy_blas"
+    np.testing.assert_array_equal(
+        program.arena.array(program.outline.state.buffers["second moments"]),
+        fresh.arena.array(fresh.outline.state.buffers["second moments"]),
+    )
+    for name, tensor in fresh.parameters.items():
+        np.testing.assert_array_equal(program.parameters[name], tensor, err_msg=name)
+
+
+def test_the_workspace_is_planned_for_every_set():
+    table = discover()
+    outline = Outline(table, TINY, B, T)
+    plain = {need: table.variant(need[0], "numpy") for need in outline.needs()}
+    packed = plain | {need: table.variant("matmul", "numba_packed") for need in plain if need[0] == "matmul"}
+    alone, together = outline.plan(2, plain), outline.plan(2, plain, packed)
+    assert alone.workspace == 0
+    assert together.workspace == outline.plan(2, packed).workspace > 0

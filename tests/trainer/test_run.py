@@ -8,10 +8,13 @@ import sys
 
 import pytest
 
+from registry.fingerprint import contract_hash, source_hash
 from registry.models import MODELS, ModelShape
-from registry.table import ROOT
+from registry.records import Champion, Evidence, Store
+from registry.table import ROOT, discover
 from trainer import checkpoint, run, session, settings
 from trainer.data import open_data
+from trainer.program import Outline
 from trainer.sampling import sample
 
 PICO = ModelShape("gpt2-pico", 1, 16, 2, context=16)
@@ -248,3 +251,28 @@ def test_the_command_itself_answers():
         )
     )
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [([2.0, 1.0], "numba_packed"), ([1.0, 2.0], "numpy_blas")])
+def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, monkeypatch, tmp_path, seconds, chosen):
+    table, store = discover(), Store(tmp_path / "results")
+    wanted = {"matmul": "numpy_blas"}
+    for op in {op for op, _ in Outline(table, PICO, 2, 16).needs()}:
+        variant = table.variant(op, wanted.get(op, "numpy"))
+        for proven in {variant, *(v for v in table.variants["matmul"].values() if v.name == "numba_packed" and op == "matmul")}:
+            store.add_evidence(
+                Evidence(
+                    op=op, variant=proven.name, source=source_hash(proven), contract=contract_hash(proven.op), status="passed"
+                )
+            )
+        dims = next(call.dims for (name, _), call in Outline(table, PICO, 2, 16).needs().items() if name == op)
+        crown = Champion(
+            op=op, workload="w", dims=dict(dims), variant=variant.name, source=source_hash(variant), threads=1, median_ms=1.0
+        )
+        store.write_champions([*store.champions(), crown])
+    monkeypatch.setattr(session, "step_seconds", lambda *_: seconds)
+    assert run.main([*pico, "--kernels=best", "--steps=1", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["kernels"]["matmul"] == chosen
+    assert "with the champions and" in shown.err
+    assert ("numpy_blas -> numba_packed" in shown.err) == (chosen == "numba_packed")

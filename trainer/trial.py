@@ -1,0 +1,47 @@
+"""A few real steps decide between sets of kernels, since the fastest set is not always the set of the fastest.
+
+A race runs one op at a time. In a step, idle threads of a BLAS library spin for a while after each product, in the way of
+the threads of the compiled kernels that follow; a set whose kernels all share one thread pool may then be faster.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from registry.variant import Variant
+    from trainer.kernel_request import Need
+    from trainer.kernel_set import Choice
+    from trainer.program import Program
+
+__all__ = ["ROUNDS", "difference", "step_seconds"]
+
+ROUNDS = 3
+
+
+def step_seconds(program: Program, sets: Sequence[Mapping[Need, Variant]], rounds: int = ROUNDS) -> list[float]:
+    """Return the median time of a step with each set, on the loaded batch; the parameters stay as they are.
+
+    The first step of each set, in which kernels are compiled, is not counted. Sets take turns.
+    """
+    taken: list[list[float]] = [[] for _ in sets]
+    for _ in range(rounds + 1):
+        for times, variants in zip(taken, sets, strict=True):
+            program.use(variants)
+            start = time.perf_counter()
+            program.micro_step(accumulate=False)
+            program.gradient_norm()
+            program.apply(learning_rate=0.0, grad_scale=1.0, step=1)
+            times.append(time.perf_counter() - start)
+    program.forget()
+    return [statistics.median(times[1:]) for times in taken]
+
+
+def difference(before: Mapping[Need, Choice], after: Mapping[Need, Choice]) -> str:
+    """Return what changes from one set to the other, for people."""
+    changed = {n: (before[n].variant.name, after[n].variant.name) for n in before if before[n].variant is not after[n].variant}
+    return ", ".join(f"{'/'.join(filter(None, need))} {old} -> {new}" for need, (old, new) in changed.items())
