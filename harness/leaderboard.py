@@ -93,8 +93,8 @@ def _champion(run: Run, table: Table) -> Champion:
     A tie is a difference that is small and not decided. A wide interval alone is no tie, only a noisy race.
     """
     rows = sorted((r for r in run.rows if not r.yardstick), key=_time)
-    near = [r for r in rows if _time(r) <= NOISE * _time(rows[0])]
-    tied = [r for r in near if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in near)] or rows[:1]
+    unbeaten = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
+    tied = [r for r in unbeaten if _time(r) <= NOISE * _time(unbeaten[0])]
     lengths = {r.variant: _length(table.variant(run.op, r.variant)) for r in tied}
     pools = {r.variant: table.variant(run.op, r.variant).backend == "numpy" for r in tied}
     winner = min(tied, key=lambda r: (pools[r.variant], lengths[r.variant], rows.index(r)))
