@@ -99,7 +99,7 @@ class Session:
 
     def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
         """Whether the contestants' buffers may not all stay in memory between turns."""
-        return board.nbytes() * sets * contestants > MEMORY_SHARE * psutil.virtual_memory().available
+        return bool(board.nbytes() * sets * contestants > MEMORY_SHARE * psutil.virtual_memory().available)
 
     def draw(self, board: Board) -> None:
         """Draw the values of `board` and write them where the contestants find them."""
