@@ -6,7 +6,6 @@ Only names, whole numbers, ``+`` and ``*`` are understood: enough for packed QKV
 from __future__ import annotations
 
 import ast
-import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -61,8 +60,3 @@ def evaluate(expression: str, dims: Mapping[str, int]) -> int:
 def shape_of(spec: str, dims: Mapping[str, int]) -> tuple[int, ...]:
     """Return the shape that a space-separated dim string stands for."""
     return tuple(evaluate(part, dims) for part in spec.split())
-
-
-def product(spec: str, dims: Mapping[str, int]) -> int:
-    """Return the number of elements of a dim string."""
-    return math.prod(shape_of(spec, dims))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import ContractError
-from registry.op import Op, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from registry.op import Op
 
 __all__ = ["BACKENDS", "Notes", "Variant", "read_notes", "register"]
 
@@ -203,8 +204,3 @@ def definition_variant(op: Op) -> Variant:
     )
     path = Path(str(sys.modules[op.definition.__module__].__file__))
     return Variant(op=op, name="numpy", function=numpy, notes=notes, path=path)
-
-
-def call_arrays(op: Op) -> tuple[str, ...]:
-    """Return the argument names in call order: inputs, outputs, in-outs."""
-    return tuple(a.name for a in op.with_role(*Role))
