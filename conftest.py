@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from harness.answers import Answers
-from harness.battery import PROFILES, Plan, register_profiles
-from harness.worker_handle import Worker
+from harness.proof.answers import Answers
+from harness.proof.battery import PROFILES, Plan, register_profiles
+from harness.proof.worker_handle import Worker
 from registry.errors import CrucibleError
 from registry.table import discover
 

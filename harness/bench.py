@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from harness import leaderboard, report
-from harness.html import write_page
-from harness.race_board import boards_for
-from harness.race_controls import check_controls
-from harness.race_entries import Field, field_for
-from harness.race_session import PROTOCOLS, Session
+from harness import leaderboard
+from harness.board import report
+from harness.board.html import write_page
+from harness.race.board import boards_for
+from harness.race.controls import check_controls
+from harness.race.entries import Field, field_for
+from harness.race.session import PROTOCOLS, Session
 from registry.cli import add_kernels_path, guarded
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.host import device
@@ -36,7 +37,7 @@ from registry.table import discover
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.race_board import Board
+    from harness.race.board import Board
     from registry.table import Table
     from registry.variant import Variant
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
-from harness import report
-from harness.html import write_page
-from harness.statistics import paired_ratio, summarise
+from harness.board import report
+from harness.board.html import write_page
+from harness.race.statistics import paired_ratio, summarise
 from registry.cli import add_kernels_path, guarded
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from harness.ladder import ladder_page, step_times
+from harness.board.ladder import ladder_page, step_times
 from registry.cli import guarded
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
@@ -37,6 +37,14 @@ def _line(indent: int, name: str, summary: str) -> str:
     return f"{'    ' * indent}{name:<{30 - 4 * indent}} {summary}".rstrip()
 
 
+def _branch(folder: Path, indent: int) -> list[str]:
+    """Return the lines of a folder: its files, then its sub-folders with theirs."""
+    lines = [_line(indent, p.name, _summary(p)) for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
+    for init in sorted(folder.glob("*/__init__.py")):
+        lines += [_line(indent, f"{init.parent.name}/", _summary(init)), *_branch(init.parent, indent + 1)]
+    return lines
+
+
 def tree() -> str:
     """Return the file tree, each file with the first sentence of its docstring."""
     lines = []
@@ -46,8 +54,7 @@ def tree() -> str:
             families = [p for p in sorted((ROOT / room).iterdir()) if p.is_dir() and (p / "__init__.py").exists()]
             lines += [_line(1, f"{p.name}/", _summary(p / "__init__.py")) for p in families]
             continue
-        files = [p for p in sorted((ROOT / room).rglob("*.py")) if p.name != "__init__.py"]
-        lines += [_line(1, str(p.relative_to(ROOT / room)), _summary(p)) for p in files]
+        lines += _branch(ROOT / room, 1)
     lines += [
         _line(0, "tests/", "The battery over every variant, tests of each room, tests of the house itself."),
         _line(0, "results/", "Append-only records per machine: evidence, races; derived: champions."),

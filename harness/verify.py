@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from harness.answers import Answers
-from harness.battery import PROFILES, Plan, Proof, prove, prove_on
-from harness.worker_handle import Worker
+from harness.proof.answers import Answers
+from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
+from harness.proof.worker_handle import Worker
 from registry.cli import add_kernels_path, guarded
 from registry.errors import DONE, FAILED, RequestError
 from registry.fingerprint import contract_hash, source_hash

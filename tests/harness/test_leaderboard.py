@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import explain, leaderboard
-from harness.statistics import paired_ratio
+from harness.race.statistics import paired_ratio
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
 from registry.table import discover

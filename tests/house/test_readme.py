@@ -33,6 +33,6 @@ def test_every_name_in_the_readme_exists():
     assert set(re.findall(r"--model (\S+)", text)) <= set(MODELS)
     for op, variant in re.findall(r"--op (\w+) --variant (\w+)", text):
         assert table.variant(op, variant)
-    for command in re.findall(r"python -m (\w+)\.?(\w*)", text):
-        room, verb = command
-        assert (ROOT / room / f"{verb or '__main__'}.py").exists(), command
+    for command in re.findall(r"python -m ([\w.]*\w)", text):
+        path = ROOT.joinpath(*command.split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), command

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.battery import prove
+from harness.proof.battery import prove
 from registry.table import ROOT
 
 

@@ -1,0 +1,1 @@
+"""Shows what was proved and raced: tables, pages, ladders."""

@@ -1,0 +1,107 @@
+"""Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.proof.tolerance import Reference, refer
+from harness.proof.values import change_one, materialise
+from registry.op import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+    from registry.problem import Problem
+
+    Values = dict[str, NDArray[Any]]
+
+__all__ = ["Answer", "Answers"]
+
+ROOM = 256 << 20  # bytes of values that are kept
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A problem with its values and the key to it."""
+
+    op: Op
+    problem: Problem
+    values: Values
+    reference: Reference
+
+    @property
+    def size(self) -> int:
+        """Bytes held, nearly."""
+        return sum(a.nbytes for a in self.values.values()) + sum(e.value.nbytes * 3 for e in self.reference.outputs.values())
+
+
+class Answers:
+    """A store of answers, shared by the threads that examine variants of the same op."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
+        self._size = 0
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], Answer]) -> Answer:
+        with self._lock:
+            future = self._kept.get(key)
+            mine = future is None
+            if future is None:
+                future = self._kept[key] = Future()
+        if not mine:
+            return future.result()
+        try:
+            answer = make()
+        except BaseException as error:
+            with self._lock:
+                del self._kept[key]
+            future.set_exception(error)
+            raise
+        future.set_result(answer)
+        with self._lock:
+            self._size += answer.size
+            while self._size > ROOM and len(self._kept) > 1 and next(iter(self._kept.values())).done():
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.result().size
+        return answer
+
+    def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
+        def make() -> Answer:
+            drawn = values()
+            return Answer(op, problem, drawn, refer(op, problem, drawn))
+
+        return self._once((kind, op.name, str(problem)), make)
+
+    def of(self, op: Op, problem: Problem) -> Answer:
+        """Return the answer to a problem as drawn."""
+        return self._made("drawn", op, problem, lambda: materialise(op, problem))
+
+    def redrawn(self, answer: Answer) -> Answer:
+        """Return the same problem with the values of the next seed."""
+        other = dataclasses.replace(answer.problem, seed=answer.problem.seed + 1)
+        return self.of(answer.op, other)
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return the same problem with one element of each argument changed."""
+        op, problem = answer.op, answer.problem
+        return self._made("changed", op, problem, lambda: change_one(op, problem, answer.values))
+
+    def added(self, answer: Answer) -> Answer | None:
+        """Return the same call once more, added to what the first one gave; None where nothing accumulates."""
+        flags = [n for n in answer.problem.params if n.startswith("accumulate")]
+        if not flags:
+            return None
+        twice = dataclasses.replace(answer.problem, params={**answer.problem.params, **dict.fromkeys(flags, True)})
+        exact = answer.reference.outputs
+        gained = {a.name: exact[a.name].rounded for a in answer.op.with_role(Role.INOUT)}
+        key = dataclasses.replace(answer.problem, op=f"{answer.op.name} twice")
+        return self._made(f"added to {key.params}", answer.op, twice, lambda: {**answer.values, **gained})

@@ -1,0 +1,296 @@
+"""The battery: draw problems for a variant, put it through every gate, shrink what fails, and say how to see it again."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity
+
+from harness.proof.answers import Answers
+from harness.proof.checks import (
+    Case,
+    Rejected,
+    check_accumulates,
+    check_again_afresh,
+    check_call,
+    check_one_thread,
+    check_remembers_nothing,
+    check_repeats,
+    check_values,
+)
+from harness.proof.nulls import Tally
+from harness.proof.strategies import basics, elements, problems
+from registry.errors import UnknownNameError
+from registry.machine import thread_count
+from registry.problem import parse_problem
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from harness.proof.worker_handle import Worker
+    from registry.op import Op
+    from registry.problem import Problem
+    from registry.variant import Variant
+
+__all__ = ["PROFILES", "Plan", "Proof", "prove", "prove_on", "register_profiles"]
+
+REGRESSIONS = ROOT / "tests" / "regressions"
+THOROUGH_SHARE = 4  # every fourth seed goes through the gates that need more calls and answer keys
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is drawn.
+
+    Attributes
+    ----------
+    examples : int
+        Problems drawn by hypothesis; the basic ones come on top.
+    shrink_seconds : float
+        How long a failure is made smaller.
+    derandomised : bool
+        Draw the same problems every time.
+    """
+
+    examples: int
+    shrink_seconds: float
+    derandomised: bool = False
+
+
+PROFILES = {"dev": Profile(24, 5.0), "ci": Profile(60, 10.0, derandomised=True), "deep": Profile(1000, 60.0)}
+
+
+def register_profiles() -> None:
+    """Make the profiles known to hypothesis, so that every other property test runs under them too."""
+    for name, profile in PROFILES.items():
+        hypothesis.settings.register_profile(
+            name, max_examples=profile.examples, derandomize=profile.derandomised, deadline=None, print_blob=False
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to draw, on how many threads, and how to write the reproducing line.
+
+    Attributes
+    ----------
+    examples : int, optional
+        Instead of the profile's number.
+    seed : int
+        Of hypothesis; used unless the profile is derandomised.
+    """
+
+    profile: str = "dev"
+    examples: int | None = None
+    seed: int = 0
+    threads: int = field(default_factory=thread_count)
+    kernels_path: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise UnknownNameError("profile", self.profile, PROFILES)
+
+    @property
+    def limits(self) -> Profile:
+        """The profile's numbers."""
+        return PROFILES[self.profile]
+
+    def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:
+        """Return the command that shows a result again."""
+        paths = "".join(f" --kernels-path {p}" for p in self.kernels_path)
+        command = f"python -m harness.verify --op {variant.op.name} --variant {variant.name}{paths}"
+        if problem is None:
+            return f"{command} --profile {self.profile}"
+        return f'{command} --problem "{problem}"'
+
+
+@dataclass
+class Proof:
+    """What became of a variant.
+
+    Attributes
+    ----------
+    status : str
+        ``passed``, ``failed``, ``crashed``, ``hung`` or ``refused``.
+    gate, message : str
+        Where and why it was rejected.
+    problems : int
+        Problems that it passed and that could have told it from null kernels.
+    vacuous, refused : int
+        Problems that could not (empty arrays), and problems that it does not support.
+    """
+
+    variant: Variant
+    status: str = "passed"
+    gate: str = ""
+    message: str = ""
+    problem: Problem | None = None
+    problems: int = 0
+    vacuous: int = 0
+    refused: int = 0
+    worst_over_budget: float = 0.0
+    seconds: float = 0.0
+    reproduce: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return self.status == "passed"
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its budget"
+        return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"
+
+
+class _ShrunkEnough(BaseException):
+    """Stops hypothesis where a smaller failure is not worth its time."""
+
+
+class _Examination:
+    """One variant's way through the battery."""
+
+    def __init__(self, variant: Variant, worker: Worker, plan: Plan, answers: Answers) -> None:
+        self.variant, self.worker, self.plan, self.answers = variant, worker, plan, answers
+        self.proof = Proof(variant)
+        self.smallest: Rejected | None = None
+        self.give_up_at = float("inf")
+
+    def examine(self, problem: Problem, *, thorough: bool | None = None) -> None:
+        """Put the variant through the gates on one problem."""
+        if self.variant.refusals(problem.dims, problem.params, problem.dtype):
+            self.proof.refused += 1
+            return
+        if time.monotonic() > self.give_up_at:
+            raise _ShrunkEnough
+        answer = self.answers.of(self.variant.op, problem)
+        if thorough is None:
+            thorough = problem.seed % THOROUGH_SHARE == 0
+        try:
+            self._gates(Case(self.variant, answer, self.answers, self.worker, self.plan.threads), thorough=thorough)
+        except Rejected as rejected:
+            self._remember(rejected)
+            raise
+        if self.smallest is None:
+            if self.proof.tally.ask(self.variant.op, problem, answer.values, answer.reference):
+                self.proof.problems += 1
+            else:
+                self.proof.vacuous += 1
+
+    def _gates(self, case: Case, *, thorough: bool) -> None:
+        outputs = check_call(case)
+        self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
+        check_repeats(case, outputs)
+        if thorough:
+            check_one_thread(case)
+            check_accumulates(case)
+            check_remembers_nothing(case, outputs)
+
+    def _remember(self, rejected: Rejected) -> None:
+        if self.smallest is None:
+            self.give_up_at = time.monotonic() + self.plan.limits.shrink_seconds
+            self.smallest = rejected
+        elif elements(self.variant.op, rejected.problem) <= elements(self.variant.op, self.smallest.problem):
+            self.smallest = rejected
+        if rejected.status == "hung":
+            raise _ShrunkEnough
+
+    def draw(self) -> None:
+        """Let hypothesis draw, and shrink the first failure."""
+        limits = self.plan.limits
+        settings = hypothesis.settings(
+            max_examples=self.plan.examples or limits.examples,
+            derandomize=limits.derandomised,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+            print_blob=False,
+        )
+
+        def examine(problem: Problem) -> None:
+            self.examine(problem)
+
+        test: Callable[[], None] = settings(hypothesis.given(problem=problems(self.variant.op, self.variant))(examine))
+        if not limits.derandomised:
+            test = hypothesis.seed(self.plan.seed)(test)
+        test()
+
+    def walk(self, fixed: Iterable[Problem]) -> None:
+        """Go through given problems, with every gate."""
+        for problem in fixed:
+            self.examine(problem, thorough=True)
+
+    def conclude(self, began: float) -> Proof:
+        """Fill in the status."""
+        proof = self.proof
+        rejected = None if self.smallest is None else check_again_afresh(self.smallest)
+        proof.seconds = time.monotonic() - began
+        if rejected is not None:
+            proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
+            proof.problem = rejected.problem
+            proof.worst_over_budget = max(proof.worst_over_budget, rejected.ratio)
+            proof.reproduce = self.plan.reproduce(self.variant, rejected.problem)
+            return proof
+        proof.reproduce = self.plan.reproduce(self.variant)
+        if proof.refused and not proof.problems + proof.vacuous:
+            proof.status, proof.message = "refused", f"it supports none of {proof.refused} drawn problems"
+        elif not proof.problems:
+            proof.status, proof.gate = "failed", "non-vacuity"
+            proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"
+        return proof
+
+
+def regressions(op: Op, folder: Path = REGRESSIONS) -> list[Problem]:
+    """Return the kept problems of an op: the lines of ``tests/regressions/<op>.txt`` that are not comments."""
+    path = folder / f"{op.name}.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None) -> Proof:
+    """Put a variant through the battery.
+
+    Parameters
+    ----------
+    variant : Variant
+    worker : Worker
+        It is restarted where the variant ends it.
+    plan : Plan
+    answers : Answers, optional
+        Shared with other variants of the op, so that each key is made once.
+
+    Returns
+    -------
+    Proof
+        Never raises for what the variant does.
+    """
+    began = time.monotonic()
+    examination = _Examination(variant, worker, plan, answers or Answers())
+    try:
+        with suppress(Rejected, _ShrunkEnough):
+            examination.draw()
+            examination.walk(regressions(variant.op))
+            examination.walk(basics(variant.op))
+    except hypothesis.errors.Flaky:
+        if examination.smallest is None:
+            raise
+    return examination.conclude(began)
+
+
+def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem) -> Proof:
+    """Put a variant through every gate on one given problem."""
+    began = time.monotonic()
+    examination = _Examination(variant, worker, plan, Answers())
+    with suppress(Rejected, _ShrunkEnough):
+        examination.examine(problem, thorough=True)
+    return examination.conclude(began)

@@ -1,0 +1,194 @@
+"""The gates, each a plain function that raises `Rejected` under its own name.
+
+==============  ==========================================================================================
+contract        the variant returns None and raises nothing
+isolation       its process neither crashes nor hangs nor exits
+memory          guard bands and inputs are as before, every output element was written
+values          every element within its budget of torch in float64 (forward and update ops)
+gradients       the same for backward ops, against autograd; accumulating twice gives the sum
+exact           on small integers, whole-number outputs are equal to the bit
+specials        NaN and infinities come out where they must, and nowhere else
+replay          other values in the same buffers, one element changed, the same values elsewhere: nothing is remembered
+determinism     the same call again gives the same bits, unless the variant is declared ``run_to_run``
+non-vacuity     the drawn problems could tell a right kernel from null kernels
+==============  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from harness.proof.buffers import Buffers
+from harness.proof.worker_handle import Died, Raised
+from registry.error_law import Exact
+from registry.op import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from harness.proof.answers import Answer, Answers
+    from harness.proof.tolerance import Verdict
+    from harness.proof.worker_handle import Worker
+    from registry.op import Op
+    from registry.problem import Problem
+    from registry.variant import Variant
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+__all__ = [
+    "Case",
+    "Rejected",
+    "check_accumulates",
+    "check_again_afresh",
+    "check_call",
+    "check_one_thread",
+    "check_remembers_nothing",
+    "check_repeats",
+    "check_values",
+]
+
+SHIFT = 4096 + 64  # bytes by which "other buffers" lie elsewhere
+
+
+class Rejected(Exception):  # noqa: N818 (the outcome of a check)
+    """A variant did not pass a gate on a problem."""
+
+    def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed") -> None:
+        self.gate, self.message, self.problem, self.status = gate, message, problem, status
+        self.ratio = 0.0
+        self.case: Case | None = None
+        super().__init__(f"{gate}: {message}")
+
+    @classmethod
+    def by_value(cls, gate: str, case: Case, verdict: Verdict) -> Self:
+        """Return the rejection of a wrong value; the case is kept, to see what a fresh process says to it."""
+        rejected = cls(gate, verdict.message, case.problem)
+        rejected.ratio, rejected.case = verdict.ratio, case
+        return rejected
+
+
+@dataclass(frozen=True)
+class Case:
+    """One variant on one problem, with the answer key that it never sees."""
+
+    variant: Variant
+    answer: Answer
+    answers: Answers
+    worker: Worker
+    threads: int
+
+    @property
+    def op(self) -> Op:
+        """The op."""
+        return self.variant.op
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self.answer.problem
+
+    def on(self, answer: Answer) -> Case:
+        """Return the same case on other values."""
+        return dataclasses.replace(self, answer=answer)
+
+
+def check_call(case: Case, *, shift: int = 0) -> dict[str, NDArray[Any]]:
+    """Call the variant once and return its outputs: gates contract, isolation and memory."""
+    size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
+    buffers = Buffers(case.op, case.problem, size, shift)
+    buffers.fill(case.worker.memory, case.answer.values)
+    try:
+        case.worker.call(case.variant, buffers, case.threads)
+    except Raised as outcome:
+        raise Rejected("contract", str(outcome), case.problem) from None
+    except Died as outcome:
+        raise Rejected("isolation", str(outcome), case.problem, status=outcome.status) from None
+    if damage := buffers.damage(case.worker.memory, case.answer.values):
+        raise Rejected("memory", damage, case.problem)
+    return buffers.outputs(case.worker.memory)
+
+
+def _gate_of_values(case: Case, name: str) -> str:
+    if case.problem.spikes:
+        return "specials"
+    if case.answer.reference.outputs[name].exact and not isinstance(case.op.error, Exact):
+        return "exact"
+    return "gradients" if case.op.direction is Direction.BACKWARD else "values"
+
+
+def check_values(case: Case, outputs: Arrays, gate: str = "") -> float:
+    """Compare with the answer key: gates values, gradients, exact and specials; return the worst error over its budget."""
+    worst = 0.0
+    for name, expected in case.answer.reference.outputs.items():
+        verdict = expected.judge(name, outputs[name])
+        if verdict.message:
+            raise Rejected.by_value(gate or _gate_of_values(case, name), case, verdict)
+        worst = max(worst, verdict.ratio)
+    return worst
+
+
+def _same_bits(one: Arrays, other: Arrays) -> str:
+    for name, array in one.items():
+        different = np.flatnonzero(array.reshape(-1).view(np.uint32) != other[name].reshape(-1).view(np.uint32))
+        if different.size:
+            where = int(different[0])
+            values = f"{array.reshape(-1)[where]:.9g}, then {other[name].reshape(-1)[where]:.9g}"
+            return f"{name} differs at element {where}: {values} ({different.size} in all)"
+    return ""
+
+
+def check_repeats(case: Case, outputs: Arrays) -> None:
+    """Call again on the same values: gate determinism."""
+    again = check_call(case)
+    if case.variant.determinism != "bitwise":
+        check_values(case, again, "determinism")
+    elif message := _same_bits(outputs, again):
+        raise Rejected("determinism", f"two calls on the same values: {message}", case.problem)
+
+
+def check_remembers_nothing(case: Case, outputs: Arrays) -> None:
+    """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
+    for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer)):
+        fresh = case.on(answer)
+        check_values(fresh, check_call(fresh))
+    moved = check_call(case, shift=SHIFT)
+    if case.variant.determinism != "bitwise":
+        check_values(case, moved, "replay")
+    elif message := _same_bits(outputs, moved):
+        raise Rejected("replay", f"the same values in other buffers, after other calls: {message}", case.problem)
+
+
+def check_accumulates(case: Case) -> None:
+    """Call once more, adding to what the first call gives: gate gradients."""
+    twice = case.answers.added(case.answer)
+    if twice is not None:
+        added = case.on(twice)
+        check_values(added, check_call(added), "specials" if case.problem.spikes else "gradients")
+
+
+def check_one_thread(case: Case) -> None:
+    """Call with a single thread: the values must hold there too."""
+    if case.threads > 1:
+        single = dataclasses.replace(case, threads=1)
+        check_values(single, check_call(single))
+
+
+def check_again_afresh(rejected: Rejected) -> Rejected:
+    """Repeat a call that gave a wrong value in a fresh process: right there means that something was remembered."""
+    if rejected.case is None:
+        return rejected
+    rejected.case.worker.renew()
+    try:
+        check_values(rejected.case, check_call(rejected.case))
+    except Rejected as again:
+        return again
+    if rejected.gate != "determinism":
+        rejected.gate = "replay"
+        rejected.message += "; in a fresh process it is right"
+    return rejected

@@ -1,0 +1,109 @@
+"""What problems are drawn: descriptors, never elements, so that real sizes can be drawn and a failure shrinks in seconds."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from harness.proof.values import drawn_arguments
+from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from registry.op import Op
+    from registry.variant import Variant
+
+__all__ = ["basics", "problems"]
+
+AWKWARD = (0, 1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
+LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
+MOST_ELEMENTS = 400_000  # of one argument
+MOST_SPIKES = 4
+ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
+LARGEST_SEED = 2**31 - 1
+
+
+def aims(allowed: range, tiles: tuple[int, ...]) -> list[int]:
+    """Return the values of one dim worth aiming at: awkward ones, and multiples of the tiles, one less, one more.
+
+    A multiple of a tile may lie beyond the upper end of `allowed`: its code must run all the same.
+    """
+    around = {m * tile + d for tile in tiles for m in (1, 2) for d in (-1, 0, 1)}
+    reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
+    near = {a for a in around if a in reachable}
+    return sorted(near | {a for a in AWKWARD if a in allowed} | {allowed[0], allowed[-1]})
+
+
+def _spikes(op: Op) -> SearchStrategy[tuple[Spike, ...]]:
+    floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
+    places = st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))
+    spike = st.builds(Spike, st.sampled_from(floats), places, st.sampled_from(sorted(SPIKES)))
+    return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(spike, min_size=1, max_size=MOST_SPIKES).map(tuple))
+
+
+@st.composite
+def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]]) -> Problem:
+    dims = {}
+    empty = draw(st.integers(0, ONE_IN_EMPTY)) == ONE_IN_EMPTY
+    for name, domain in op.domain.items():
+        allowed = domain if empty or domain[0] > 0 else domain[1:]
+        anywhere = st.integers(0, len(allowed) - 1).map(allowed.__getitem__)
+        dims[name] = draw(st.one_of(st.sampled_from(aims(allowed, tiles.get(name, ()))), anywhere))
+    params: dict[str, Any] = {n: draw(st.sampled_from(v)) for n, v in op.params.items() if not isinstance(v, str)}
+    family = draw(st.sampled_from(FAMILIES))
+    return Problem(
+        op.name,
+        dims,
+        {**params, **op.bound_params(dims)},
+        layout=draw(st.sampled_from(LAYOUTS)),
+        family=family,
+        seed=draw(st.integers(0, LARGEST_SEED)),
+        # Beside huge values, what a special value did cannot be told from what overflowed anyway.
+        spikes=() if family == "huge" else draw(_spikes(op)),
+    )
+
+
+def elements(op: Op, problem: Problem) -> int:
+    """Return the size of the largest argument of a problem."""
+    sizes = []
+    for argument in op.arguments:
+        size = 1
+        for length in argument.shape(problem.dims):
+            size *= length
+        sizes.append(size)
+    return max(sizes)
+
+
+def problems(op: Op, variant: Variant | None = None) -> SearchStrategy[Problem]:
+    """Return a strategy of problems of `op`, aimed at the tiles of `variant`."""
+    tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
+    return _problems(op, tiles).filter(lambda problem: elements(op, problem) <= MOST_ELEMENTS)
+
+
+def basics(op: Op) -> Iterator[Problem]:
+    """Yield the problems that every variant meets: each family, each value of each parameter, a special in each argument."""
+    choices = {n: v for n, v in op.params.items() if not isinstance(v, str)}
+    rounds = max([len(FAMILIES), *(len(v) for v in choices.values())])
+    floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
+    special = [(Spike(i, 0.5, "nan"),) for i in floats] + [(Spike(i, 0.25, "inf"),) for i in floats]
+    for number in range(rounds + len(special)):
+        dims = {}
+        for (name, allowed), prime in zip(op.domain.items(), itertools.cycle((5, 11, 3, 7)), strict=False):
+            dims[name] = allowed[min(len(allowed) - 1, prime + 7 * (number % 3))]
+        # The tuples are walked at different paces, so that two parameters do not move in step.
+        params = {n: v[(number // (i + 1)) % len(v)] for i, (n, v) in enumerate(choices.items())}
+        spiked = number >= rounds
+        yield Problem(
+            op.name,
+            dims,
+            {**params, **op.bound_params(dims)},
+            layout=LAYOUTS[number % len(LAYOUTS)],
+            family=FAMILIES[0] if spiked else FAMILIES[number % len(FAMILIES)],
+            seed=number,
+            spikes=special[number - rounds] if spiked else (),
+        )

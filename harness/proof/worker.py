@@ -1,0 +1,116 @@
+"""``python -m harness.proof.worker``: the process in which variants are called, and nothing else is known.
+
+The first process imports every variant and then forks one child per variant, so that each starts from the same state
+without paying for the imports again. Parent and worker talk in short JSON messages over one socket; arrays lie in shared
+memory. What a variant prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.proof.buffers import Slot, view
+from registry.host import set_threads
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.table import Table
+    from registry.variant import Variant
+
+__all__ = ["main"]
+
+LONGEST_MESSAGE = 1 << 16
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Child:
+    """The process of one variant: it maps the memory, calls, and says that it is done."""
+
+    def __init__(self, variant: Variant, talk: socket.socket, memory: int) -> None:
+        self.variant, self.talk, self.memory = variant, talk, memory
+        self.map: mmap.mmap | None = None
+        self.threads = 0
+
+    def serve(self) -> None:
+        """Answer calls until told to stop."""
+        while (message := self.talk.recv(LONGEST_MESSAGE)) and (call := json.loads(message)) != "stop":
+            self.talk.send(json.dumps(self.answer(call)).encode())
+
+    def answer(self, call: dict[str, Any]) -> dict[str, str]:
+        """Call the variant once; an exception is an answer too."""
+        if self.map is None or len(self.map) != call["size"]:
+            self.map = mmap.mmap(self.memory, call["size"])
+        arrays = [view(self.map, Slot(*slot)) for slot in call["slots"]]
+        params = dict(call["params"])
+        if call["workspace"]:
+            params["workspace"] = arrays.pop()
+        if call["threads"] != self.threads:
+            self.threads = call["threads"]
+            set_threads(self.threads)
+        function: Callable[..., object] = self.variant.function
+        try:
+            returned: object = function(*arrays, **params)
+        except Exception as error:  # noqa: BLE001 (somebody else's code may raise anything)
+            return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        return {"error": "" if returned is None else f"returned a {type(returned).__name__}, the convention is None"}
+
+
+def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
+    talk.send(json.dumps({"ready": os.getpid()}).encode())
+    while message := talk.recv(LONGEST_MESSAGE):
+        order = json.loads(message)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
+            pid = os.fork()
+        if pid == 0:
+            _die_with_parent()
+            _limit_memory(limit)
+            talk.send(json.dumps({"pid": os.getpid()}).encode())
+            Child(table.variant(order["op"], order["variant"]), talk, memory).serve()
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve variants over the inherited socket until the parent hangs up."""
+    parser = argparse.ArgumentParser(prog="python -m harness.proof.worker", description=__doc__)
+    parser.add_argument("--socket", type=int, required=True, help="inherited socket to the parent")
+    parser.add_argument("--memory", type=int, required=True, help="inherited memory that holds the arrays")
+    parser.add_argument("--memory-limit", type=int, required=True, help="bytes that a variant may allocate")
+    parser.add_argument("--kernels-path", type=Path, action="append", default=[], help="a folder of more variants")
+    options = parser.parse_args(argv)
+    _die_with_parent()
+    os.dup2(2, 1)
+    np.seterr(all="ignore")
+    with socket.socket(fileno=options.socket) as talk:
+        _serve_variants(discover(*options.kernels_path), talk, options.memory, options.memory_limit)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The parent's end of a worker process: it sends calls, and survives whatever the variant does to its process."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from harness.proof.buffers import Memory
+from harness.proof.worker import LONGEST_MESSAGE
+from registry.errors import CrucibleError
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from harness.proof.buffers import Buffers
+    from registry.variant import Variant
+
+__all__ = ["Closed", "Died", "Limits", "Raised", "Worker"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may take.
+
+    Attributes
+    ----------
+    first_seconds : float
+        For the first call of a variant, which may compile.
+    seconds : float
+        For every other call.
+    memory : int
+        Bytes that the variant's process may allocate of its own.
+    """
+
+    first_seconds: float = 120.0
+    seconds: float = 30.0
+    memory: int = 8 << 30
+
+
+class Raised(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
+    """The variant raised, or returned something: the message says what."""
+
+
+class Died(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
+    """The variant's process ended or was ended; `status` is ``crashed`` or ``hung``."""
+
+    def __init__(self, status: str, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class Closed(BaseException):
+    """The worker's owner has closed it, from another thread: nothing that is under way is finished."""
+
+
+class Worker:
+    """One worker process and the memory shared with it; restarted whenever it is gone.
+
+    Parameters
+    ----------
+    kernels_path : iterable of Path
+        Folders of more variants.
+    limits : Limits
+    """
+
+    def __init__(self, kernels_path: Iterable[Path] = (), limits: Limits | None = None) -> None:
+        self.kernels_path = tuple(kernels_path)
+        self.limits = limits or Limits()
+        self.memory = Memory()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._talk: socket.socket | None = None
+        self._variant: Variant | None = None
+        self._child = 0
+        self._calls = 0
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """End the process from any thread; whoever waits for an answer gets `Closed`."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process and give the memory back."""
+        self._stopped = True
+        self._hang_up()
+        self.memory.close()
+
+    def call(self, variant: Variant, buffers: Buffers, threads: int) -> None:
+        """Call `variant` on `buffers`, which have been filled.
+
+        Raises
+        ------
+        Raised
+            It raised an exception or returned something.
+        Died
+            Its process crashed, exited, or did not answer in time.
+        """
+        if variant is not self._variant:
+            self._begin(variant)
+        slots = [list(asdict(s).values()) for s in buffers.slots.values()]
+        call = {"slots": slots, "params": buffers.problem.params, "size": self.memory.size, "threads": threads}
+        call["workspace"] = "workspace" in buffers.slots
+        limit = self.limits.seconds if self._calls else self.limits.first_seconds
+        self._calls += 1
+        self._send(call)
+        answer = self._receive(limit)
+        if self._stopped:
+            raise Closed
+        if answer is None:
+            self._kill_child()
+            raise Died("hung", f"gave no answer within {limit:g} s")
+        if "error" not in answer:
+            self._variant = None
+            raise Died("crashed", _farewell(answer.get("exited", 0)))
+        if answer["error"]:
+            raise Raised(answer["error"])
+
+    def renew(self) -> None:
+        """End the variant's process, so that the next call starts from a clean state."""
+        if self._variant is not None:
+            self._send("stop")
+            if (self._receive(self.limits.seconds) or {}).get("exited") is None:
+                self._hang_up()
+            self._variant = None
+
+    def _begin(self, variant: Variant) -> None:
+        """Have a fresh process for `variant`."""
+        if self._stopped:
+            raise Closed
+        self.renew()
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        self._send({"op": variant.op.name, "variant": variant.name})
+        answer = self._receive(self.limits.first_seconds) or {}
+        if "pid" not in answer:
+            self._hang_up()
+            raise Died("crashed", "its process did not start")
+        self._child, self._variant, self._calls = int(answer["pid"]), variant, 0
+
+    def _start(self) -> None:
+        self._hang_up()
+        self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "harness.proof.worker", f"--socket={theirs.fileno()}", f"--memory={self.memory.file}"]
+        command += [f"--memory-limit={self.limits.memory}", *(f"--kernels-path={p}" for p in self.kernels_path)]
+        files = (theirs.fileno(), self.memory.file)
+        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # several workers share the cores
+        self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
+        theirs.close()
+        if "ready" not in (self._receive(self.limits.first_seconds) or {}):
+            self._hang_up()
+            raise CrucibleError("the worker process did not start; its own message stands above")
+
+    def _send(self, message: object) -> None:
+        with suppress(OSError):  # a worker that is gone shows when its answer is read
+            if self._talk is not None:
+                self._talk.send(json.dumps(message).encode())
+
+    def _receive(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next message; None if there was none in time. A closed line reads as an exit."""
+        if self._talk is None or not select.select([self._talk], [], [], seconds)[0]:
+            return None
+        with suppress(OSError, ValueError):
+            message = self._talk.recv(LONGEST_MESSAGE)
+            if message and isinstance(answer := json.loads(message), dict):
+                return answer
+        self._hang_up()
+        return {"exited": -signal.SIGKILL}
+
+    def _kill_child(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+        self._variant = None
+        if self._receive(self.limits.seconds) is None:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._variant = None
+        if self._talk is not None:
+            self._talk.close()
+            self._talk = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _farewell(code: int) -> str:
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process exited with code {code} in the middle of a call"

@@ -1,0 +1,191 @@
+"""``python -m harness.race.contestant``: one contestant of a race, asleep on its pipe while another runs.
+
+Commands arrive as JSON lines on standard input, answers leave as JSON lines on what was standard output; anything that a
+variant prints goes to standard error. A process serves one contestant of a board, and the next board may give it another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.proof.values import materialise
+from harness.race import contestant_calls as calls
+from harness.race import roofline
+from harness.race.clock import settle, time_calls
+from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
+from registry.host import set_threads
+from registry.problem import Problem
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.op import Op
+    from registry.variant import Variant
+
+__all__ = ["Contestant", "main"]
+
+DOUBLE_LIMIT = 1 << 22
+PROBES, PROBE_NS = 8, 1e7
+
+
+class Contestant:
+    """What this process races: loaded, then given buffers, then asked for turns."""
+
+    def __init__(self, kernels_path: list[Path]) -> None:
+        self.table = discover(*kernels_path)
+        self.op: Op
+        self.variant: Variant | None = None
+        self.kind = ""
+        self.threads = 1
+        self.problem: Problem
+        self.buffers: BufferSets | None = None
+        self.bound: list[Callable[[], object]] = []
+        self.cold = 0
+        self.last = 0
+
+    def load(self, *, op: str, kind: str, variant: str, threads: int) -> dict[str, Any]:
+        """Take the role of a variant (kind ``variant`` or ``twice``), of torch, or of the ``empty`` control."""
+        self.release()
+        self.op, self.kind, self.threads = self.table.op(op), kind, threads
+        self.variant = None if kind in ("torch", "empty") else self.table.variant(op, variant)
+        if kind == "torch":
+            import torch
+
+            torch.set_num_threads(threads)
+        set_threads(threads)
+        return {}
+
+    def _bind(self, problem: Problem, buffers: BufferSets) -> None:
+        self.problem, self.buffers = problem, buffers
+        if self.kind == "torch":
+            self.bound = [calls.bind_torch(self.op, arrays, problem.params) for arrays in buffers.sets]
+        elif self.kind == "empty" or self.variant is None:
+            self.bound = [calls.bind_empty(self.op, arrays, problem.params) for arrays in buffers.sets]
+        else:
+            scratch = calls.workspace_for(self.variant, problem.dims, self.threads)
+            self.bound = [calls.bind_variant(self.variant, arrays, problem.params, scratch) for arrays in buffers.sets]
+            if self.kind == "twice":
+                self.bound = [calls.both(call, self.bound[self._partner(i)]) for i, call in enumerate(self.bound)]
+
+    def _partner(self, number: int) -> int:
+        """Return the set that the control called twice uses for its second call: one that the first did not just warm."""
+        count = len(self.buffers or ())
+        return (number + count // 2) % count
+
+    def probe(self, *, dims: dict[str, int], params: dict[str, Any], folder: str) -> dict[str, Any]:
+        """Compile on a small problem and return the time of a later call on it."""
+        problem = Problem(self.op.name, dims, params)
+        write_pristine(Path(folder), 0, materialise(self.op, problem))
+        self._bind(problem, BufferSets(self.op, dims, problem.dtype, Path(folder), 1))
+        taken: list[float] = []
+        while len(taken) < PROBES and sum(taken[1:]) < PROBE_NS:
+            if self.buffers is not None:
+                self.buffers.freshen(0, (0, len(taken)))
+            taken.append(time_calls(self.bound))
+        self.release()
+        return {"ns": min(taken[1:])}
+
+    def prepare(
+        self, *, dims: dict[str, int], params: dict[str, Any], dtype: str, folder: str, sets: int, cold: int, heat: int
+    ) -> dict[str, Any]:
+        """Copy the drawn values into buffers of this process; `cold` is 0 or how many bytes the caches hold."""
+        self.release()
+        problem = Problem(self.op.name, dims, params, dtype=dtype)
+        self._bind(problem, BufferSets(self.op, dims, dtype, Path(folder), sets, heat))
+        self.cold = cold
+        if cold:
+            roofline.sweep(cold, self.threads)
+        return {}
+
+    def _freshen(self, number: int, seed: tuple[int, ...]) -> None:
+        if self.buffers is not None:
+            self.buffers.freshen(number, (*seed, number))
+            if self.kind == "twice":
+                self.buffers.freshen(self._partner(number), (*seed, number))
+
+    def turn(self, *, count: int, samples: int, seed: int, last: int, warm: bool) -> dict[str, Any]:
+        """Time `samples` batches of `count` calls; the very last call is on set `last` with the values of `seed`.
+
+        Under the warm protocol `warm` asks for one call whose time is thrown away; under the cold one a buffer larger
+        than the caches is read before each batch.
+        """
+        size = len(self.bound)
+        taken: list[float] = []
+        for sample in range(samples - 1, -1, -1):
+            first = last - (sample + 1) * count + 1
+            batch = [(first + i) % size for i in range(count)]
+            if warm and not self.cold and not taken:
+                self._freshen(batch[0], (seed, samples))
+                self.bound[batch[0]]()
+            for number in batch:
+                self._freshen(number, (seed, sample))
+            if self.cold:
+                roofline.sweep(self.cold, self.threads)
+            taken.append(time_calls([self.bound[number] for number in batch]))
+        self.last = last
+        return {"ns": taken, "settled_s": settle()}
+
+    def answer(self, *, seed: int, folder: str, name: str) -> dict[str, Any]:
+        """Write what the last timed call left in its outputs (blocks of it where they are large)."""
+        if self.buffers is None:
+            raise RuntimeError("no call was timed yet")
+        for index, output in enumerate(self.op.outputs):
+            kept = sample_of(self.buffers.sets[self.last][output], (seed, index))
+            np.save(Path(folder) / f"{name}.{output}.npy", kept)
+        return {}
+
+    def reference(
+        self, *, params: dict[str, Any], source: str, number: int, values: int, seed: int, folder: str
+    ) -> dict[str, Any]:
+        """Write the oracle's answer to the call that all contestants made in one round."""
+        arrays = {name: np.array(array) for name, array in load_pristine(Path(source), number, self.op).items()}
+        for name, where, changed in altered(self.op, load_pristine(Path(source), number, self.op), (values, 0, number)):
+            arrays[name].reshape(-1)[where] = changed
+        double = sum(a.size for a in arrays.values()) <= DOUBLE_LIMIT
+        for index, (output, value) in enumerate(calls.oracle_answer(self.op, arrays, params, double=double).items()):
+            np.save(Path(folder) / f"reference.{output}.npy", sample_of(np.ascontiguousarray(value), (seed, index)))
+        return {"double": double}
+
+    def release(self) -> dict[str, Any]:
+        """Give the buffers back."""
+        self.bound, self.buffers = [], None
+        return {}
+
+    def roofline(self, *, threads: int) -> dict[str, Any]:
+        """Measure this machine's peaks."""
+        set_threads(threads)
+        return roofline.measure(threads)
+
+    def memory(self, *, cache_bytes: int) -> dict[str, Any]:
+        """Return how much slower memory is read behind the caches than inside them."""
+        return {"ratio": roofline.cold_over_warm(cache_bytes)}
+
+
+def main() -> int:
+    """Serve commands until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    contestant = Contestant([Path(p) for p in sys.argv[1:]])
+    for line in sys.stdin:
+        message = json.loads(line)
+        try:
+            answer = getattr(contestant, message.pop("do"))(**message)
+        except Exception as error:  # noqa: BLE001 (somebody else's kernel may raise anything; the race goes on)
+            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+        replies.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

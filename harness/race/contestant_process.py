@@ -1,0 +1,124 @@
+"""The race's end of the pipe: start a contestant's process, ask it something, and outlive whatever it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import CrucibleError
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["ContestantError", "ContestantProcess"]
+
+START_S = 120.0
+FAREWELL_S = 2.0
+
+
+class ContestantError(CrucibleError):
+    """A contestant failed, crashed or hung; `status` is what its row will say."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ContestantProcess:
+    """One child process, started on the first question and again after it died."""
+
+    def __init__(self, kernels_path: Sequence[Path] = ()) -> None:
+        self._command = [sys.executable, "-m", "harness.race.contestant", *map(str, kernels_path)]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._said = b""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+
+    def start(self) -> None:
+        """Start the child unless it is alive."""
+        if self._child is not None and self._child.poll() is None:
+            return
+        self._said = b""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        }
+        self._child = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=ROOT, env=environment
+        )
+
+    def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:
+        """Send a command and return its answer.
+
+        Raises
+        ------
+        ContestantError
+            ``failed`` (it raised), ``crashed`` (the process died) or ``hung`` (no answer within `limit_s`).
+        """
+        self.start()
+        child = self._child
+        if child is None or child.stdin is None or child.stdout is None:
+            raise ContestantError("crashed", "the process did not start")
+        try:
+            child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            child.stdin.flush()
+        except BrokenPipeError:
+            raise self._crashed() from None
+        line = self._line(child.stdout.fileno(), time.monotonic() + limit_s)
+        if line is None:
+            self.kill()
+            raise ContestantError("hung", f"no answer to {do!r} within {limit_s:.0f} s")
+        if not line:
+            raise self._crashed()
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ContestantError("failed", answer["error"])
+        return answer
+
+    def _line(self, descriptor: int, deadline: float) -> bytes | None:
+        """Return one line, empty at the end of the stream, None when the deadline passes."""
+        while b"\n" not in self._said:
+            ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                return None
+            chunk = os.read(descriptor, 1 << 16)
+            if not chunk:
+                return b""
+            self._said += chunk
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+    def _crashed(self) -> ContestantError:
+        code = self._child.wait() if self._child is not None else 0
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
+        self.kill()
+        return ContestantError("crashed", f"exit code {code}" + (f": {last[0]}" if last else ""))
+
+    def kill(self) -> None:
+        """End the child now."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+            self._child = None
+
+    def close(self) -> None:
+        """Let the child end by itself, or end it."""
+        if self._child is not None and self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                self._child.stdin.close()
+                self._child.wait(FAREWELL_S)
+        self.kill()
+        self._errors.close()

@@ -1,0 +1,165 @@
+"""A racing session: the contestants' processes, the controls, the measured roofline, and one board after the other."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from harness.proof.values import materialise
+from harness.race import roofline
+from harness.race.board import MEBI, last_level_cache, params_for, shrunken
+from harness.race.contestant_buffers import write_pristine
+from harness.race.contestant_process import ContestantError, ContestantProcess
+from harness.race.rounds import SLOW_FACTOR, run_race
+from registry.machine import machine_key
+from registry.problem import Problem
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.race.board import Board
+    from harness.race.rounds import Entry
+    from registry.op import Op
+
+__all__ = ["PROTOCOLS", "Session"]
+
+PROTOCOLS = ("cpu-warm", "cpu-cold")
+MOST_SETS = 64
+LARGE_SET = 64 * MEBI
+PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
+MEMORY_SHARE = 0.4
+COMPILE_S = 300.0
+PATIENCE_S = 0.5
+
+
+@dataclass
+class Session:
+    """What all boards of one command share.
+
+    Attributes
+    ----------
+    controls : dict
+        ``a_a`` (two copies of one variant), ``twice`` (one that is called twice), ``floor_us`` (an empty call).
+    roof : dict
+        What `harness.race.roofline.measure` found, the best of this day.
+    """
+
+    threads: int
+    protocol: str
+    kernels_path: Sequence[Path] = ()
+    controls: dict[str, float] = field(default_factory=dict)
+    roof: dict[str, float] = field(default_factory=dict)
+    cache_bytes: int = field(default_factory=last_level_cache)
+    processes: list[ContestantProcess] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self.torch = ContestantProcess(self.kernels_path)
+        shared = Path("/dev/shm")  # noqa: S108 (a folder of our own is made inside)
+        roomy = shared.is_dir() and shutil.disk_usage(shared).free > psutil.virtual_memory().total // 4
+        self._folder = tempfile.TemporaryDirectory(prefix="crucible-race-", dir=shared if roomy else None)
+        self.folder = Path(self._folder.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in [*self.processes, self.torch]:
+            process.close()
+        self._folder.cleanup()
+
+    @property
+    def cold_bytes(self) -> int:
+        """0 under the warm protocol, else what has to be pushed out of the caches."""
+        return self.cache_bytes if self.protocol == "cpu-cold" else 0
+
+    def process(self, number: int) -> ContestantProcess:
+        """Return the process of one slot."""
+        while len(self.processes) <= number:
+            self.processes.append(ContestantProcess(self.kernels_path))
+        return self.processes[number]
+
+    def start(self, count: int) -> None:
+        """Start torch's process and those of `count` slots, at once."""
+        self.torch.start()
+        for number in range(count):
+            self.process(number).start()
+
+    def set_count(self, board: Board) -> int:
+        """Return how many sets of buffers the calls of `board` rotate over."""
+        size = max(board.nbytes(), 1)
+        room = 3 * self.cache_bytes if self.cold_bytes else self.cache_bytes // 4
+        return max(2 if size <= LARGE_SET else 1, min(MOST_SETS, room // size))
+
+    def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
+        """Whether the contestants' buffers may not all stay in memory between turns."""
+        return bool(board.nbytes() * sets * contestants > MEMORY_SHARE * psutil.virtual_memory().available)
+
+    def draw(self, board: Board) -> None:
+        """Draw the values of `board` and write them where the contestants find them."""
+        board.folder.mkdir(parents=True)
+        for number in range(self.set_count(board)):
+            problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype, seed=random.getrandbits(31))
+            write_pristine(board.folder, number, materialise(board.op, problem))
+
+    def load(self, entry: Entry, op: Op, dims: dict[str, int], patience_s: float = float("inf")) -> float:
+        """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`.
+
+        The prediction comes from a small call. One that is over `patience_s` is made again from larger calls, until they
+        take long enough to be believed.
+        """
+        entry.process.ask("load", op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads, limit_s=COMPILE_S)
+        work = PROBE_WORK
+        while True:
+            small = shrunken(op, dims, work)
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                params = params_for(op, small)
+                taken = entry.process.ask("probe", dims=small, params=params, folder=folder, limit_s=COMPILE_S)["ns"] / 1e9
+            whole, part = (max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small))
+            predicted = float(taken * whole / max(part, 1))
+            if predicted <= patience_s or taken > BELIEVED_S or small == dims:
+                return predicted
+            work *= PROBE_GROWTH
+
+    def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
+        """Load the contestants and race them.
+
+        Those much slower than the leader that would need more than the budget for one call are left out.
+        """
+        patience_s = max(budget_s, PATIENCE_S)
+        predicted: dict[str, float] = {}
+        for entry in entries:
+            progress(f"loading {entry.name}", 0.0)
+            try:
+                predicted[entry.name] = self.load(entry, board.op, board.dims, patience_s)
+            except ContestantError as error:
+                entry.fail(error)
+        for entry in entries:
+            seconds = predicted.get(entry.name, 0.0)
+            if entry.kind != "torch" and seconds > max(patience_s, SLOW_FACTOR * min(predicted.values())):
+                entry.status = "slow"
+                entry.note = f"one call would take about {seconds:.1f} s of a budget of {budget_s:.1f} s"
+        progress("drawing values", 0.0)
+        self.draw(board)
+        try:
+            run_race(self, board, entries, budget_s, progress)
+        finally:
+            shutil.rmtree(board.folder, ignore_errors=True)
+
+    def measure_roofline(self, *, again: bool = False) -> None:
+        """Read today's peaks, or measure them (`again`: measure anyway and keep the better of both)."""
+        path = ROOT / ".cache" / "roofline" / f"{machine_key()}.json"
+        key = f"{datetime.now(UTC).date().isoformat()}/{self.threads}"
+        known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+        if key not in known or again:
+            found: dict[str, Any] = self.process(0).ask("roofline", threads=self.threads)
+            known[key] = roofline.merged(found, *([known[key]] if key in known else []))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(known, indent=1))
+        self.roof = known[key]

@@ -1,0 +1,173 @@
+"""Kernels that are wrong or dishonest: each must be rejected, and by the gate that is there for it."""
+
+import pytest
+
+from harness.proof.battery import Plan, prove, prove_on
+from harness.proof.worker_handle import Limits, Worker
+from registry.problem import parse_problem
+from registry.table import discover
+
+FILE = '''"""{what}
+
+Idea: {what}
+Source: a test.
+"""
+import ctypes, os, socket, time
+import numpy as np
+from kernels.{family}.spec import {constant}
+from registry import register
+KEPT = {{}}
+
+def rows(x, weight, bias, y, mean, rstd, eps, dtype=np.float32):
+    t = x.astype(dtype)
+    mean[:] = t.mean(axis=1)
+    rstd[:] = 1 / np.sqrt(t.var(axis=1) + dtype(eps))
+    y[:] = (t - t.mean(axis=1)[:, None]) * rstd[:, None] * weight + bias
+
+def beyond(array, element):
+    """Return the address of an element that the array need not have."""
+    return ctypes.c_float.from_address(array.ctypes.data + 4 * element)
+
+@register({constant})
+def {name}({arguments}):
+    {body}
+'''
+ARGUMENTS = {
+    "layer_norm": "x, weight, bias, y, mean, rstd, *, eps",
+    "matmul_backward_bias": "dy, dbias, *, accumulate",
+    "attention": "qkv, y, lse, *, num_heads",
+}
+ROWS = "rows(x, weight, bias, y, mean, rstd, eps)"
+ADD = "dbias[:] = dy.sum(axis=0) + (dbias if accumulate else 0)"
+ATTEND = """b, t, w = qkv.shape
+    q, k, v = qkv.reshape(b, t, 3, num_heads, w // 3 // num_heads).transpose(2, 0, 3, 1, 4)
+    s = q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3], dtype=np.float32)
+    s = np.where(np.tri(t, t, SHIFT, dtype=bool), s, -np.inf)
+    top = s.max(axis=3, initial=-np.inf, keepdims=True)
+    e = np.exp(s - top)
+    lse[:] = np.log(e.sum(axis=3)) + top[..., 0]
+    y[:] = (e / e.sum(axis=3, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(b, t, w // 3)"""
+HANGS = "numpy_never_returns"
+FORGE = """for fd in os.listdir('/proc/self/fd'):
+        link = f'/proc/self/fd/{fd}'
+        if os.path.exists(link) and 'socket' in os.readlink(link):
+            socket.socket(fileno=os.dup(int(fd))).send(b'{"error": ""}')"""
+REMEMBER = f"""if key not in KEPT:
+        {ROWS}
+        KEPT.clear()
+        KEPT[key] = y.copy(), mean.copy(), rstd.copy()
+    y[:], mean[:], rstd[:] = KEPT[key]"""
+# Per name: the op, the gate that must catch it, and what it does.
+PLANTED = {
+    "numpy_nan": ("layer_norm", "values", "y[:] = mean[:] = rstd[:] = np.nan"),
+    "numpy_zeros": ("layer_norm", "values", "y[:] = mean[:] = rstd[:] = 0"),
+    "numpy_mean": ("layer_norm", "values", f"{ROWS}; y[:] = y.mean() if y.size else 0"),
+    "numpy_stale": ("layer_norm", "memory", "pass"),
+    "numpy_forgets_rstd": ("layer_norm", "memory", f"keep = rstd.copy(); {ROWS}; rstd[:] = keep"),
+    "numpy_drops_tail": ("layer_norm", "values", f"{ROWS}; y[:, y.shape[1] // 8 * 8 :] = 0"),
+    "numpy_leaves_tail": (
+        "layer_norm",
+        "memory",
+        "rows(x, weight, bias, keep := np.empty_like(y), mean, rstd, eps); y[:-1] = keep[:-1]",
+    ),
+    "numpy_float16": ("layer_norm", "values", "rows(x, weight, bias, y, mean, rstd, eps, np.float16)"),
+    "numpy_square_of_mean": (
+        "layer_norm",
+        "values",
+        f"{ROWS}; rstd[:] = 1 / np.sqrt(np.maximum((x * x).mean(axis=1) - mean * mean, 0) + np.float32(eps))",
+    ),
+    "numpy_other_eps": ("layer_norm", "values", "rows(x, weight, bias, y, mean, rstd, 1e-5)"),
+    "numpy_swallows_nan": ("layer_norm", "specials", "rows(np.nan_to_num(x), weight, bias, y, mean, rstd, eps)"),
+    "numpy_changes_input": ("layer_norm", "memory", f"{ROWS}; x *= -1"),
+    "numpy_writes_past_the_end": ("layer_norm", "memory", f"{ROWS}; beyond(y, y.size).value = 0"),
+    "numpy_writes_before_the_start": ("layer_norm", "memory", f"{ROWS}; beyond(y, -1).value = 0"),
+    "numpy_returns": ("layer_norm", "contract", f"{ROWS}; return y"),
+    "numpy_raises": ("layer_norm", "contract", "raise ValueError('not\\nhere')"),
+    "numpy_falls_ill_of_13": ("layer_norm", "contract", f"{ROWS}; assert x.shape[1] <= 13"),
+    "numpy_exits": ("layer_norm", "isolation", f"{ROWS}; raise SystemExit(0)"),
+    "numpy_leaves": ("layer_norm", "isolation", f"{ROWS}; os._exit(0)"),
+    "numpy_segfaults": ("layer_norm", "isolation", f"{ROWS}; ctypes.string_at(8)"),
+    HANGS: ("layer_norm", "isolation", "time.sleep(1e6)"),
+    "numpy_forges_reports": ("layer_norm", "memory", FORGE),
+    "numpy_remembers_by_corner": (
+        "layer_norm",
+        "replay",
+        f"key = (x.shape, x[:1].tobytes(), bias.tobytes(), weight.tobytes(), eps)\n    {REMEMBER}",
+    ),
+    "numpy_remembers_its_address": ("layer_norm", "replay", f"key = (x.ctypes.data, x.shape, eps)\n    {REMEMBER}"),
+    "numpy_wavers": ("layer_norm", "determinism", f"{ROWS}; KEPT[len(KEPT)] = 0; y *= np.float32(1 + 3e-7 * (len(KEPT) % 2))"),
+    "numpy_ignores_accumulate": ("matmul_backward_bias", "gradients", "dbias[:] = dy.sum(axis=0)"),
+    "numpy_always_accumulates": ("matmul_backward_bias", "gradients", "dbias += dy.sum(axis=0)"),
+    "numpy_ignores_dy": ("matmul_backward_bias", "gradients", "dbias[:] = dbias if accumulate else 0"),
+    "numpy_nearly_exact": ("matmul_backward_bias", "exact", f"{ADD}\n    if len(dy) > 6: dbias *= np.float32(1 + 3e-7)"),
+    "numpy_sees_the_future": ("attention", "values", ATTEND.replace("SHIFT", "1")),
+    "numpy_forgets_the_scale": (
+        "attention",
+        "values",
+        ATTEND.replace("SHIFT", "0").replace(" / np.sqrt(q.shape[3], dtype=np.float32)", ""),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder of planted variants, as somebody would pass with --kernels-path."""
+    folder = tmp_path_factory.mktemp("planted")
+    for name, (op, _, body) in PLANTED.items():
+        family = "matmul" if op.startswith("matmul") else op
+        text = FILE.format(what=name, family=family, constant=op.upper(), name=name, arguments=ARGUMENTS[op], body=body)
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker(folder):
+    """Start a worker of little patience."""
+    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
+        yield made
+
+
+def planted(folder, name):
+    """Return a planted variant."""
+    table = discover(folder)
+    assert table.unloadable == []
+    return table.variant(PLANTED[name][0], name)
+
+
+@pytest.mark.parametrize("name", [n for n in PLANTED if n != HANGS])
+def test_wrong_kernel_is_rejected_by_its_gate(name, folder, worker, answers):
+    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), answers)
+    assert (proof.gate, proof.passed) == (PLANTED[name][1], False), proof
+    assert proof.message
+    assert "\n" not in proof.message
+
+
+def test_kernel_that_hangs_is_ended(folder):
+    with Worker([folder], Limits(first_seconds=20.0, seconds=0.2)) as hasty:
+        problem = parse_problem(discover(folder).op("layer_norm"), "N=1 C=1")
+        honest = planted(folder, "numpy_returns")
+        prove_on(honest, hasty, Plan(), problem)
+        hasty.limits = Limits(first_seconds=0.2, seconds=0.2)
+        proof = prove(planted(folder, HANGS), hasty, Plan())
+        assert (proof.status, proof.gate) == ("hung", "isolation")
+        hasty.limits = Limits()
+        assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem).passed
+
+
+def test_worker_goes_on_after_a_crash(folder, worker):
+    table = discover(folder)
+    problem = parse_problem(table.op("layer_norm"), "N=2 C=3")
+    proof = prove_on(planted(folder, "numpy_segfaults"), worker, Plan(), problem)
+    assert (proof.status, proof.gate) == ("crashed", "isolation")
+    assert "SIGSEGV" in proof.message
+    assert prove_on(table.variant("layer_norm", "numpy"), worker, Plan(), problem).passed
+
+
+def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
+    variant = planted(folder, "numpy_falls_ill_of_13")
+    proof = prove(variant, worker, Plan(kernels_path=(folder,)), answers)
+    assert proof.problem.dims["C"] in range(14, 18)
+    line = proof.reproduce.partition('--problem "')[2].rstrip('"')
+    again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line))
+    assert (again.gate, again.message, again.problem) == (proof.gate, proof.message, proof.problem)
+    assert f"--kernels-path {folder}" in proof.reproduce

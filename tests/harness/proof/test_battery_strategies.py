@@ -1,0 +1,50 @@
+"""Drawn problems: inside the domain or on a tile, awkward, small after shrinking, and each parseable from its line."""
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.proof.strategies import MOST_ELEMENTS, aims, basics, elements, problems
+from registry.problem import FAMILIES, LAYOUTS, parse_problem
+from registry.table import discover
+
+TABLE = discover()
+OPS = list(TABLE.ops.values())
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@given(data=st.data())
+def test_problem_is_in_the_domain_and_prints_as_a_line_that_reads_back(op, data):
+    problem = data.draw(problems(op))
+    assert all(problem.dims[n] in allowed for n, allowed in op.domain.items())
+    assert elements(op, problem) <= MOST_ELEMENTS
+    assert parse_problem(op, str(problem)) == problem
+
+
+@given(low=st.integers(0, 3), length=st.integers(1, 500), tile=st.integers(1, 300))
+def test_aims_hold_the_tile_and_its_neighbours(low, length, tile):
+    allowed = range(low, low + length)
+    found = aims(allowed, (tile,))
+    assert {t for t in (tile - 1, tile, tile + 1, 2 * tile) if t >= low} <= set(found)
+    assert found == sorted(found)
+    assert found[0] >= low
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_basics_hold_every_family_parameter_value_and_a_nan_in_every_float(op):
+    drawn = list(basics(op))
+    assert {p.family for p in drawn} == set(FAMILIES)
+    assert {p.layout for p in drawn} == set(LAYOUTS)
+    for name, values in op.params.items():
+        assert isinstance(values, str) or {p.params[name] for p in drawn} == set(values)
+    floats = sum(1 for a in op.arguments if a.role.value != "output" and a.name not in op.integers)
+    assert sum(1 for p in drawn if any(s.value == "nan" for s in p.spikes)) == floats
+
+
+def test_failure_shrinks_to_small_dims():
+    op = TABLE.op("layer_norm")
+    found = hypothesis.find(problems(op), lambda p: p.dims["C"] > 20 and p.dims["N"] > 2)
+    assert found.dims["N"] == 3
+    assert found.dims["C"] in range(21, 32)
+    assert (found.family, found.layout, found.seed, found.spikes) == (FAMILIES[0], LAYOUTS[0], 0, ())

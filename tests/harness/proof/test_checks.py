@@ -1,0 +1,139 @@
+"""Buffers and gates: what a call does to memory is seen to the byte."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.proof.answers import Answers
+from harness.proof.buffers import GUARD, POISON, Buffers, Memory, fresh_inouts, view
+from harness.proof.checks import Case, Rejected, check_call, check_repeats, check_values
+from harness.proof.values import materialise
+from registry.problem import Problem, Spike
+from registry.table import discover
+
+TABLE = discover()
+OP = TABLE.op("layer_norm_backward")
+PROBLEM = Problem(OP.name, {"N": 3, "C": 5}, {"accumulate": False})
+
+
+@pytest.fixture
+def memory():
+    """Give memory back after use."""
+    made = Memory()
+    yield made
+    made.close()
+
+
+def laid_out(memory, layout="aligned", workspace=7, **params):
+    """Return filled buffers of PROBLEM and the values in them."""
+    problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, layout=layout)
+    values = materialise(OP, problem)
+    buffers = Buffers(OP, problem, workspace)
+    buffers.fill(memory, values)
+    return buffers, values
+
+
+def write_outputs(memory, buffers):
+    """Write every output, as a kernel would."""
+    for name in OP.outputs:
+        view(memory.mapped, buffers.slots[name])[...] = 1
+
+
+@pytest.mark.parametrize("layout", ["aligned", "offset"])
+def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, layout):
+    buffers, values = laid_out(memory, layout)
+    for name, slot in buffers.slots.items():
+        array = view(memory.mapped, slot)
+        if slot.role == "input":
+            np.testing.assert_array_equal(array, values[name])
+        else:
+            assert (array.view(np.uint32) == POISON).all()
+        assert slot.offset % 64 == (0 if layout == "aligned" else 4)
+    assert np.isnan(np.array([GUARD, POISON], np.uint32).view(np.float32)).all()
+
+
+def test_accumulating_call_finds_what_was_there(memory):
+    buffers, values = laid_out(memory, accumulate=True)
+    np.testing.assert_array_equal(view(memory.mapped, buffers.slots["dbias"]), values["dbias"])
+
+
+def test_all_well_is_no_damage(memory):
+    buffers, values = laid_out(memory)
+    write_outputs(memory, buffers)
+    assert buffers.damage(memory, values) == ""
+
+
+@given(data=st.data())
+def test_one_changed_word_outside_the_outputs_is_damage(data):
+    memory = Memory()
+    buffers, values = laid_out(memory, data.draw(st.sampled_from(["aligned", "offset"])))
+    write_outputs(memory, buffers)
+    writable = [s for s in buffers.slots.values() if s.role != "input"]
+    where = data.draw(st.integers(0, buffers.end // 4 - 1))
+    allowed = any(s.offset <= where * 4 < s.offset + s.bytes for s in writable)
+    memory.words[where] ^= 1
+    assert bool(buffers.damage(memory, values)) is not allowed
+    memory.close()
+
+
+@pytest.mark.parametrize("name", OP.outputs)
+def test_one_unwritten_element_is_told(memory, name):
+    buffers, values = laid_out(memory)
+    write_outputs(memory, buffers)
+    view(memory.mapped, buffers.slots[name]).reshape(-1).view(np.uint32)[2] = POISON
+    assert buffers.damage(memory, values).startswith("left 1 of")
+    assert f"{name!r} unwritten, the first at 2" in buffers.damage(memory, values)
+
+
+def test_memory_grows_and_keeps_working(memory):
+    before = memory.size
+    memory.grow(before * 3)
+    assert memory.size >= before * 3
+    assert memory.words.size * 4 == memory.size
+
+
+def test_accumulate_by_suffix_speaks_for_one_inout():
+    op = TABLE.op("embedding_backward")
+    assert fresh_inouts(op, {"accumulate_wte": False, "accumulate_wpe": True}) == {"dwte"}
+    assert fresh_inouts(OP, {"accumulate": False}) == {"dweight", "dbias"}
+    assert fresh_inouts(OP, {"accumulate": True}) == set()
+
+
+def case(worker, op="softmax", **fields):
+    """Return a case of the definition."""
+    answers = Answers()
+    problem = Problem(op, {"N": 2, "C": 9}, **fields)
+    return Case(TABLE.variant(op, "numpy"), answers.of(TABLE.op(op), problem), answers, worker, 1)
+
+
+def test_call_gives_back_what_the_variant_wrote(worker):
+    outputs = check_call(case(worker))
+    np.testing.assert_allclose(outputs["y"].sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "op", "gate"),
+    [
+        ({}, "softmax", "values"),
+        ({"spikes": (Spike(0, 0.5, "nan"),)}, "softmax", "specials"),
+        ({}, "softmax_backward", "gradients"),
+        ({"family": "integers"}, "residual", "exact"),
+    ],
+)
+def test_wrong_value_is_rejected_under_the_name_of_its_gate(worker, fields, op, gate):
+    right = case(worker, op, **fields)
+    name = right.op.outputs[0]
+    wrong = {name: np.full((2, 9), 7.5, np.float32)}
+    with pytest.raises(Rejected, match=gate) as rejected:
+        check_values(right, wrong)
+    assert rejected.value.gate == gate
+
+
+def test_other_bits_on_the_second_call_are_rejected(worker):
+    checked = case(worker)
+    outputs = check_call(checked)
+    check_repeats(checked, outputs)
+    outputs["y"][1, 3] = np.nextafter(outputs["y"][1, 3], np.float32(1))
+    with pytest.raises(Rejected, match=r"y differs at element 12: .* \(1 in all\)"):
+        check_repeats(checked, outputs)

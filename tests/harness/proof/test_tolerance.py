@@ -1,0 +1,110 @@
+"""Budgets: wide enough for honest rounding, never wide enough for a wrong answer, and NaN never passes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.proof.oracle import define
+from harness.proof.strategies import problems
+from harness.proof.tolerance import exact_outputs, refer
+from harness.proof.values import materialise
+from registry.error_law import Exact, Sum
+from registry.problem import Problem, Spike
+from registry.table import discover
+
+TABLE = discover()
+OPS = list(TABLE.ops.values())
+SIZES = {"N": 5, "C": 70}
+
+
+def referred(op="layer_norm", **fields):
+    """Return the op, values and answer key of a problem."""
+    op = TABLE.op(op)
+    params = {n: v[0] for n, v in op.params.items()}
+    problem = Problem(op.name, dict(SIZES), params, **fields)
+    values = materialise(op, problem)
+    return op, values, refer(op, problem, values)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_definition_rounded_once_is_within_budget(op, data):
+    problem = data.draw(problems(op).filter(lambda p: sum(p.dims.values()) < 150))
+    values = materialise(op, problem)
+    with np.errstate(all="ignore"):
+        right = {n: a.astype(np.float32) for n, a in define(op, values, problem.params).items()}
+    verdict = refer(op, problem, values).judge(right)
+    assert (verdict.message, verdict.ratio <= 1) == ("", True)
+
+
+@given(output=st.sampled_from(["y", "mean", "rstd"]), where=st.integers(0, 349), wrong=st.sampled_from([np.nan, np.inf, 2.5]))
+def test_one_wrong_element_anywhere_is_seen_and_told(output, where, wrong):
+    _, _, reference = referred()
+    got = {n: e.rounded for n, e in reference.outputs.items()}
+    flat = got[output].reshape(-1)
+    flat[where % flat.size] += wrong
+    verdict = reference.judge(got)
+    index = ", ".join(str(int(i)) for i in np.unravel_index(where % flat.size, got[output].shape))
+    assert verdict.message.startswith(f"{output}[{index}] = ")
+    assert "expected" in verdict.message
+    assert verdict.ratio > 1
+
+
+def test_budget_is_a_small_multiple_of_the_spacing():
+    _, _, reference = referred()
+    expected = reference.outputs["y"]
+    assert 0 < expected.budget.max() < 200 * np.finfo(np.float32).eps * np.abs(expected.value).max()
+
+
+def test_budget_of_zero_refuses_a_single_rounding():
+    _, _, reference = referred()
+    tight = dataclasses.replace(reference.outputs["y"], budget=np.zeros_like(reference.outputs["y"].budget))
+    assert tight.judge("y", reference.outputs["y"].rounded).message
+
+
+def test_law_wider_than_torch_needs_is_cut():
+    op, values, reference = referred("softmax")
+    loose = dataclasses.replace(op, error=Sum(over="C", ulps=1e6, floor=op.error.floor))
+    problem = Problem(op.name, dict(SIZES))
+    assert refer(loose, problem, values).outputs["y"].budget.max() <= 20 * reference.outputs["y"].budget.max()
+
+
+def test_nan_must_come_out_where_it_goes_in_and_nowhere_else():
+    _, _, reference = referred(spikes=(Spike(0, 0.5, "nan"),))
+    expected = reference.outputs["y"]
+    right = expected.rounded
+    assert np.isnan(right[2]).all()
+    assert not expected.judge("y", right).message
+    cleaned, spread = np.nan_to_num(right), right.copy()
+    spread[0, 0] = np.nan
+    assert "expected NaN" in expected.judge("y", cleaned).message
+    assert expected.judge("y", spread).message.startswith("y[0, 0] = nan")
+
+
+def test_whole_number_outputs_are_found_by_trying():
+    assert exact_outputs(TABLE.op("matmul")) == {"y"}
+    assert exact_outputs(TABLE.op("layer_norm_backward")) == {"dbias"}
+    assert exact_outputs(TABLE.op("residual_layer_norm")) == {"residual"}
+    assert exact_outputs(TABLE.op("softmax")) == frozenset()
+
+
+def test_exact_law_asks_for_the_same_bits():
+    op, values, _ = referred("residual", family="normal")
+    exact = dataclasses.replace(op, error=Exact())
+    expected = refer(exact, Problem(op.name, dict(SIZES)), values).outputs["y"]
+    right = values["x1"] + values["x2"]
+    assert not expected.judge("y", right).message
+    assert "must be equal" in expected.judge("y", np.nextafter(right, np.float32(np.inf))).message
+
+
+def test_equal_terms_get_the_bound_that_always_holds():
+    op, _, _ = referred()
+    for seed in range(10):
+        problem = Problem(op.name, {"N": 1, "C": 300}, {"eps": 1e-5}, family="constant", seed=seed)
+        values = materialise(op, problem)
+        mean = np.add.accumulate(values["x"], axis=1, dtype=np.float32)[:, -1] / np.float32(300)
+        assert not refer(op, problem, values).outputs["mean"].judge("mean", mean).message

@@ -1,0 +1,153 @@
+"""The worker: one fresh process per variant, few words, and no way to take the session along."""
+
+import numpy as np
+import psutil
+import pytest
+
+from harness.proof.buffers import Buffers
+from harness.proof.values import materialise
+from harness.proof.worker_handle import Closed, Died, Limits, Raised, Worker
+from registry.machine import thread_count
+from registry.problem import Problem
+from registry.table import discover
+
+FILE = '''"""{name}
+
+Idea: a test.
+Source: a test.
+"""
+import os, sys
+import numpy as np
+from kernels.softmax.spec import SOFTMAX
+from registry import register
+CALLS = []
+
+@register(SOFTMAX{options})
+def {name}(x, y, *{keywords}):
+    CALLS.append(1)
+    {body}
+'''
+VARIANTS = {
+    "numpy_says_its_process": "y[:] = os.getpid() % 65536",
+    "numpy_says_torch": "y[:] = 'torch' in sys.modules",
+    "numpy_counts_calls": "y[:] = len(CALLS)",
+    "numpy_breaks_globals": "np.exp = np.zeros_like = None; y[:] = 0",
+    "numpy_needs_globals": "y[:] = np.exp(np.zeros_like(x))",
+    "numpy_fills_memory": "np.ones(1 << 40)",
+    "numpy_prints": "print('not a message'); y[:] = 1",
+    "numpy_raises": "raise KeyError('two\\nlines')",
+    "numpy_says_threads": "from threadpoolctl import ThreadpoolController as Pools; "
+    "y[:] = Pools().select(user_api='blas').info()[0]['num_threads']",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make variants that tell about their process."""
+    folder = tmp_path_factory.mktemp("told")
+    for name, body in VARIANTS.items():
+        (folder / f"{name}.py").write_text(FILE.format(name=name, body=body, options="", keywords="").replace(", *)", ")"))
+    scratch = FILE.format(
+        name="numpy_scratch",
+        options=", workspace=lambda threads, N, C: threads * C",
+        keywords=", workspace",
+        body="assert np.isnan(workspace).all(); y[:] = workspace.size; workspace[:] = 0",
+    )
+    (folder / "numpy_scratch.py").write_text(scratch)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(folder):
+    """Start a worker that knows them."""
+    with Worker([folder], Limits(memory=4 << 30)) as made:
+        yield made
+
+
+def called(worker, folder, name, threads=1, columns=3):
+    """Call a variant on a small problem and return the largest element of y."""
+    table = discover(folder)
+    assert table.unloadable == []
+    variant = table.variant("softmax", name)
+    problem = Problem("softmax", {"N": 2, "C": columns})
+    buffers = Buffers(variant.op, problem, variant.workspace_size(problem.dims, threads) if variant.workspace else None)
+    values = materialise(variant.op, problem)
+    buffers.fill(worker.memory, values)
+    worker.call(variant, buffers, threads)
+    assert buffers.damage(worker.memory, values) == ""
+    return float(buffers.outputs(worker.memory)["y"].max(initial=-1.0))
+
+
+def test_every_variant_has_a_process_of_its_own(own, folder):
+    first = called(own, folder, "numpy_says_its_process")
+    assert called(own, folder, "numpy_says_its_process") == first
+    called(own, folder, "numpy_prints")
+    assert called(own, folder, "numpy_says_its_process") != first
+
+
+def test_variant_starts_from_a_clean_state(own, folder):
+    assert [called(own, folder, "numpy_counts_calls") for _ in range(3)] == [1, 2, 3]
+    called(own, folder, "numpy_breaks_globals")
+    assert called(own, folder, "numpy_needs_globals") == 1
+    assert called(own, folder, "numpy_counts_calls") == 1
+
+
+def test_torch_is_not_in_the_process(own, folder):
+    assert called(own, folder, "numpy_says_torch") == 0
+
+
+def test_exception_is_told_in_one_line_and_the_process_goes_on(own, folder):
+    with pytest.raises(Raised, match=r"^KeyError: 'two\\nlines'$"):
+        called(own, folder, "numpy_raises")
+    with pytest.raises(Raised):
+        called(own, folder, "numpy_raises")
+
+
+def test_memory_is_limited(own, folder):
+    with pytest.raises(Raised, match="MemoryError"):
+        called(own, folder, "numpy_fills_memory")
+
+
+def test_workspace_is_poisoned_scratch(own, folder):
+    assert called(own, folder, "numpy_scratch") == 3
+    assert called(own, folder, "numpy_scratch") == 3
+
+
+def test_workspace_of_no_elements_is_passed_too(own, folder):
+    assert called(own, folder, "numpy_scratch", columns=0) == -1
+
+
+def test_threads_are_set(own, folder):
+    assert called(own, folder, "numpy_says_threads", threads=1) == 1
+    assert called(own, folder, "numpy_says_threads", threads=thread_count()) == thread_count()
+
+
+def test_worker_that_is_killed_is_started_again(folder):
+    before = set(psutil.Process().children())
+    with Worker([folder]) as worker:
+        called(worker, folder, "numpy_prints")
+        (process,) = set(psutil.Process().children()) - before
+        process.kill()
+        process.wait()
+        with pytest.raises(Died):
+            called(worker, folder, "numpy_prints")
+        assert called(worker, folder, "numpy_prints") == 1
+
+
+def test_closed_worker_calls_nothing(folder):
+    worker = Worker([folder])
+    called(worker, folder, "numpy_prints")
+    worker.stop()
+    with pytest.raises(Closed):
+        called(worker, folder, "numpy_prints")
+    worker.close()
+
+
+def test_memory_that_grows_is_mapped_again(own, folder):
+    table = discover(folder)
+    variant = table.variant("softmax", "numpy_prints")
+    problem = Problem("softmax", {"N": 1, "C": own.memory.size // 2})
+    buffers = Buffers(variant.op, problem)
+    buffers.fill(own.memory, materialise(variant.op, problem))
+    own.call(variant, buffers, 1)
+    assert np.all(buffers.outputs(own.memory)["y"] == 1)
