@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,15 @@ from harness import leaderboard
 from harness.board import report
 from harness.board.html import write_page
 from harness.race.board import boards_for
+from harness.race.compare import compare, comparison_json, markdown
 from harness.race.controls import check_controls
 from harness.race.entries import Field, field_for
+from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from registry.cli import add_kernels_path, guarded
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.host import device
-from registry.machine import thread_count
+from registry.machine import machine_key, thread_count
 from registry.records import RESULTS, Run, Store
 from registry.table import discover
 
@@ -139,23 +142,43 @@ def _part(progress: Callable[[str, float], None], board: Board, number: int, boa
     return lambda what, done: progress(f"{name}: {what}", (number + done) / boards)
 
 
+@contextmanager
+def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """Show a progress bar, and yield what moves it."""
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def progress(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done)
+            bar.refresh()
+
+        yield progress
+
+
+def _compare(options: argparse.Namespace, request: Request, session: Session, errors: Console) -> int:
+    old = check_out(options.compare)
+    with _shown(errors) as progress:
+
+        def begin(variant: Variant) -> None:
+            progress("starting the contestants", 0.0)
+            session.start(2)
+            check_controls(session, [variant], progress)
+
+        found = list(compare(session, request.fields, old, request.budget_s, begin, progress))
+    answer = comparison_json(found, options.compare, old.commit)
+    told = json.dumps(answer) if options.json else markdown(found, options.compare, old.commit, machine_key())
+    print(told)  # noqa: T201 (a command line answers)
+    return 1 if any(c.verdict in BROKEN for c in found) else 0
+
+
 def _run(options: argparse.Namespace) -> int:
     errors = Console(stderr=True)
     with Session(options.threads, options.protocol, options.kernels_path) as session:
         request = _request(options, session.folder)
-        with Progress(
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.description}"),
-            console=errors,
-            auto_refresh=False,
-            transient=True,
-        ) as bar:
-            task = bar.add_task("", total=1.0)
-
-            def progress(what: str, done: float) -> None:
-                bar.update(task, description=what, completed=done)
-                bar.refresh()
-
+        if options.compare:
+            return _compare(options, request, session, errors)
+        with _shown(errors) as progress:
             runs = []
             try:
                 for run in _race(request, session, progress):
@@ -204,6 +227,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu")
     parser.add_argument("--protocol", default="cpu-warm", metavar="NAME", help=", ".join(PROTOCOLS))
     parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")
+    parser.add_argument("--compare", metavar="REV", help="race against the kernels of a git revision; Markdown, nothing stored")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
     parser.add_argument("--no-store", action="store_true", help="keep no record")

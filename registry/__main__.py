@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from registry.cli import add_kernels_path, guarded
+from registry.fingerprint import source_hash
 from registry.table import Table, discover
 
 
@@ -19,7 +20,14 @@ def listing(table: Table, pattern: str) -> dict[str, Any]:
     ops = []
     for op in table.select_ops(pattern):
         variants = [
-            {"variant": v.name, "backend": v.backend, "device": v.device, "available": True, "reason": ""}
+            {
+                "variant": v.name,
+                "backend": v.backend,
+                "device": v.device,
+                "available": True,
+                "reason": "",
+                "source": source_hash(v),
+            }
             for v in table.variants[op.name].values()
         ]
         variants += [

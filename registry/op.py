@@ -107,6 +107,10 @@ class Op:
         use autograd of the forward oracle.
     domain : mapping of str to range
         The values the fuzzer may bind each dim to.
+    flops, bytes : callable
+        Of the dims by keyword; `bytes` also takes ``size``, the bytes of one element.
+    shapes : callable
+        ``shapes(model, B, T) -> {label: dims}``: the calls a GPT-2 training step makes of this op.
     params : mapping
         Per keyword parameter: a tuple of values to draw from, or a dim expression (``"H"``) it always equals.
     integers : mapping of str to str
@@ -119,10 +123,6 @@ class Op:
         timed, without arguments: for a backward op the graph is built first and only its gradient is timed. Without it
         the oracle is timed.
     error : ErrorLaw
-    flops, bytes : callable
-        Of the dims by keyword; `bytes` also takes ``size``, the bytes of one element.
-    shapes : callable
-        ``shapes(model, B, T) -> {label: dims}``: the calls a GPT-2 training step makes of this op.
 
     Raises
     ------

@@ -34,9 +34,16 @@ class ContestantError(CrucibleError):
 
 
 class ContestantProcess:
-    """One child process, started on the first question and again after it died."""
+    """One child process, started on the first question and again after it died.
 
-    def __init__(self, kernels_path: Sequence[Path] = ()) -> None:
+    Parameters
+    ----------
+    root : Path
+        The project whose kernels it loads.
+    """
+
+    def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT) -> None:
+        self._root = root
         self._command = [sys.executable, "-m", "harness.race.contestant", *map(str, kernels_path)]
         self._child: subprocess.Popen[bytes] | None = None
         self._said = b""
@@ -49,10 +56,10 @@ class ContestantProcess:
         self._said = b""
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+            "PYTHONPATH": os.pathsep.join([str(self._root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
         self._child = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=ROOT, env=environment
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=self._root, env=environment
         )
 
     def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Interval", "Summary", "best_probability", "paired_ratio", "rank_text", "ranks", "settled", "summarise"]
+__all__ = ["CLOSE", "Interval", "Summary", "best_probability", "paired_ratio", "rank_text", "ranks", "settled", "summarise"]
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -19,39 +19,13 @@ from numba import get_num_threads, prange
 from kernels.attention.spec import ATTENTION
 from kernels.simd import jit, parallel
 from kernels.simd.gemm_intrinsics import LANES, transpose_columns
+from kernels.simd.head_tile import LINE, copy_columns, round_up
 from kernels.simd.math import exp, log
 from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, prefetch, set_tile
 from registry import register
 
 TILE = 64  # queries, and keys
-LINE = 16  # floats of a cache line
 _LOWEST, _ZERO, _ONE, _NAN = np.float32(-np.inf), np.float32(0), np.float32(1), np.float32(np.nan)
-_MAGNITUDE, _INFINITY_BITS = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
-
-
-@jit
-def _up(size, unit):
-    return (size + unit - 1) // unit * unit
-
-
-@jit
-def _copy(rows, column, target, size):
-    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite.
-
-    Beside each row lies that of the next head: it is asked for now, since a row is too short for the machine to guess it.
-    """
-    largest = np.int32(0)
-    for i in range(rows.shape[0]):
-        source = rows[i, column : column + size]
-        bits = source.view(np.int32)
-        for d in range(0, size, LINE):
-            prefetch(rows, i, column + size + d)
-        for d in range(size):
-            target[i, d] = source[d]
-            largest = max(largest, np.int32(bits[d] & _MAGNITUDE))
-        target[i, size:] = _ZERO
-    target[rows.shape[0] :] = _ZERO
-    return largest < _INFINITY_BITS
 
 
 @jit
@@ -135,7 +109,7 @@ def _weigh(output, scores, values, diagonal, finite):
 def _head(rows, column, channels, size, y, lse, workspace):
     """Attend with one head of one sequence: its queries start at `column` of `rows`, its keys `channels` further."""
     time = rows.shape[0]
-    padded, wide = _up(time, TILE), _up(size, COLUMNS)
+    padded, wide = round_up(time, TILE), round_up(size, COLUMNS)
     at, to = 0, padded * wide
     keys = workspace[at:to].reshape(padded, wide)
     at, to = to, to + padded * wide
@@ -152,12 +126,12 @@ def _head(rows, column, channels, size, y, lse, workspace):
         workspace[to + 2 * TILE : to + 3 * TILE],
     )
 
-    _copy(rows, column + channels, keys, size)
-    finite = _copy(rows, column + 2 * channels, values, size)
+    copy_columns(rows, column + channels, keys, size)
+    finite = copy_columns(rows, column + 2 * channels, values, size)
     scale = np.float32(1 / math.sqrt(size))
     for start in range(0, time, TILE):
         count = min(TILE, time - start)
-        height = _up(count, ROWS)
+        height = round_up(count, ROWS)
         _transpose(rows[start : start + count], column, queries, size)
         output[:] = _ZERO
         top[:] = _LOWEST

@@ -75,20 +75,20 @@ def _eager_backward(torch, dy, x, weight, mean, rstd, dweight, dbias, *, accumul
     return call
 
 
-def _floor(x, weight, bias, *, eps):
+def floor_y(x, weight, bias, *, eps):
     """Return what rounding the mean does to y: roundings of single elements move it less."""
     del bias
     return (np.abs(x).mean(axis=1) / np.sqrt(x.var(axis=1) + eps))[:, None] * np.abs(weight)
 
 
-def _floor_rstd(x, weight, bias, *, eps):
+def floor_rstd(x, weight, bias, *, eps):
     """Return what the square of the error of the mean adds to the variance: C roundings where all elements are alike."""
     del weight, bias
     wrong = x.shape[1] * np.square(x).mean(axis=1) * np.finfo(np.float32).eps
     return wrong / (x.var(axis=1) + eps) ** 1.5
 
 
-def _floor_backward(dy, x, weight, mean, rstd, dweight, dbias, *, accumulate):
+def floor_backward(dy, x, weight, mean, rstd, dweight, dbias, *, accumulate):
     """Return the size of the terms of dx, which cancel: for one channel altogether."""
     del dweight, dbias, accumulate
     dnormed, normed = np.abs(dy * weight), np.abs(x - mean[:, None]) * rstd[:, None]
@@ -111,7 +111,7 @@ LAYER_NORM = Op(
     oracle=_oracle,
     domain=DOMAIN,
     params={"eps": (EPS, 1e-6)},
-    error=Sum(over="C", floor={"y": _floor, "rstd": _floor_rstd}),
+    error=Sum(over="C", floor={"y": floor_y, "rstd": floor_rstd}),
     flops=lambda N, C: 8 * N * C,
     bytes=lambda N, C, size: size * (2 * N * C + 2 * C) + 8 * N,
     shapes=_calls,
@@ -127,7 +127,7 @@ LAYER_NORM_BACKWARD = Op(
     domain=DOMAIN,
     params={"accumulate": (False, True)},
     saved=_statistics,
-    error=Sum(over="N+C", floor={"dx": _floor_backward}),
+    error=Sum(over="N+C", floor={"dx": floor_backward}),
     flops=lambda N, C: 14 * N * C,
     bytes=lambda N, C, size: size * (3 * N * C + 3 * C) + 8 * N,
     shapes=_calls,

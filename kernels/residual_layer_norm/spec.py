@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
+from kernels.layer_norm.spec import EPS, floor_backward, floor_rstd, floor_y
 from registry import Direction, Op, Sum
 
 Array = np.ndarray
-EPS = 1e-5
 
 
 def residual_layer_norm(
@@ -78,26 +78,15 @@ def _eager_backward(torch, dy, dresidual, residual, weight, mean, rstd, dweight,
 
 
 def _floor(x1, x2, weight, bias, *, eps):
-    """Return what rounding the mean does to y: roundings of single elements move it less."""
-    del bias
-    residual = x1 + x2
-    return (np.abs(residual).mean(axis=1) / np.sqrt(residual.var(axis=1) + eps))[:, None] * np.abs(weight)
+    return floor_y(x1 + x2, weight, bias, eps=eps)
 
 
 def _floor_rstd(x1, x2, weight, bias, *, eps):
-    """Return what the square of the error of the mean adds to the variance: C roundings where all elements are alike."""
-    del weight, bias
-    residual = x1 + x2
-    wrong = residual.shape[1] * np.square(residual).mean(axis=1) * np.finfo(np.float32).eps
-    return wrong / (residual.var(axis=1) + eps) ** 1.5
+    return floor_rstd(x1 + x2, weight, bias, eps=eps)
 
 
-def _floor_backward(dy, dresidual, residual, weight, mean, rstd, dweight, dbias, *, accumulate):
-    """Return the size of the terms of dx, which cancel: for one channel altogether."""
-    del dweight, dbias, accumulate
-    dnormed, normed = np.abs(dy * weight), np.abs(residual - mean[:, None]) * rstd[:, None]
-    along = (dnormed * normed).mean(axis=1, keepdims=True)
-    return np.abs(dresidual) + (dnormed + dnormed.mean(axis=1, keepdims=True) + normed * along) * rstd[:, None]
+def _floor_backward(dy, dresidual, *rest, accumulate):
+    return np.abs(dresidual) + floor_backward(dy, *rest, accumulate=accumulate)
 
 
 DOMAIN = {"N": range(71), "C": range(1, 301)}

@@ -11,27 +11,17 @@ from numba import prange
 
 from kernels.simd import jit, parallel
 from kernels.simd.math import exp
+from kernels.simd.softmax import largest
 from kernels.softmax.spec import SOFTMAX
 from registry import register
-
-_SMALLEST, _MAGNITUDE, _SIGN_BIT = np.int32(-0x80000000), np.int32(0x7FFFFFFF), np.int32(31)
-
-
-@jit
-def _largest(x):
-    bits = x.view(np.int32)
-    key = _SMALLEST
-    for j in range(bits.size):
-        key = max(key, np.int32(bits[j] ^ np.int32(np.int32(bits[j] >> _SIGN_BIT) & _MAGNITUDE)))
-    return np.int32(key ^ ((key >> _SIGN_BIT) & _MAGNITUDE)).view(np.float32)
 
 
 @jit
 def _row(x, y):
-    largest = _largest(x)
+    top = largest(x)
     total = np.float32(0)
     for j in range(x.size):
-        e = exp(x[j] - largest)
+        e = exp(x[j] - top)
         total += e
         y[j] = e
     factor = np.float32(1) / total

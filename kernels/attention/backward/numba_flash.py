@@ -18,39 +18,13 @@ from numba import get_num_threads, prange
 from kernels.attention.spec import ATTENTION_BACKWARD
 from kernels.simd import jit, parallel
 from kernels.simd.gemm_intrinsics import LANES, transpose_columns
+from kernels.simd.head_tile import LINE, copy_columns, round_up
 from kernels.simd.math import exp
 from kernels.simd.strided_tile import COLUMNS, ROWS, add_tile, prefetch, set_tile
 from registry import register
 
 TILE = 64  # queries, and keys
-LINE = 16  # floats of a cache line
 _ZERO = np.float32(0)
-_MAGNITUDE, _INFINITY_BITS = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
-
-
-@jit
-def _up(size, unit):
-    return (size + unit - 1) // unit * unit
-
-
-@jit
-def _copy(rows, column, target, size):
-    """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite.
-
-    Beside each row lies that of the next head: it is asked for now, since a row is too short for the machine to guess it.
-    """
-    largest = np.int32(0)
-    for i in range(rows.shape[0]):
-        source = rows[i, column : column + size]
-        bits = source.view(np.int32)
-        for d in range(0, size, LINE):
-            prefetch(rows, i, column + size + d)
-        for d in range(size):
-            target[i, d] = source[d]
-            largest = max(largest, np.int32(bits[d] & _MAGNITUDE))
-        target[i, size:] = _ZERO
-    target[rows.shape[0] :] = _ZERO
-    return largest < _INFINITY_BITS
 
 
 @jit
@@ -139,15 +113,15 @@ def _head(dy, rows, y, lse, gradient, column, size, long, short, square):
     p, ds, known, along = square[0], square[1], square[2, 0], square[2, 1]
     scale = np.float32(1 / math.sqrt(size))
 
-    finite = _copy(rows, column + channels, key, size)
-    finite &= _copy(rows, column + 2 * channels, value, size)
+    finite = copy_columns(rows, column + channels, key, size)
+    finite &= copy_columns(rows, column + 2 * channels, value, size)
     dkey[:] = _ZERO
     dvalue[:] = _ZERO
     for start in range(0, time, TILE):
         count = min(TILE, time - start)
-        height = _up(count, ROWS)
+        height = round_up(count, ROWS)
         stop = start + count
-        tame = _copy(rows[start:stop], column, query, size) & _copy(dy[start:stop], column, dout, size) & finite
+        tame = copy_columns(rows[start:stop], column, query, size) & copy_columns(dy[start:stop], column, dout, size) & finite
         _transpose(query, across)
         _transpose(dout, dacross)
         known[:] = _ZERO
@@ -178,7 +152,7 @@ def _head(dy, rows, y, lse, gradient, column, size, long, short, square):
 def _attention_backward(dy, qkv, y, lse, dqkv, workspace, size):
     batch, heads, time = lse.shape
     slots, tasks = workspace.shape[0], batch * heads
-    padded, wide = _up(time, TILE), _up(size, COLUMNS)
+    padded, wide = round_up(time, TILE), round_up(size, COLUMNS)
     for slot in prange(slots):
         at, to = 4 * padded * wide, 4 * padded * wide + 5 * TILE * wide
         long = workspace[slot, :at].reshape(4, padded, wide)

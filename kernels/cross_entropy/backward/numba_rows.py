@@ -12,27 +12,17 @@ from numba import prange
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
 from kernels.simd import jit, parallel
 from kernels.simd.math import exp, log
+from kernels.simd.softmax import largest
 from registry import register
-
-_SMALLEST, _MAGNITUDE, _SIGN_BIT = np.int32(-0x80000000), np.int32(0x7FFFFFFF), np.int32(31)
-
-
-@jit
-def _largest(x):
-    bits = x.view(np.int32)
-    key = _SMALLEST
-    for j in range(bits.size):
-        key = max(key, np.int32(bits[j] ^ np.int32(np.int32(bits[j] >> _SIGN_BIT) & _MAGNITUDE)))
-    return np.int32(key ^ ((key >> _SIGN_BIT) & _MAGNITUDE)).view(np.float32)
 
 
 @jit
 def _row(x, target, scale):
-    largest = _largest(x)
-    gap = largest - x[target]
+    top = largest(x)
+    gap = top - x[target]
     total = np.float32(0)
     for j in range(x.size):
-        e = exp(x[j] - largest)
+        e = exp(x[j] - top)
         total += e
         x[j] = e
     inverse = np.float32(1) / total

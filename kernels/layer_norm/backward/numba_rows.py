@@ -11,6 +11,7 @@ from numba import get_num_threads, prange
 
 from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
 from kernels.simd import jit, parallel
+from kernels.simd.partial_sums import add_up
 from registry import register
 
 
@@ -38,25 +39,14 @@ def _share(low, high, dy, x, weight, mean, rstd, dx, partial):
         _row(dy[i], x[i], weight, mean[i], rstd[i], dx[i], partial[0], partial[1])
 
 
-@jit
-def _add_up(partials, gradient, accumulate):
-    first = 0
-    if not accumulate:
-        gradient[:] = partials[0]
-        first = 1
-    for thread in range(first, partials.shape[0]):
-        for j in range(gradient.size):
-            gradient[j] += partials[thread, j]
-
-
 @parallel
 def _rows(dy, x, weight, mean, rstd, dx, dweight, dbias, accumulate, partials):
     rows, threads = x.shape[0], partials.shape[0]
     for thread in prange(threads):
         low, high = rows * thread // threads, rows * (thread + 1) // threads
         _share(low, high, dy, x, weight, mean, rstd, dx, partials[thread])
-    _add_up(partials[:, 0], dweight, accumulate)
-    _add_up(partials[:, 1], dbias, accumulate)
+    add_up(partials[:, 0], dweight, accumulate)
+    add_up(partials[:, 1], dbias, accumulate)
 
 
 @register(LAYER_NORM_BACKWARD, workspace=lambda threads, N, C: threads * 2 * C)  # noqa: ARG005 (every dim is passed)

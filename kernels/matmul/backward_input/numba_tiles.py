@@ -11,36 +11,11 @@ import numpy as np
 from numba import prange
 
 from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
-from kernels.simd import jit, parallel
+from kernels.simd import parallel
+from kernels.simd.row_blocks import add_product
 from registry import register
 
 ROWS, COLUMNS = 32, 512  # of a block of the gradient
-
-
-@jit
-def _add_four(row, a0, a1, a2, a3, b0, b1, b2, b3):
-    for j in range(row.size):
-        row[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
-
-
-@jit
-def _add_one(row, a, b):
-    for j in range(row.size):
-        row[j] += a * b[j]
-
-
-@jit
-def _block(dy, weight, dx, s):
-    dx[:, s] = np.float32(0)
-    depth = weight.shape[0]
-    fours = depth // 4 * 4
-    for k in range(0, fours, 4):
-        b0, b1, b2, b3 = weight[k, s], weight[k + 1, s], weight[k + 2, s], weight[k + 3, s]
-        for i in range(dx.shape[0]):
-            _add_four(dx[i, s], dy[i, k], dy[i, k + 1], dy[i, k + 2], dy[i, k + 3], b0, b1, b2, b3)
-    for k in range(fours, depth):
-        for i in range(dx.shape[0]):
-            _add_one(dx[i, s], dy[i, k], weight[k, s])
 
 
 @parallel
@@ -48,7 +23,9 @@ def _backward(dy, weight, dx):
     across = (dx.shape[1] + COLUMNS - 1) // COLUMNS
     for block in prange((dx.shape[0] + ROWS - 1) // ROWS * across):
         i, j = block // across * ROWS, block % across * COLUMNS
-        _block(dy[i : i + ROWS], weight, dx[i : i + ROWS], slice(j, min(j + COLUMNS, dx.shape[1])))
+        rows, columns = slice(i, min(i + ROWS, dx.shape[0])), slice(j, min(j + COLUMNS, dx.shape[1]))
+        dx[rows, columns] = np.float32(0)
+        add_product(dx[rows, columns], dy[rows], weight[:, columns])
 
 
 @register(MATMUL_BACKWARD_INPUT, tiles={"N": (ROWS,), "C": (COLUMNS,), "O": (4,)})

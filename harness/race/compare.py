@@ -1,0 +1,177 @@
+"""Race the working tree against another revision, variant by variant: SAME, FASTER, SLOWER or UNDECIDED."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.race.contestant_process import ContestantProcess
+from harness.race.rounds import Entry
+from harness.race.statistics import CLOSE, Interval, paired_ratio
+from registry.errors import EvidenceError
+from registry.fingerprint import source_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from harness.race.entries import Field
+    from harness.race.old_tree import OldTree
+    from harness.race.session import Session
+    from registry.variant import Variant
+
+    Progress = Callable[[str, float], None]
+
+__all__ = ["Comparison", "compare", "comparison_json", "markdown", "verdict"]
+
+LEAST_RACE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One variant at one workload, now and then.
+
+    Attributes
+    ----------
+    verdict : str
+        SAME, FASTER, SLOWER or UNDECIDED; NEW where the other revision has no such variant; else the status of a
+        contestant that failed.
+    interval : Interval or None
+        Time now over time then; None if they were not raced.
+    """
+
+    op: str
+    workload: str
+    variant: str
+    verdict: str
+    interval: Interval | None = None
+    rounds: int = 0
+    note: str = ""
+
+
+def verdict(interval: Interval) -> str:
+    """Return what an interval of the ratio now / then says.
+
+    Two processes of one kernel may differ by a part of a per cent, as their pages lie: that is no difference.
+    """
+    if abs(interval.ratio - 1) < CLOSE:
+        return "SAME" if 1 - 2 * CLOSE < interval.low <= interval.high < 1 + 2 * CLOSE else "UNDECIDED"
+    if interval.tie:
+        return "UNDECIDED"
+    return "FASTER" if interval.ratio < 1 else "SLOWER"
+
+
+def _known(old: OldTree, field: Field, variant: Variant) -> Comparison | None:
+    """Return the verdict that needs no race."""
+    op, workload = field.board.op.name, field.board.workload
+    then = old.hashes.get((op, variant.name))
+    if then is None:
+        return Comparison(op, workload, variant.name, "NEW", note=f"not in {old.commit}")
+    if then == source_hash(variant):
+        return Comparison(op, workload, variant.name, "SAME", note="the sources are identical")
+    return None
+
+
+def compare(
+    session: Session,
+    fields: Sequence[Field],
+    old: OldTree,
+    budget_s: float,
+    begin: Callable[[Variant], None],
+    progress: Progress,
+) -> Iterator[Comparison]:
+    """Yield one comparison per field and candidate; those whose sources have changed are raced.
+
+    Parameters
+    ----------
+    budget_s : float
+        Seconds for all races together.
+    begin : callable
+        Called before the first race with the variant that it is about: checks the controls.
+
+    Raises
+    ------
+    EvidenceError
+        There is nothing to compare, since no variant has fresh evidence.
+    """
+    pairs = [(field, variant) for field in fields for variant in field.candidates]
+    if not pairs:
+        raise EvidenceError("nothing to compare: no variant has fresh evidence; make it with: python -m harness.verify")
+    changed = [pair for pair in pairs if _known(old, *pair) is None]
+    if changed:
+        begin(changed[0][1])
+    start, number = time.monotonic(), 0
+    then = ContestantProcess(session.kernels_path, root=old.root)
+    try:
+        for field, variant in pairs:
+            known = _known(old, field, variant)
+            if known is not None:
+                yield known
+                continue
+            left = (budget_s - (time.monotonic() - start)) / (len(changed) - number)
+            part = _part(progress, f"{variant} at {field.board.workload}", number, len(changed))
+            yield _raced(session, field, variant, then, max(left, LEAST_RACE_S), part)
+            number += 1
+    finally:
+        then.close()
+
+
+def _part(progress: Progress, told: str, number: int, races: int) -> Progress:
+    return lambda what, done: progress(f"{told}: {what}", (number + done) / races)
+
+
+def _raced(
+    session: Session,
+    field: Field,
+    variant: Variant,
+    then: ContestantProcess,
+    budget_s: float,
+    progress: Progress,
+) -> Comparison:
+    entries = [
+        Entry("now", session.process(0), variant=variant.name),
+        Entry("then", then, variant=variant.name),
+    ]
+    session.load(Entry("torch", session.torch, kind="torch"), field.board.op, field.board.dims)  # answers are checked by it
+    session.race(field.board, entries, budget_s, progress)
+    op, workload = field.board.op.name, field.board.workload
+    for entry in entries:
+        if not entry.racing:
+            return Comparison(op, workload, variant.name, entry.status, note=f"{entry.name}: {entry.note}")
+    interval = paired_ratio(entries[0].samples_ms, entries[1].samples_ms)
+    rounds = min(len(e.samples_ms) for e in entries)
+    return Comparison(op, workload, variant.name, verdict(interval), interval, rounds)
+
+
+def comparison_json(found: Sequence[Comparison], revision: str, commit: str) -> dict[str, Any]:
+    """Return the answer of ``--compare REV --json``."""
+    return {
+        "revision": revision,
+        "commit": commit,
+        "comparisons": [
+            {
+                "op": c.op, "workload": c.workload, "variant": c.variant, "verdict": c.verdict,
+                "ratio": c.interval.ratio if c.interval else None,
+                "interval": [c.interval.low, c.interval.high] if c.interval else None,
+                "rounds": c.rounds, "note": c.note,
+            }
+            for c in found
+        ],
+    }  # fmt: skip
+
+
+def markdown(found: Sequence[Comparison], revision: str, commit: str, machine: str) -> str:
+    """Return the comparisons as a comment for a pull request: those that say something first, the rest counted."""
+    named = f"`{commit}`" if revision == commit else f"`{revision}` (`{commit}`)"
+    told = [c for c in found if not (c.verdict == "SAME" and c.interval is None)]
+    lines = [f"Race of the working tree against {named} on `{machine}`", ""]
+    if told:
+        lines += ["| op | workload | variant | verdict | time now / then | 95 % | rounds | remark |"]
+        lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for c in told:
+        ratio, spread = (f"{c.interval.ratio:.3f}", f"{c.interval.low:.3f}-{c.interval.high:.3f}") if c.interval else ("", "")
+        rounds = str(c.rounds or "")
+        lines.append(f"| {c.op} | {c.workload} | `{c.variant}` | {c.verdict} | {ratio} | {spread} | {rounds} | {c.note} |")
+    if len(told) < len(found):
+        lines += ["", f"SAME without a race, since the sources are identical: {len(found) - len(told)} of {len(found)}."]
+    return "\n".join(lines)

@@ -1,0 +1,31 @@
+"""A product as sums of whole rows: multiples of four rows are added to a row with one load and store of the sum."""
+
+from kernels.simd import jit
+
+__all__ = ["add_product"]
+
+
+@jit
+def _add_four(row, a0, a1, a2, a3, b0, b1, b2, b3):
+    for j in range(row.size):
+        row[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
+
+
+@jit
+def _add_one(row, a, b):
+    for j in range(row.size):
+        row[j] += a * b[j]
+
+
+@jit
+def add_product(target, left, right):
+    """Add left @ right to `target`; `left` may be a transposed view."""
+    depth = right.shape[0]
+    fours = depth // 4 * 4
+    for k in range(0, fours, 4):
+        b0, b1, b2, b3 = right[k], right[k + 1], right[k + 2], right[k + 3]
+        for i in range(target.shape[0]):
+            _add_four(target[i], left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3], b0, b1, b2, b3)
+    for k in range(fours, depth):
+        for i in range(target.shape[0]):
+            _add_one(target[i], left[i, k], right[k])
