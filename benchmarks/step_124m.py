@@ -1,5 +1,8 @@
 """``python -m benchmarks.step_124m``: one whole training step of GPT-2 124M, raced against torch eager with fused AdamW.
 
+``torch`` uses torch's fused attention and GELU, ``torch-padded`` also the padded vocabulary; ``torch-plain`` makes both step
+by step, as llm.c's train_gpt2.py does.
+
 Each contestant is a process of its own and sleeps while another one runs; rounds are interleaved in random order. Loaded
 batch, forward, backward, clipping and update are timed; every contestant starts from the same weights and sees the same data.
 """
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-CONTESTANTS = ("crucible", "torch", "torch-padded")
+CONTESTANTS = ("crucible", "torch", "torch-padded", "torch-plain")
 TOLD, OUT = (Console(stderr=err, markup=False, highlight=False, soft_wrap=True) for err in (True, False))
 RATE, CLIP, RESAMPLES = 3e-4, 1.0, 2000
 PAUSE_SECONDS = 0.2  # until idle threads of the one before have stopped spinning
@@ -76,7 +79,7 @@ def crucible(settings: Settings) -> Callable[[np.ndarray, np.ndarray, int], floa
     return step
 
 
-def torch_eager(settings: Settings, *, padded: bool) -> Callable[[np.ndarray, np.ndarray, int], float]:
+def torch_eager(settings: Settings, *, padded: bool, plain: bool) -> Callable[[np.ndarray, np.ndarray, int], float]:
     """Return torch's step."""
     import torch
 
@@ -85,7 +88,7 @@ def torch_eager(settings: Settings, *, padded: bool) -> Callable[[np.ndarray, np
     torch.set_num_threads(settings.threads)
     tensors = {name: np.empty(shape, np.float32) for name, shape in parameter_shapes(settings.model).items()}
     initialise(settings.model, settings.seed, tensors)
-    net = TorchGPT2(settings.model, tensors, padded=padded)
+    net = TorchGPT2(settings.model, tensors, padded=padded, plain=plain)
     optimiser = net.optimiser(RATE, fused=True)
 
     def step(inputs: np.ndarray, targets: np.ndarray, number: int) -> float:
@@ -116,7 +119,8 @@ def take_part(options: argparse.Namespace) -> int:
         results=options.results,
     )
     ours = options.contestant == "crucible"
-    step = crucible(settings) if ours else torch_eager(settings, padded=options.contestant == "torch-padded")
+    way = {"padded": options.contestant == "torch-padded", "plain": options.contestant == "torch-plain"}
+    step = crucible(settings) if ours else torch_eager(settings, **way)
     data = open_data(settings.data, batch=settings.B, sequence=settings.T)
     loader = Loader(data.train, settings.B, settings.T)
     _answer({"ready": True})
