@@ -31,8 +31,8 @@ from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from registry.cli import add_kernels_path, guarded
+from registry.devices import device
 from registry.errors import EvidenceError, RequestError, UnknownNameError
-from registry.host import device
 from registry.machine import machine_key, thread_count
 from registry.records import RESULTS, Run, Store
 from registry.table import discover
@@ -82,7 +82,8 @@ class Request:
 
 def _request(options: argparse.Namespace, folder: Path) -> Request:
     table = discover(*options.kernels_path)
-    device(options.device)
+    if device(options.device).name == "sim":
+        raise RequestError("--device sim: a simulated GPU has no time; race on --device cuda, where there is a GPU")
     if options.protocol not in PROTOCOLS:
         raise UnknownNameError("protocol", options.protocol, PROTOCOLS)
     if options.dtype not in DTYPES:

@@ -19,9 +19,9 @@ from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
 from registry.cli import add_kernels_path, guarded
+from registry.devices import DEVICES, device, kind_of
 from registry.errors import DONE, FAILED, RequestError
 from registry.fingerprint import contract_hash, source_hash
-from registry.host import DEVICES, device
 from registry.machine import thread_count
 from registry.problem import parse_problem
 from registry.records import RESULTS, Evidence, Store
@@ -49,15 +49,33 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
     made.add_argument("--seed", type=int, default=0, help="of the drawn problems (default: %(default)s)")
     made.add_argument("--problem", metavar="LINE", help="check this one problem, as a failure printed it; stores nothing")
-    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    made.add_argument(
+        "--device",
+        metavar="|".join(DEVICES),
+        help="where to run (default: cpu; sim for CUDA variants that --variant names)",
+    )
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     made.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(made)
     return made
 
 
-def _device_of(variant: Variant) -> str:
-    return "cpu" if variant.device == "host" else variant.device
+def _device_of(variant: Variant, plan: Plan) -> str:
+    kind = kind_of(variant, gpu=plan.gpu)
+    return "cpu" if kind == "host" else kind
+
+
+def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Variant]:
+    """Return those of `variants` that run on the wanted device."""
+    if options.device is None and options.variant:
+        return variants
+    on_host = options.device in (None, "cpu")
+    placed = [v for v in variants if (v.device == "host") == on_host]
+    if not placed:
+        where, other = ("a GPU", "sim") if on_host else ("the CPU", "cpu")
+        names = ", ".join(sorted({v.name for v in variants}))
+        raise RequestError(f"--device {options.device}: {names} of {options.op} run on {where}; use --device {other}")
+    return placed
 
 
 def evidence_of(proof: Proof, plan: Plan) -> Evidence:
@@ -69,7 +87,7 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
         contract=contract_hash(proof.variant.op),
         status=proof.status,
         gate=proof.gate,
-        device=proof.variant.device,
+        device=kind_of(proof.variant, gpu=plan.gpu),
         profile=plan.profile,
         problems=proof.problems,
         seed=plan.seed,
@@ -85,11 +103,11 @@ def _finite(ratio: float) -> float:
     return min(ratio, sys.float_info.max)
 
 
-def _as_json(proof: Proof) -> dict[str, Any]:
+def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
     return {
         "op": proof.variant.op.name,
         "variant": proof.variant.name,
-        "device": _device_of(proof.variant),
+        "device": _device_of(proof.variant, plan),
         "status": proof.status,
         "gate": proof.gate,
         "problems": proof.problems,
@@ -184,15 +202,16 @@ def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for."""
-    device(options.device)
+    gpu = device(options.device or "cpu").name == "cuda"
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
     table = discover(*options.kernels_path)
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
-    variants = table.select(ops, options.variant)
-    plan = Plan(profile=options.profile, examples=options.examples, seed=options.seed, kernels_path=tuple(options.kernels_path))
+    variants = _placed(table.select(ops, options.variant), options)
+    paths = tuple(options.kernels_path)
+    plan = Plan(profile=options.profile, examples=options.examples, seed=options.seed, kernels_path=paths, gpu=gpu)
     problem = None
     if options.problem:
         if len(ops) > 1:
@@ -209,7 +228,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.problem:
         Store(options.results).add_evidence(*(evidence_of(p, plan) for p in proofs))
     if options.json:
-        results = [*map(_as_json, proofs), *map(_unloadable_as_json, unloadable)]
+        results = [*(_as_json(p, plan) for p in proofs), *map(_unloadable_as_json, unloadable)]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
     _show(proofs, unloadable, console, single=problem is not None)
     return DONE if all(p.status in {"passed", "refused"} for p in proofs) and not unloadable else FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,21 @@ def _imports(path: Path) -> Iterator[Path]:
                 yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
 
 
+def _with_headers(files: set[Path]) -> set[Path]:
+    """Return CUDA sources and the device headers of the project that they include, directly or not."""
+    found, waiting = set(files), list(files)
+    while waiting:
+        text = waiting.pop().read_text()
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, flags=re.MULTILINE):
+            header = ROOT / "kernels" / "cuda" / name
+            if header.exists() and header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
+
+
 def sources(path: Path) -> list[Path]:
-    """Return a file and everything under ``kernels/`` that it imports, directly or not, and the ``.cu`` files beside."""
+    """Return a file, all under ``kernels/`` that it imports, directly or not, and the ``.cu`` files beside, with headers."""
     found, waiting = {path}, [path]
     while waiting:
         for imported in _imports(waiting.pop()):
@@ -43,7 +57,7 @@ def sources(path: Path) -> list[Path]:
                 found.add(imported)
                 waiting.append(imported)
     cuda = {p.with_suffix(".cu") for p in found if p.with_suffix(".cu").exists()}
-    return sorted(found | cuda)
+    return sorted(found | _with_headers(cuda))
 
 
 @cache

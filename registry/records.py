@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
@@ -56,7 +57,8 @@ class Evidence(Record):
     source, contract : str
         Hashes of the variant's sources and of the op's contract; evidence is fresh while both still hold.
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung`` or ``refused`` (no drawn problem was supported).
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), or what the
+        simulator found: ``race``, ``out_of_bounds``, ...
     gate : str
         The gate that rejected it; "" if it passed.
     worst_over_budget : float
@@ -228,21 +230,36 @@ class Store:
         except OSError as error:
             raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
 
-    def proof(self, variant: Variant) -> Evidence | None:
-        """Return the newest fresh evidence about `variant`, passed or not; None if there is none."""
-        fresh = [e for e in self.evidence() if e.is_fresh(variant)]
+    def proof(self, variant: Variant, device: str = "") -> Evidence | None:
+        """Return the newest fresh evidence about `variant`, passed or not; None if there is none.
+
+        Parameters
+        ----------
+        device : str
+            ``host``, ``sim`` or ``cuda``; default: where the variant runs on a machine without a GPU.
+        """
+        device = device or kind_of(variant)
+        fresh = [e for e in self.evidence() if e.device == device and e.is_fresh(variant)]
         return fresh[-1] if fresh else None
 
-    def require_proof(self, variant: Variant) -> Evidence:
+    def require_proof(self, variant: Variant, device: str = "") -> Evidence:
         """Return fresh evidence that `variant` passed.
+
+        Parameters
+        ----------
+        device : str
+            As for `proof`.
 
         Raises
         ------
         EvidenceError
             There is none; the message holds the command that would make it.
         """
+        device = device or kind_of(variant)
         command = f"python -m harness.verify --op {variant.op.name} --variant {variant.name}"
-        proof = self.proof(variant)
+        if device != "host":
+            command += f" --device {device}"
+        proof = self.proof(variant, device)
         if proof is None:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")
         if proof.status != "passed":

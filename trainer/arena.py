@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from registry.host import Device
+    from registry.devices import Device
 
 __all__ = ["Arena", "Buffer", "Kind", "Plan", "View", "make_plan"]
 

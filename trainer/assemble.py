@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions"]
+__all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions", "proofs_on"]
 
 RACE_BUDGET_SECONDS = 60
 QUICK_EXAMPLES = 6  # drawn problems a variant, beside the fixed ones: a first run should start soon; `make prove` tries harder
@@ -57,6 +57,13 @@ def commands(
     if every_op:
         return [*proofs, [*race, "--op", "all", "--budget", f"{RACE_BUDGET_SECONDS}s"]]
     return [*proofs, *([*race, "--op", op, "--budget", share] for op in missing)]
+
+
+def proofs_on(device: str, ops: Iterable[str], *, results: Path, kernels_path: Iterable[Path] = ()) -> list[list[str]]:
+    """Return what to run to prove the CUDA variants of `ops` on a device, as arguments after ``python -m``."""
+    shared = ["--results", str(results), *(word for path in kernels_path for word in ("--kernels-path", str(path)))]
+    quick = ["harness.verify", "--device", device, "--examples", str(QUICK_EXAMPLES), *shared]
+    return [[*quick, "--op", op] for op in ops]
 
 
 def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) -> None:

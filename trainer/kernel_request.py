@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BASES", "KernelRequest", "parse_kernels"]
 
-BASES = ("best", "numpy", "numba")
+BASES = ("best", "numpy", "numba", "cuda")
 Need = tuple[str, str]
 
 
@@ -27,7 +27,7 @@ class KernelRequest:
 
     Attributes
     ----------
-    base : {"best", "numpy", "numba"}
+    base : {"best", "numpy", "numba", "cuda"}
     overrides : mapping of str to str
         ``op`` or ``op/label`` to variant; the longer key counts.
     """
@@ -59,7 +59,7 @@ class KernelRequest:
 
 
 def parse_kernels(text: str) -> KernelRequest:
-    """Read ``best``, ``numpy``, ``numba``, ``op=variant,...`` (after a base, if wanted) or the name of a TOML file.
+    """Read ``best``, ``numpy``, ``numba``, ``cuda``, ``op=variant,...`` (after a base, if wanted) or the name of a TOML file.
 
     A TOML file has a table ``[kernels]`` of ``op = "variant"`` or ``"op/label" = "variant"``, and may have ``base``.
 

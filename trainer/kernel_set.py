@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.errors import EvidenceError
+from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
 from registry.models import workload_name
 
@@ -47,10 +47,12 @@ class Chooser:
     ----------
     threads : int
         Champions of as many threads are preferred.
+    device : {"host", "sim", "cuda"}
+        Where the program runs.
     """
 
-    def __init__(self, table: Table, store: Store, outline: Outline, threads: int) -> None:
-        self.table, self.store, self.threads = table, store, threads
+    def __init__(self, table: Table, store: Store, outline: Outline, threads: int, device: str = "host") -> None:
+        self.table, self.store, self.threads, self.device = table, store, threads, device
         self.needs: dict[Need, Call] = outline.needs()
         self.step = workload_name(outline.model, outline.batch, outline.sequence)
         self._proven: dict[str, str] = {}
@@ -62,14 +64,21 @@ class Chooser:
         ------
         EvidenceError
             A named variant, or every candidate, has no fresh evidence; the message holds the command to make it.
+        RequestError
+            The base or a named variant runs on another device.
         """
+        self._check_device(request)
         named = request.resolve(self.table, self.needs)
         for variant in {id(v): v for v in named.values()}.values():
+            if not self._runs_here(variant):
+                raise RequestError(f"--kernels: {variant} does not run on device {self.device!r}; choose it with --device")
             self._require_proof(variant)
         chosen = {}
         for need, call in self.needs.items():
             if need in named:
                 chosen[need] = Choice(named[need], "asked for")
+            elif self.device != "host":
+                chosen[need] = self._highest_cuda(need, call)
             elif request.base == "numpy":
                 chosen[need] = Choice(self.table.variant(need[0], "numpy"), "the plain definition")
             elif request.base == "numba":
@@ -80,11 +89,11 @@ class Chooser:
 
     def without_champion(self, request: KernelRequest) -> list[str]:
         """Return the ops that `request` needs a champion of and that have none, but might: not all their variants failed."""
-        if request.base != "best":
+        if request.base != "best" or self.device != "host":
             return []
         named = request.resolve(self.table, self.needs)
         missing = {need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)}
-        return sorted(op for op in missing if any(self._may_win(v) for v in self.table.variants[op].values()))
+        return sorted(op for op in missing if any(self._may_win(v) for v in self._here(op)))
 
     def champion(self, need: Need, call: Call) -> Choice | None:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
@@ -115,9 +124,17 @@ class Chooser:
                     changed[need] = self._fastest_numba(need, self.needs[need])
         return {**choices, **changed} if changed else None
 
+    def unproven_on_gpu(self) -> list[str]:
+        """Return the ops of the program of which no CUDA variant is proven on this device, but some might be."""
+        if self.device == "host":
+            return []
+        ops = sorted({op for op, _ in self.needs})
+        known = {op: [v for v in self.table.variants[op].values() if self._runs_here(v)] for op in ops}
+        return [op for op in ops if known[op] and not any(self.store.proof(v, self.device) for v in known[op])]
+
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
         """Return, per op, the variants that have no fresh evidence of any outcome."""
-        candidates = {op: [v for v in self.table.variants[op].values() if not v.is_definition] for op in ops}
+        candidates = {op: [v for v in self._here(op) if not v.is_definition] for op in ops}
         lacking = {op: [v.name for v in variants if self.store.proof(v) is None] for op, variants in candidates.items()}
         return {op: names for op, names in lacking.items() if names}
 
@@ -128,10 +145,22 @@ class Chooser:
             return False
         return not variant.refusals(call.dims, _params(call))
 
+    def _runs_here(self, variant: Variant) -> bool:
+        return (variant.device == "host") == (self.device == "host")
+
+    def _here(self, op: str) -> list[Variant]:
+        return [v for v in self.table.variants[op].values() if self._runs_here(v)]
+
+    def _check_device(self, request: KernelRequest) -> None:
+        if self.device == "host" and request.base == "cuda":
+            raise RequestError("--kernels cuda: CUDA variants run on --device sim (no GPU needed) or --device cuda")
+        if self.device != "host" and request.base in {"numpy", "numba"}:
+            raise RequestError(f"--kernels {request.base}: these run on the CPU; --device {self.device} takes --kernels cuda")
+
     def _is_proven(self, variant: Variant) -> bool:
         key = str(variant)
         if key not in self._proven:
-            proof = self.store.proof(variant)
+            proof = self.store.proof(variant, self.device)
             self._proven[key] = proof.status if proof else "unproven"
         return self._proven[key] == "passed"
 
@@ -141,7 +170,17 @@ class Chooser:
 
     def _require_proof(self, variant: Variant) -> None:
         if not variant.is_definition:  # the definition is what the others are measured by
-            self.store.require_proof(variant)
+            self.store.require_proof(variant, self.device)
+
+    def _highest_cuda(self, need: Need, call: Call) -> Choice:
+        """Return the highest proven rung: times of a GPU are not known here."""
+        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not v.refusals(call.dims, _params(call))]
+        if not proven:
+            raise EvidenceError(
+                f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
+                f"make it with: python -m harness.verify --op {need[0]} --device {self.device}"
+            )
+        return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}; the highest rung")
 
     def _fastest_numba(self, need: Need, call: Call) -> Choice:
         known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]
@@ -164,7 +203,7 @@ class Chooser:
 
     def _fallback(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
-        proven = [v for v in self.table.variants[need[0]].values() if not v.is_definition and self._is_proven(v)]
+        proven = [v for v in self._here(need[0]) if not v.is_definition and self._is_proven(v)]
         usable = [v for v in proven if not v.refusals(call.dims, _params(call))]
         if not usable:
             reason = f"slow: nothing is proven here; see python -m harness.verify --op {need[0]}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.arena import Arena, Kind, Plan, make_plan
 from trainer.calls import BoundCall, Call, bind
+from trainer.initialise import initialise
 from trainer.passes import LATER, Network, State
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from registry.host import Device
+    from registry.devices import Device
     from registry.models import ModelShape
     from registry.table import Table
     from registry.variant import Variant
@@ -106,7 +107,7 @@ class Program:
         threads: int,
         others: Sequence[Mapping[tuple[str, str], Variant]] = (),
     ) -> None:
-        self.outline, self.model, self.threads = outline, outline.model, threads
+        self.outline, self.model, self.threads, self.device = outline, outline.model, threads, device
         self.plan = outline.plan(threads, variants, *others)
         self.arena = arena = Arena(self.plan, device)
         self.use(variants)
@@ -145,27 +146,41 @@ class Program:
             if buffer.kind is Kind.MOMENTS:
                 self.arena.array(buffer)[...] = 0
 
+    def host_parameters(self) -> Tensors:
+        """Return the parameters as arrays of the host: the arena's own where it lies there."""
+        return {name: self.device.get(tensor) for name, tensor in self.parameters.items()}
+
+    def initialise(self, seed: int) -> None:
+        """Draw the parameters anew."""
+        tensors = self.host_parameters()
+        initialise(self.model, seed, tensors)
+        for name, tensor in tensors.items():
+            self.device.put(self.parameters[name], tensor)
+
     def load(self, inputs: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
         """Take a batch of B x T token ids and of those that follow them."""
-        self._tokens[...] = inputs
-        self._targets[...] = targets.reshape(-1)
+        self.device.put(self._tokens, inputs)
+        self.device.put(self._targets, targets.reshape(-1))
 
     def validate(self) -> float:
         """Return the mean loss of the loaded batch."""
         _run(self.forward)
         _run(self.evaluate)
-        return float(self._losses.mean(dtype=np.float64))
+        return self._mean_loss()
 
     def micro_step(self, *, accumulate: bool) -> float:
         """Write the gradients of the loaded batch, or add them to those of earlier ones; return its mean loss."""
         _run(self.forward)
         _run(self.backward[accumulate])
-        return float(self._losses.mean(dtype=np.float64))
+        return self._mean_loss()
+
+    def _mean_loss(self) -> float:
+        return float(self.device.get(self._losses).mean(dtype=np.float64))
 
     def gradient_norm(self) -> float:
         """Return the norm of all gradients together."""
         _run(self.measure)
-        return float(self._norm[0])
+        return float(self.device.get(self._norm)[0])
 
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
         """Update the parameters; `step` counts from 1."""
@@ -175,20 +190,20 @@ class Program:
     def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the logits of the token after `ids`, of which at most the last T count."""
         recent = list(ids)[-self.outline.sequence :]
-        self._prompt[0, : len(recent)] = recent
-        self._prompt[0, len(recent) :] = 0  # causal: what comes later changes nothing
+        prompt = np.zeros(self._prompt.shape, self._prompt.dtype)  # causal: what comes later changes nothing
+        prompt[0, : len(recent)] = recent
+        self.device.put(self._prompt, prompt)
         _run(self.generate)
-        logits: NDArray[np.float32] = self._logits[len(recent) - 1]
-        return logits
+        return self.device.get(self._logits[len(recent) - 1])
 
     def first_fault(self) -> str:
         """Run the loaded batch once more and return the first call that leaves NaN or infinity behind; "" for none."""
-        for name, tensor in self.parameters.items():
+        for name, tensor in self.host_parameters().items():
             if not np.isfinite(tensor).all():
                 return f"adamw ({name}) in the step before"
         for call in chain(self.forward, self.backward[False], self.measure):
             call()
-            if not all(np.isfinite(array).all() for array in _written(call)):
+            if not all(np.isfinite(self.device.get(array)).all() for array in _written(call)):
                 return str(call.call)
         return ""
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from registry.cli import INTERRUPTED, add_kernels_path, guarded
+from registry.devices import DEVICES
 from registry.errors import DONE
-from registry.host import DEVICES
 from registry.machine import thread_count
 from registry.models import find_model
 from registry.records import RESULTS
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="python -m trainer.run", description=__doc__)
     add = made.add_argument
-    add("--kernels", default="best", metavar="SET", help="best, numpy, numba, op=variant,... or FILE.toml (default: best)")
+    add("--kernels", default="best", metavar="SET", help="best, numpy, numba, cuda, op=variant,... or FILE.toml (default best)")
     add("--model", default=DEFAULT_MODEL, help="gpt2-nano to gpt2-1558m, d6 to d60 (default: %(default)s)")
     add("--data", default="embedded", help="embedded, tinyshakespeare, a text file or a glob (default: %(default)s)")
     add("--batch", type=int, metavar="B", help="rows of a micro-step")

@@ -6,13 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.host import device, set_threads
+from registry.devices import device, set_threads
 from registry.records import Store
 from registry.table import discover
 from trainer import checkpoint
-from trainer.assemble import commands, make_champions
+from trainer.assemble import commands, make_champions, proofs_on
 from trainer.data import Loader, open_data
-from trainer.initialise import initialise
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
 from trainer.loop import History, fit, interruptible
@@ -122,7 +121,7 @@ class Session:
     def program(self) -> Program:
         """Return the program with its memory and fresh weights, after a trial if there is a rival set of kernels."""
         made = Program(self.outline, self.variants, self.device, self.settings.threads, self._others)
-        initialise(self.settings.model, self.settings.seed, made.parameters)
+        made.initialise(self.settings.seed)
         if self.rival:
             self._try(made, self.rival)
         return made
@@ -150,7 +149,15 @@ class Session:
         """
         for failed in self.table.unloadable:
             self.say(f"not loadable: {failed.path}: {failed.reason}")
-        chooser = Chooser(self.table, self.store, self.outline, self.settings.threads)
+        chooser = self._chooser()
+        if lacking := chooser.unproven_on_gpu():
+            self.say(
+                f"nothing proven on device {self.device.name!r} for {', '.join(lacking)}: proving CUDA variants first (once)"
+            )
+            settings = self.settings
+            wanted = proofs_on(self.device.name, lacking, results=settings.results, kernels_path=settings.kernels_path)
+            make_champions(wanted, self.say)
+            chooser = self._chooser()
         missing = chooser.without_champion(self.request)
         if not race:
             stand_ins = dict.fromkeys(missing, "numpy")
@@ -166,7 +173,10 @@ class Session:
         self._data = open_data(self.settings.data, batch=self.settings.B, sequence=self.settings.T, announce=self.say)
         if missing:
             self._race(chooser, missing)
-            self._choose(Chooser(self.table, self.store, self.outline, self.settings.threads))
+            self._choose(self._chooser())
+
+    def _chooser(self) -> Chooser:
+        return Chooser(self.table, self.store, self.outline, self.settings.threads, self.device.name)
 
     def _choose(self, chooser: Chooser) -> None:
         self.choices = chooser.choose(self.request)
@@ -200,7 +210,7 @@ class Session:
             interruptible(bar.say) as interrupt,
         ):
             history = fit(program, data, settings, bar, interrupt)
-        saved = checkpoint.save(settings.folder, settings.model, program.parameters, self._metadata(history))
+        saved = checkpoint.save(settings.folder, settings.model, program.host_parameters(), self._metadata(history))
         if history.interrupted:
             self.say(f"interrupted after step {history.steps} of {settings.updates}; saved {saved}")
         seconds = sum(history.settled_seconds) / len(history.settled_seconds)

@@ -33,6 +33,10 @@ def rungs(variants: Mapping[str, Variant]) -> list[Variant]:
     return list(order.values())
 
 
+def _unraced(variant: Variant) -> str:
+    return "not raced" if variant.device == "host" else "no GPU yet"
+
+
 def step_times(op: Op, runs: Iterable[Run], step: str) -> dict[str, float]:
     """Return milliseconds per contestant for all calls of `op` in one training step, from the newest run of each call.
 
@@ -61,6 +65,6 @@ def ladder_page(table: Table, runs: list[Run], step: str) -> str:
         for variant in rungs(table.variants[op.name]):
             notes = variant.notes
             idea = notes.idea + (f" *Costs: {notes.costs}*" if notes.costs else "")
-            gain = f"{times['torch'] / times[variant.name]:.2f}" if {"torch", variant.name} <= set(times) else "not raced"
+            gain = f"{times['torch'] / times[variant.name]:.2f}" if {"torch", variant.name} <= set(times) else _unraced(variant)
             lines.append(f"| `{variant.name}` | {notes.builds_on or '-'} | {idea} | {notes.source} | {gain} |")
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ from harness.proof.checks import (
     check_accumulates,
     check_again_afresh,
     check_call,
+    check_checked,
     check_one_thread,
     check_remembers_nothing,
     check_repeats,
@@ -24,6 +25,7 @@ from harness.proof.checks import (
 )
 from harness.proof.nulls import Tally
 from harness.proof.strategies import basics, elements, problems
+from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
 from registry.problem import parse_problem
@@ -84,12 +86,15 @@ class Plan:
         Instead of the profile's number.
     seed : int
         Of hypothesis; used unless the profile is derandomised.
+    gpu : bool
+        Run CUDA variants on a GPU, not in the simulator.
     """
 
     profile: str = "dev"
     examples: int | None = None
     seed: int = 0
     threads: int = field(default_factory=thread_count)
+    gpu: bool = False
     kernels_path: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +110,8 @@ class Plan:
         """Return the command that shows a result again."""
         paths = "".join(f" --kernels-path {p}" for p in self.kernels_path)
         command = f"python -m harness.verify --op {variant.op.name} --variant {variant.name}{paths}"
+        if variant.device != "host":
+            command += f" --device {kind_of(variant, gpu=self.gpu)}"
         if problem is None:
             return f"{command} --profile {self.profile}"
         return f'{command} --problem "{problem}"'
@@ -117,7 +124,7 @@ class Proof:
     Attributes
     ----------
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung`` or ``refused``.
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or what the simulator found.
     gate, message : str
         Where and why it was rejected.
     problems : int
@@ -159,14 +166,17 @@ class _Examination:
 
     def __init__(self, variant: Variant, worker: Worker, plan: Plan, answers: Answers) -> None:
         self.variant, self.worker, self.plan, self.answers = variant, worker, plan, answers
+        self.device = kind_of(variant, gpu=plan.gpu)
         self.proof = Proof(variant)
         self.smallest: Rejected | None = None
+        self.refusal = ""
         self.give_up_at = float("inf")
 
     def examine(self, problem: Problem, *, thorough: bool | None = None) -> None:
         """Put the variant through the gates on one problem."""
-        if self.variant.refusals(problem.dims, problem.params, problem.dtype):
+        if reasons := self.variant.refusals(problem.dims, problem.params, problem.dtype):
             self.proof.refused += 1
+            self.refusal = self.refusal or reasons[0]
             return
         if time.monotonic() > self.give_up_at:
             raise _ShrunkEnough
@@ -174,7 +184,8 @@ class _Examination:
         if thorough is None:
             thorough = problem.seed % THOROUGH_SHARE == 0
         try:
-            self._gates(Case(self.variant, answer, self.answers, self.worker, self.plan.threads), thorough=thorough)
+            case = Case(self.variant, answer, self.answers, self.worker, self.plan.threads, self.device)
+            self._gates(case, thorough=thorough)
         except Rejected as rejected:
             self._remember(rejected)
             raise
@@ -188,6 +199,8 @@ class _Examination:
         outputs = check_call(case)
         self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
         check_repeats(case, outputs)
+        if thorough and self.device == "sim":
+            check_checked(case, outputs)
         if thorough:
             check_one_thread(case)
             check_accumulates(case)
@@ -220,7 +233,8 @@ class _Examination:
         def examine(problem: Problem) -> None:
             self.examine(problem)
 
-        test: Callable[[], None] = settings(hypothesis.given(problem=problems(self.variant.op, self.variant))(examine))
+        drawn = problems(self.variant.op, self.variant, simulated=self.device == "sim")
+        test: Callable[[], None] = settings(hypothesis.given(problem=drawn)(examine))
         if not limits.derandomised:
             test = hypothesis.seed(self.plan.seed)(test)
         test()
@@ -243,7 +257,7 @@ class _Examination:
             return proof
         proof.reproduce = self.plan.reproduce(self.variant)
         if proof.refused and not proof.problems + proof.vacuous:
-            proof.status, proof.message = "refused", f"it supports none of {proof.refused} drawn problems"
+            proof.status, proof.message = "refused", f"it supports none of {proof.refused} drawn problems: {self.refusal}"
         elif not proof.problems:
             proof.status, proof.gate = "failed", "non-vacuity"
             proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"

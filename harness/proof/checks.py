@@ -2,6 +2,7 @@
 
 ==============  ==========================================================================================
 contract        the variant returns None and raises nothing
+simulation      no race, access out of bounds, uninitialised read, ... in the simulator (CUDA variants)
 isolation       its process neither crashes nor hangs nor exits
 memory          guard bands and inputs are as before, every output element was written
 values          every element within its budget of torch in float64 (forward and update ops)
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from harness.proof.buffers import Buffers
-from harness.proof.worker_handle import Died, Raised
+from harness.proof.worker_handle import Died, Raised, Schedule
 from registry.error_law import Exact
 from registry.op import Direction
 
@@ -47,6 +48,7 @@ __all__ = [
     "check_accumulates",
     "check_again_afresh",
     "check_call",
+    "check_checked",
     "check_one_thread",
     "check_remembers_nothing",
     "check_repeats",
@@ -82,6 +84,7 @@ class Case:
     answers: Answers
     worker: Worker
     threads: int
+    device: str = "host"
 
     @property
     def op(self) -> Op:
@@ -98,14 +101,25 @@ class Case:
         return dataclasses.replace(self, answer=answer)
 
 
-def check_call(case: Case, *, shift: int = 0) -> dict[str, NDArray[Any]]:
-    """Call the variant once and return its outputs: gates contract, isolation and memory."""
+def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | int = "ascending") -> dict[str, NDArray[Any]]:
+    """Call the variant once and return its outputs: gates contract, isolation, memory and simulation.
+
+    Parameters
+    ----------
+    shift : int
+        Bytes by which the buffers lie elsewhere.
+    mode, order : str
+        How the simulator runs a CUDA variant.
+    """
     size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
     buffers = Buffers(case.op, case.problem, size, shift)
     buffers.fill(case.worker.memory, case.answer.values)
     try:
-        case.worker.call(case.variant, buffers, case.threads)
+        schedule = None if case.device == "host" else Schedule(case.device, mode, order)
+        case.worker.call(case.variant, buffers, case.threads, schedule)
     except Raised as outcome:
+        if outcome.fault:
+            raise Rejected("simulation", str(outcome), case.problem, status=outcome.fault) from None
         raise Rejected("contract", str(outcome), case.problem) from None
     except Died as outcome:
         raise Rejected("isolation", str(outcome), case.problem, status=outcome.status) from None
@@ -145,7 +159,7 @@ def _same_bits(one: Arrays, other: Arrays) -> str:
 
 def check_repeats(case: Case, outputs: Arrays) -> None:
     """Call again on the same values: gate determinism."""
-    again = check_call(case)
+    again = check_call(case, order=case.problem.seed)
     if case.variant.determinism != "bitwise":
         check_values(case, again, "determinism")
     elif message := _same_bits(outputs, again):
@@ -174,9 +188,16 @@ def check_accumulates(case: Case) -> None:
 
 def check_one_thread(case: Case) -> None:
     """Call with a single thread: the values must hold there too."""
-    if case.threads > 1:
+    if case.threads > 1 and case.device == "host":
         single = dataclasses.replace(case, threads=1)
         check_values(single, check_call(single))
+
+
+def check_checked(case: Case, outputs: Arrays) -> None:
+    """Run once more in the simulator with every check on, the warps in another order: gates simulation and determinism."""
+    found = check_call(case, mode="checked", order="descending")
+    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, found)):
+        raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
 
 
 def check_again_afresh(rejected: Rejected) -> Rejected:

@@ -23,6 +23,8 @@ __all__ = ["basics", "problems"]
 AWKWARD = (0, 1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
 LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
 MOST_ELEMENTS = 400_000  # of one argument
+MOST_SIMULATED = 40_000  # elements of one argument
+MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
 LARGEST_SEED = 2**31 - 1
@@ -79,10 +81,11 @@ def elements(op: Op, problem: Problem) -> int:
     return max(sizes)
 
 
-def problems(op: Op, variant: Variant | None = None) -> SearchStrategy[Problem]:
-    """Return a strategy of problems of `op`, aimed at the tiles of `variant`."""
+def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False) -> SearchStrategy[Problem]:
+    """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`."""
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
-    return _problems(op, tiles).filter(lambda problem: elements(op, problem) <= MOST_ELEMENTS)
+    most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
+    return _problems(op, tiles).filter(lambda p: elements(op, p) <= most and op.flops(**p.dims) <= flops)
 
 
 def basics(op: Op) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import json
 import mmap
 import os
@@ -17,17 +18,22 @@ import signal
 import socket
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.proof.buffers import Slot, view
-from registry.host import set_threads
+from registry.cuda import SimulatedFault, simulation
+from registry.devices import set_threads
+from registry.op import Role
 from registry.table import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from registry.table import Table
     from registry.variant import Variant
@@ -71,18 +77,46 @@ class Child:
         if call["threads"] != self.threads:
             self.threads = call["threads"]
             set_threads(self.threads)
-        function: Callable[..., object] = self.variant.function
+        call_it = self._on_host if "schedule" not in call else partial(self._on_gpu, call["schedule"])
         try:
-            returned: object = function(*arrays, **params)
+            returned: object = call_it(arrays, params)
+        except SimulatedFault as fault:
+            return {"error": "\n".join(fault.lines()), "fault": fault.kind}
         except Exception as error:  # noqa: BLE001 (somebody else's code may raise anything)
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
         return {"error": "" if returned is None else f"returned a {type(returned).__name__}, the convention is None"}
+
+    def _on_host(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
+        function: Callable[..., object] = self.variant.function
+        return function(*arrays, **params)
+
+    def _unwritten(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> list[NDArray[Any]]:
+        """Return the arrays whose contents mean nothing before the variant writes them."""
+        fresh = {Role.OUTPUT} if params.get("accumulate", True) else {Role.OUTPUT, Role.INOUT}
+        found = [array for argument, array in zip(self.variant.op.arguments, arrays, strict=True) if argument.role in fresh]
+        return [*found, *([params["workspace"]] if "workspace" in params else [])]
+
+    def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
+        """Call in the simulator, or on copies of the arrays on the GPU (unverified on hardware)."""
+        if schedule["device"] == "sim":
+            with simulation(schedule["mode"], schedule["order"], unwritten=self._unwritten(arrays, params)):
+                return self._on_host(arrays, params)
+        import cupy
+
+        there = [cupy.asarray(array) for array in arrays]
+        work = {"workspace": cupy.asarray(params["workspace"])} if "workspace" in params else {}
+        returned = self._on_host(there, {**params, **work})
+        for array, copy in zip(arrays, there, strict=True):
+            array[...] = cupy.asnumpy(copy)
+        return returned
 
 
 def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
     talk.send(json.dumps({"ready": os.getpid()}).encode())
     while message := talk.recv(LONGEST_MESSAGE):
         order = json.loads(message)
+        if table.variant(order["op"], order["variant"]).device != "host":
+            importlib.import_module("simulator")  # once, for all children
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()

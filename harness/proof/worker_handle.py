@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.proof.buffers import Buffers
     from registry.variant import Variant
 
-__all__ = ["Closed", "Died", "Limits", "Raised", "Worker"]
+__all__ = ["Closed", "Died", "Limits", "Raised", "Schedule", "Worker"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,36 @@ class Limits:
     memory: int = 8 << 30
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How a CUDA variant is run.
+
+    Attributes
+    ----------
+    device : {"sim", "cuda"}
+    mode : {"fast", "checked"}
+        Of the simulator.
+    order : {"ascending", "descending"} or int
+        In which the simulator runs the warps; a number seeds a random order.
+    """
+
+    device: str = "sim"
+    mode: str = "fast"
+    order: str | int = "ascending"
+
+
 class Raised(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
-    """The variant raised, or returned something: the message says what."""
+    """The variant raised, or returned something: the message says what.
+
+    Attributes
+    ----------
+    fault : str
+        What the simulator found, such as ``race``; "" for an exception.
+    """
+
+    def __init__(self, message: str, fault: str = "") -> None:
+        self.fault = fault
+        super().__init__(message)
 
 
 class Died(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
@@ -102,8 +130,13 @@ class Worker:
         self._hang_up()
         self.memory.close()
 
-    def call(self, variant: Variant, buffers: Buffers, threads: int) -> None:
+    def call(self, variant: Variant, buffers: Buffers, threads: int, schedule: Schedule | None = None) -> None:
         """Call `variant` on `buffers`, which have been filled.
+
+        Parameters
+        ----------
+        schedule : Schedule, optional
+            For a CUDA variant.
 
         Raises
         ------
@@ -117,6 +150,8 @@ class Worker:
         slots = [list(asdict(s).values()) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": self.memory.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
+        if schedule is not None:
+            call["schedule"] = asdict(schedule)
         limit = self.limits.seconds if self._calls else self.limits.first_seconds
         self._calls += 1
         self._send(call)
@@ -130,7 +165,7 @@ class Worker:
             self._variant = None
             raise Died("crashed", _farewell(answer.get("exited", 0)))
         if answer["error"]:
-            raise Raised(answer["error"])
+            raise Raised(answer["error"], answer.get("fault", ""))
 
     def renew(self) -> None:
         """End the variant's process, so that the next call starts from a clean state."""

@@ -21,7 +21,7 @@ from harness.race import contestant_calls as calls
 from harness.race import roofline
 from harness.race.clock import settle, time_calls
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
-from registry.host import set_threads
+from registry.devices import set_threads
 from registry.problem import Problem
 from registry.table import discover
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.host import Host
+from registry.devices import Host
 from registry.op import Role
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.host import Host
+from registry.devices import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,7 +19,7 @@ from llvmlite import binding, ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from registry.host import Host
+from registry.devices import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

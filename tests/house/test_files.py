@@ -22,7 +22,9 @@ PYTHON = sorted(
     if (ROOT / name).exists()
 )
 PUBLIC = [
-    p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"registry", "harness", "trainer"} and not p.name.startswith("__")
+    p
+    for p in PYTHON
+    if p.relative_to(ROOT).parts[0] in {"simulator", "registry", "harness", "trainer"} and not p.name.startswith("__")
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from registry.table import ROOT
 
-ROOMS = ("registry", "kernels", "harness", "trainer")
+ROOMS = ("simulator", "registry", "kernels", "harness", "trainer")
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 # Child processes of a race get their thread pools' settings this way: nothing else reaches them before they start.
 READS_ENVIRONMENT = {"harness"}
@@ -28,9 +28,8 @@ def test_no_behaviour_by_environment_variable(room):
 
 def test_importing_every_room_needs_no_gpu_and_no_torch():
     modules = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in SOURCES if p.parts[-2:] != ("harness", "oracle.py")]
-    light = [
-        m for m in modules if not m.endswith(("__main__", "__init__")) and m.startswith(("registry", "kernels", "trainer"))
-    ]
+    rooms = ("simulator", "registry", "kernels", "trainer")
+    light = [m for m in modules if not m.endswith(("__main__", "__init__")) and m.startswith(rooms)]
     code = f"""
 import importlib, sys
 for module in {light}:

@@ -9,7 +9,7 @@ from registry.table import ROOT
 
 TABLE = discover()
 VARIANTS = [v for known in TABLE.variants.values() for v in known.values() if not v.is_definition]
-FILES = sorted(p for p in (ROOT / "kernels").glob("*/**/n*_*.py"))
+FILES = sorted(p for begin in ("numpy", "numba", "cuda") for p in (ROOT / "kernels").glob(f"*/**/{begin}_*.py"))
 SIMD = "kernels.simd"
 
 
@@ -42,6 +42,18 @@ def test_every_op_has_a_naive_rung_and_a_faster_one(op):
     known = set(TABLE.variants[op.name])
     assert "numba_naive" in known
     assert len([n for n in known if n.startswith("numba_")]) >= 2
+
+
+@pytest.mark.parametrize("op", TABLE.ops.values(), ids=lambda op: op.name)
+def test_every_op_has_a_naive_cuda_rung_and_a_better_one(op):
+    known = set(TABLE.variants[op.name])
+    assert "cuda_naive" in known
+    assert len([n for n in known if n.startswith("cuda_")]) >= 2
+
+
+def test_every_cuda_source_belongs_to_a_variant():
+    sources = sorted((ROOT / "kernels").glob("*/**/*.cu"))
+    assert [s for s in sources if not s.with_suffix(".py").exists()] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

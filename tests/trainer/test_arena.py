@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import CrucibleError, discover
-from registry.host import Host
+from registry.devices import Host
 from registry.models import MODELS
 from tests.trainer.tiny import TINY, B, T
 from trainer.arena import Arena, Buffer, Kind, Plan, make_plan

@@ -18,7 +18,7 @@ B, T = 2, 32
 STEP = f"gpt2-nano-b{B}-t{T}"
 
 
-def prove(store, variant, status="passed"):
+def prove(store, variant, status="passed", device="host"):
     """Write evidence about a variant."""
     store.add_evidence(
         Evidence(
@@ -27,6 +27,7 @@ def prove(store, variant, status="passed"):
             source=source_hash(variant),
             contract=contract_hash(variant.op),
             status=status,
+            device=device,
             gate="" if status == "passed" else "values",
         )
     )  # fmt: skip (one record)
@@ -50,9 +51,9 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def chooser(store, threads=2):
+def chooser(store, threads=2, device="host"):
     """Return a chooser for a small training step."""
-    return Chooser(TABLE, store, Outline(TABLE, NANO, B, T), threads)
+    return Chooser(TABLE, store, Outline(TABLE, NANO, B, T), threads, device)
 
 
 def choose(store, text):
@@ -325,3 +326,38 @@ def test_the_difference_of_two_sets_is_told_by_call():
     blas, packed = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed"))
     before = {("matmul", "qkv"): blas, ("matmul", "head"): packed}
     assert difference(before, {**before, ("matmul", "qkv"): packed}) == "matmul/qkv numpy_blas -> numba_packed"
+
+
+def test_cuda_means_the_highest_rung_that_is_proven_in_the_simulator(store):
+    on_sim = chooser(store, device="sim")
+    for op in {op for op, _ in on_sim.needs}:
+        for variant in TABLE.variants[op].values():
+            if variant.device == "cuda":
+                prove(store, variant, device="sim")
+    assert on_sim.unproven_on_gpu() == []
+    chosen = on_sim.choose(parse_kernels("cuda"))
+    assert {c.variant.backend for c in chosen.values()} == {"cuda"}
+    assert "cuda_naive" not in {chosen[need].variant.name for need in chosen if need[0] == "layer_norm"}
+
+
+def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
+    variant = TABLE.variant("layer_norm", "cuda_naive")
+    prove(store, variant, device="sim")
+    assert "layer_norm" not in chooser(store, device="sim").unproven_on_gpu()
+    assert "layer_norm" in chooser(store, device="cuda").unproven_on_gpu()
+    with pytest.raises(EvidenceError, match="--device cuda"):
+        chooser(store, device="cuda").choose(parse_kernels("cuda,layer_norm=cuda_naive"))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "device", "told"),
+    [
+        ("cuda", "host", "--device sim"),
+        ("numba", "sim", "--kernels cuda"),
+        ("cuda,layer_norm=numba_rows", "sim", "layer_norm/numba_rows does not run"),
+        ("best,layer_norm=cuda_naive", "host", "layer_norm/cuda_naive does not run"),
+    ],
+)
+def test_kernels_of_another_device_are_refused(kernels, device, told, store):
+    with pytest.raises(RequestError, match=told):
+        chooser(store, device=device).choose(parse_kernels(kernels))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from registry import ContractError, Direction, RequestError, discover
-from registry.host import device
+from registry.devices import device
 from tests.trainer.tiny import TINY, B, T, batch, break_call, build
 from trainer.arena import Kind
 from trainer.parameters import TENSORS, parameter_count, parameter_shapes

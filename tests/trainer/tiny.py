@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from registry import discover
-from registry.host import device, set_threads
+from registry.devices import device, set_threads
 from registry.machine import thread_count
 from registry.models import ModelShape
 from trainer.initialise import initialise

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.race import roofline
-from registry.host import set_threads
+from registry.devices import set_threads
 
 ROOF = {"gflops": 100.0, "gb_s@1000": 50.0, "gb_s@100000": 80.0, "gb_s@1000000": 10.0}
 sizes = st.floats(0, 1e9)

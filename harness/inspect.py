@@ -1,0 +1,240 @@
+"""``python -m harness.inspect``: what the memory system of a GPU would see of a CUDA variant, line by line, without a GPU.
+
+One problem runs in the simulator's checked mode. Requests are counted in PTX, before NVIDIA's assembler merges them: they are
+upper bounds. The time at the end is what data sheets allow at best, not what a GPU would take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import linecache
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.board.cuda import Footprint, footprint
+from harness.gpu.advice import advice
+from harness.gpu.datasheets import SHEETS, bound
+from harness.gpu.nvrtc import unavailable
+from harness.proof.values import materialise
+from harness.race.board import params_for, parse_dims, shrunken
+from registry.cli import add_kernels_path, guarded
+from registry.cuda import SimulatedFault, simulation
+from registry.devices import Host
+from registry.errors import DONE, FAILED, RequestError
+from registry.op import Role
+from registry.problem import Problem
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from registry.op import Op
+    from registry.variant import Variant
+    from simulator import Counters
+    from simulator.checks.counters import LineCounters
+
+__all__ = ["Report", "inspect", "main"]
+
+WORKLOAD, WORK = "gpt2-124m-b4-t64", 4e6
+LEAST_SHARE = 0.01  # of instructions, sectors or turns: quieter lines are left out
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was counted.
+
+    Attributes
+    ----------
+    counters : simulator.Counters
+        Of all launches of one call together.
+    bounds : dict
+        Per GPU, the least microseconds of a call at the workload's shape, and what sets them.
+    """
+
+    variant: Variant
+    dims: dict[str, int]
+    launches: int
+    counters: Counters
+    advice: list[str]
+    bounds: dict[str, tuple[float, str]]
+    workload: str
+    footprint: Footprint | None
+
+
+def _merged(parts: list[Counters]) -> Counters:
+    """Return the counters of several launches as one."""
+    from simulator import Counters
+
+    whole = Counters()
+    for part in parts:
+        whole.add(part)
+    return whole
+
+
+def _call(variant: Variant, problem: Problem) -> list[Any]:
+    op = variant.op
+    values = materialise(op, problem)
+    host = Host()  # 64-byte aligned, as allocations of a GPU are at least
+    arrays = {a.name: host.empty(a.shape(problem.dims), a.numpy_dtype(problem.dtype)) for a in op.arguments}
+    for name, array in arrays.items():
+        array[...] = values.get(name, 0)
+    params = dict(problem.params)
+    unwritten = [arrays[a.name] for a in op.with_role(Role.OUTPUT)]
+    if variant.workspace:
+        params["workspace"] = host.empty((variant.workspace_size(problem.dims, 1),), np.float32)
+        unwritten.append(params["workspace"])
+    with simulation("checked", unwritten=unwritten) as launches:
+        variant.function(*arrays.values(), **params)
+    return launches
+
+
+def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD) -> Report:
+    """Run one call in checked mode and return what was counted.
+
+    Raises
+    ------
+    SimulatedFault
+        The simulator found the kernel at fault.
+    RequestError
+        The variant does not take this shape, or launches nothing.
+    """
+    op = variant.op
+    params = params_for(op, dims)
+    if reasons := variant.refusals(dims, params):
+        raise RequestError(f"{variant} refuses {dims}: {'; '.join(reasons)}")
+    launches = _call(variant, Problem(op.name, dims, params))
+    if not launches:
+        raise RequestError(f"{variant} launches no kernel at {dims}; give a larger shape with --dims")
+    counters = _merged([launch.counters for launch in launches])
+    full = op.workloads(workload)[0]
+    growth = op.flops(**full.dims) / max(op.flops(**dims), 1)
+    flops = {kind: count * growth for kind, count in counters.total.flops.items()}
+    return Report(
+        variant=variant,
+        dims=dims,
+        launches=len(launches),
+        counters=counters,
+        advice=advice(counters, float(op.bytes(**dims, size=4))),
+        bounds={sheet.name: bound(sheet, float(op.bytes(**full.dims, size=4)), flops) for sheet in SHEETS},
+        workload=full.name,
+        footprint=None if unavailable() else footprint(variant),
+    )
+
+
+def _plain(counts: LineCounters) -> dict[str, Any]:
+    named = {part.name: getattr(counts, part.name) for part in fields(counts)}
+    return {**named, "flops": dict(counts.flops)}
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the answer of ``--json``."""
+    lines = [
+        {"path": Path(path).name, "line": line, "code": linecache.getline(path, line).strip(), **_plain(counts)}
+        for (path, line), counts in sorted(report.counters.lines.items())
+    ]
+    return {
+        "op": report.variant.op.name,
+        "variant": report.variant.name,
+        "dims": report.dims,
+        "launches": report.launches,
+        "lines": lines,
+        "total": _plain(report.counters.total),
+        "mix": dict(report.counters.mix),
+        "branch_efficiency": report.counters.branch_efficiency,
+        "bounds_us": {name: {"time": time, "set_by": unit} for name, (time, unit) in report.bounds.items()},
+        "workload": report.workload,
+        "footprint": asdict(report.footprint) if report.footprint else None,
+        "advice": report.advice,
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value else ""
+
+
+def _lines_table(report: Report) -> RichTable:
+    counters, total = report.counters, report.counters.total
+    table = RichTable("line", "code", title=f"{report.variant} at {' '.join(f'{k}={v}' for k, v in report.dims.items())}")
+    for heading in ("warp instr.", "lanes", "requests", "sectors/req.", "shared", "conflicts", "bytes", "FLOPs"):
+        table.add_column(heading, justify="right")
+    for (path, line), c in sorted(counters.lines.items()):
+        shares = ((c.instructions, total.instructions), (c.sectors, total.sectors), (c.wavefronts, total.wavefronts))
+        if not any(part > LEAST_SHARE * whole for part, whole in shares):
+            continue
+        lanes = f"{c.active_lanes / (WARP * c.instructions):.0%}" if c.instructions else ""
+        sectors = f"{c.sectors_per_request:.1f} ({c.ideal_sectors / c.requests:.1f})" if c.requests else ""
+        table.add_row(
+            f"{Path(path).name}:{line}", Text(linecache.getline(path, line).strip()), _number(c.instructions), lanes,
+            _number(c.requests), sectors, _number(c.shared_requests), _number(c.bank_conflicts),
+            _number(c.bytes_loaded + c.bytes_stored), _number(sum(c.flops.values())),
+        )  # fmt: skip
+    return table
+
+
+def _show(report: Report, console: Console) -> None:
+    console.print(_lines_table(report))
+    total, counters = report.counters.total, report.counters
+    flops = ", ".join(f"{count:,.0f} {kind}" for kind, count in total.flops.items()) or "none"
+    mix = ", ".join(f"{name} {count:,}" for name, count in counters.mix.most_common(8))
+    told = [
+        f"{report.launches} launches, {total.instructions:,} warp instructions ({mix})",
+        f"floating-point operations: {flops}",
+        f"global memory: {total.requests:,} requests of {total.sectors_per_request:.2f} sectors each",
+        f"loads and stores of all kinds: {total.bytes_loaded + total.bytes_stored:,} bytes",
+        f"branches that keep a warp together: {counters.branch_efficiency:.0%}",
+    ]
+    if taken := report.footprint:
+        told.append(
+            f"sm_80 by NVRTC: {taken.registers} registers, {taken.spilled} bytes spilled, {taken.shared} bytes of shared "
+            f"memory, occupancy {taken.occupancy:.0%}"
+        )
+    told.append(f"at best, by data sheets, for one call of {report.workload} (no GPU has measured this):")
+    told += [f"  {name}: {time:.1f} us, set by {unit}" for name, (time, unit) in report.bounds.items()]
+    told += [f"- {line}" for line in report.advice] or ["nothing stands out"]
+    console.print("\n".join(told), highlight=False, markup=False, soft_wrap=True)
+
+
+def _dims(op: Op, text: str | None, workload: str) -> dict[str, int]:
+    return parse_dims(op, text) if text else shrunken(op, op.workloads(workload)[0].dims, WORK)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Inspect one variant; return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.inspect", description=__doc__)
+    parser.add_argument("--op", required=True, help="an op")
+    parser.add_argument("--variant", required=True, help="a CUDA variant of it")
+    parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
+    parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="the shape of the bound (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_kernels_path(parser)
+    options = parser.parse_args(argv)
+
+    def body() -> int:
+        variant = discover(*options.kernels_path).variant(options.op, options.variant)
+        if variant.device != "cuda":
+            raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
+        try:
+            report = inspect(variant, _dims(variant.op, options.dims, options.workload), options.workload)
+        except SimulatedFault as fault:
+            Console(stderr=True).print(
+                "\n".join(["error: the simulator found:", *fault.lines()]), highlight=False, markup=False
+            )
+            return FAILED
+        if options.json:
+            print(json.dumps(as_json(report)))  # noqa: T201 (a command line answers)
+        else:
+            _show(report, Console())
+        return DONE
+
+    return guarded(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Query tile against key tile, with a running softmax: the T x T matrix of scores never exists.
+
+Builds on: cuda_naive, which writes and reads a T x T matrix for each head.
+Idea: a block keeps 32 queries, their sums and their softmax so far, and takes in 32 keys and values at a time; where a new
+    score is larger than all before, what was summed shrinks. A thread has 2 x 4 scores of a tile, so that six 128-bit loads
+    from shared memory feed 32 multiplications; the eight lanes of a row settle its maximum by shuffles. Tiles above the
+    diagonal are left out. kernels/cuda/attention_tile.cuh.
+Source: T. Dao et al., FlashAttention, arXiv:2205.14135; the running softmax is of M. Milakov and N. Gimelshein,
+    arXiv:1805.02867.
+Costs: heads are rounded up to 32, 64 or 96 numbers; keys and values take turns in one tile of shared memory, which is four
+    barriers for each. Every query tile reads all keys and values before it again.
+"""
+
+import math
+
+from kernels.attention.spec import ATTENTION
+from kernels.cuda import ceil_div
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNELS = {head: CudaKernel(__file__, f"attention_flash_{head}") for head in (32, 64, 96)}
+TILE, THREADS = 32, 128  # as in attention_tile.cuh
+
+
+def _refuses(*, D, **_):
+    if max(_KERNELS) < D:
+        yield f"heads of more than {max(_KERNELS)} numbers"
+
+
+@register(ATTENTION, tiles={"T": (TILE,), "D": tuple(_KERNELS)}, refuses=_refuses)
+def cuda_flash(qkv, y, lse, *, num_heads):
+    batch, time, size = *y.shape[:2], y.shape[2] // num_heads
+    if y.size:
+        kernel = _KERNELS[min(head for head in _KERNELS if head >= size)]
+        grid = (ceil_div(time, TILE), batch * num_heads)
+        launch(kernel, grid, THREADS, (qkv, y, lse, time, num_heads, size, 1 / math.sqrt(size)))

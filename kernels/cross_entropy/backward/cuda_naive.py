@@ -1,0 +1,22 @@
+"""One thread for each row: maximum, sum of exponentials, then the gradient over the logits.
+
+Idea: p - onehot needs the probabilities only once, so they replace the logits and no other array of that size exists.
+Source: karpathy/llm.c, train_gpt2.c, crossentropy_softmax_backward.
+Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+"""
+
+from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
+from kernels.cuda import ceil_div
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 128
+_KERNEL = CudaKernel(__file__, "cross_entropy_backward_naive")
+
+
+@register(CROSS_ENTROPY_BACKWARD, tiles={"N": (THREADS,)})
+def cuda_naive(targets, losses, logits, *, vocab_size, scale):
+    rows, columns = logits.shape
+    args = (targets, losses, logits, rows, columns, vocab_size, scale)
+    if rows:
+        launch(_KERNEL, ceil_div(rows, THREADS), THREADS, args)

@@ -1,0 +1,23 @@
+"""The fused classifier: one block reads a row once for its loss, and once more to put the gradient in its place.
+
+Builds on: cuda_naive, which reads each row three times, with one thread.
+Idea: one online sweep finds maximum and sum; the second sweep, through the cache, forms p - onehot where the logits were. No
+    array of probabilities ever exists, which at a vocabulary of 50,000 would be the largest of the training step.
+Source: karpathy/llm.c, llmc/fused_classifier.cuh, which tells of the race of the loss's read with the gradient's write;
+    M. Milakov and N. Gimelshein, arXiv:1805.02867, for the online sweep.
+Costs: rows that do not start at a multiple of 16 bytes move by single floats.
+"""
+
+from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, EACH = 256, 4
+_KERNEL = CudaKernel(__file__, "cross_entropy_backward_online")
+
+
+@register(CROSS_ENTROPY_BACKWARD, tiles={"V": (EACH, THREADS * EACH)})
+def cuda_online(targets, losses, logits, *, vocab_size, scale):
+    rows, columns = logits.shape
+    if rows:
+        launch(_KERNEL, rows, THREADS, (targets, losses, logits, columns, vocab_size, scale))

@@ -1,0 +1,14 @@
+#include "crucible.cuh"
+
+extern "C" __global__ void cross_entropy_naive(const float* logits, const int* targets, float* losses, long long rows,
+                                               int columns, int vocab_size) {
+  const long long row = thread_index();
+  if (row >= rows) return;
+  const float* x = logits + row * columns;
+
+  float largest = -infinity();
+  for (int v = 0; v < vocab_size; ++v) largest = fmaxf(largest, x[v]);
+  float total = 0.0f;
+  for (int v = 0; v < vocab_size; ++v) total += expf(x[v] - largest);
+  losses[row] = logf(total) + (largest - x[targets[row]]);
+}

@@ -1,0 +1,22 @@
+"""One thread for each row, with two plain loops: its maximum, then the sum of exponentials.
+
+Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
+Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
+Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+"""
+
+from kernels.cross_entropy.spec import CROSS_ENTROPY
+from kernels.cuda import ceil_div
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 128
+_KERNEL = CudaKernel(__file__, "cross_entropy_naive")
+
+
+@register(CROSS_ENTROPY, tiles={"N": (THREADS,)})
+def cuda_naive(logits, targets, losses, *, vocab_size):
+    rows, columns = logits.shape
+    args = (logits, targets, losses, rows, columns, vocab_size)
+    if rows:
+        launch(_KERNEL, ceil_div(rows, THREADS), THREADS, args)

@@ -1,0 +1,24 @@
+"""One block for each row, which finds maximum and sum in one read of the logits.
+
+Builds on: cuda_naive, which reads each row twice, with one thread.
+Idea: each thread keeps a running sum relative to the largest logit it has seen; the pairs of maximum and sum are merged by
+    shuffles within a warp and in shared memory between warps. The logits, read once in pieces of 128 bits, are all that
+    moves.
+Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867; the forward half of
+    karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3.
+Costs: rows that do not start at a multiple of 16 bytes move by single floats.
+"""
+
+from kernels.cross_entropy.spec import CROSS_ENTROPY
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, EACH = 256, 4
+_KERNEL = CudaKernel(__file__, "cross_entropy_online")
+
+
+@register(CROSS_ENTROPY, tiles={"V": (EACH, THREADS * EACH)})
+def cuda_online(logits, targets, losses, *, vocab_size):
+    rows, columns = logits.shape
+    if rows:
+        launch(_KERNEL, rows, THREADS, (logits, targets, losses, columns, vocab_size))

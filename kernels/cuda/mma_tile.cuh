@@ -1,0 +1,138 @@
+// A block's 64 x 64 tile of a matrix product on tensor cores, at the accuracy of float32: 4 warps of 32 x 32 each.
+#pragma once
+#include "crucible.cuh"
+#include "mma.cuh"
+
+constexpr int TILE = 64, DEPTH = 16, THREADS = 128, WARP_TILE = 32;
+constexpr int DOWN = WARP_TILE / 16, ACROSS = WARP_TILE / 8;  // fragments of a warp
+
+// The sums of one thread: four of each fragment.
+typedef float Sums[DOWN][ACROSS][4];
+
+// How an operand lies in shared memory: as in global memory, so that asynchronous copies can bring it. ALONG_K: k runs along
+// memory, [i][k]; otherwise i does, [k][i]. Rows are padded so that the lanes of a warp read from different banks.
+template <bool ALONG_K>
+struct Panel {
+  static constexpr int ROWS = ALONG_K ? TILE : DEPTH, LENGTH = ALONG_K ? DEPTH : TILE, STRIDE = LENGTH + (ALONG_K ? 8 : 4);
+  float values[ROWS][STRIDE];
+};
+
+__device__ __forceinline__ bool is_aligned(const float* matrix, int row_length) {
+  return aligned16(matrix) && row_length % 4 == 0;
+}
+
+// Starts copies of a corner of a matrix into a panel; zeros arrive from beyond its end.
+template <bool ALONG_K>
+__device__ __forceinline__ void start_copy(Panel<ALONG_K>& panel, const float* matrix, int rows, int row_length, int first_row,
+                                           int first_column, bool aligned) {
+  const int step = aligned ? 4 : 1, parts = Panel<ALONG_K>::LENGTH / step;
+  for (int part = threadIdx.x; part < Panel<ALONG_K>::ROWS * parts; part += THREADS) {
+    int i = part / parts, j = part % parts * step;
+    bool inside = first_row + i < rows && first_column + j < row_length;
+    const float* from = inside ? matrix + (size_t)(first_row + i) * row_length + first_column + j : matrix;
+    if (aligned)
+      copy_async_16(&panel.values[i][j], from, inside);
+    else
+      copy_async_4(&panel.values[i][j], from, inside);
+  }
+}
+
+// Two neighbours along k, at k and k + 1, of row or column i.
+template <bool ALONG_K>
+__device__ __forceinline__ float2 read_pair(const Panel<ALONG_K>& panel, int i, int k) {
+  if (ALONG_K) return *reinterpret_cast<const float2*>(&panel.values[i][k]);
+  return {panel.values[k][i], panel.values[k + 1][i]};
+}
+
+// A fragment of 16 rows or 8 columns, ROWS / 8 * 2 registers: one for each eight of them in the first half of k, then in the
+// second.
+template <int ROWS>
+struct Split {
+  unsigned big[ROWS / 4], middle[ROWS / 4], small[ROWS / 4];
+};
+
+// Reads the fragment of rows or columns from `first` on.
+template <int ROWS, bool ALONG_K>
+__device__ __forceinline__ Split<ROWS> read_fragment(const Panel<ALONG_K>& panel, int first) {
+  const int i = first + lane_index() / 4, k = lane_index() % 4 * 2;
+  Split<ROWS> fragment;
+#pragma unroll
+  for (int part = 0; part < ROWS / 4; ++part) {
+    const float2 pair = read_pair(panel, i + part % (ROWS / 8) * 8, k + part / (ROWS / 8) * 8);
+    split_bf16(pair.x, pair.y, fragment.big[part], fragment.middle[part], fragment.small[part]);
+  }
+  return fragment;
+}
+
+// Adds the products of two panels. They are summed from zero in the tensor cores, whose additions may cut digits off, and
+// only then added to what was there, with correct rounding.
+template <bool A_ALONG_K, bool B_ALONG_K>
+__device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K>& a, const Panel<B_ALONG_K>& b) {
+  const int row = warp_index() / 2 * WARP_TILE, column = warp_index() % 2 * WARP_TILE;
+  Split<16> left[DOWN];
+#pragma unroll
+  for (int i = 0; i < DOWN; ++i) left[i] = read_fragment<16>(a, row + 16 * i);
+#pragma unroll
+  for (int j = 0; j < ACROSS; ++j) {
+    const Split<8> right = read_fragment<8>(b, column + 8 * j);
+#pragma unroll
+    for (int i = 0; i < DOWN; ++i) {
+      float fresh[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      multiply_6xbf16(fresh, left[i].big, left[i].middle, left[i].small, right.big, right.middle, right.small);
+#pragma unroll
+      for (int part = 0; part < 4; ++part) sums[i][j][part] += fresh[part];
+    }
+  }
+}
+
+// Sums a(i, k) * b(k, j) over k for the tile of this block: blockIdx.y counts tiles down, blockIdx.x across. While one pair of
+// panels is multiplied, the next is on its way.
+template <bool A_ALONG_K, bool B_ALONG_K>
+__device__ __forceinline__ void multiply_tile(Sums& sums, const float* a, const float* b, int rows, int columns, int depth) {
+  __shared__ alignas(16) Panel<A_ALONG_K> a_panel[2];
+  __shared__ alignas(16) Panel<B_ALONG_K> b_panel[2];
+  const int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+  const bool a_aligned = is_aligned(a, A_ALONG_K ? depth : rows), b_aligned = is_aligned(b, B_ALONG_K ? depth : columns);
+  auto start = [&](int k0, int stage) {
+    start_copy(a_panel[stage], a, A_ALONG_K ? rows : depth, A_ALONG_K ? depth : rows, A_ALONG_K ? row : k0,
+               A_ALONG_K ? k0 : row, a_aligned);
+    start_copy(b_panel[stage], b, B_ALONG_K ? columns : depth, B_ALONG_K ? depth : columns, B_ALONG_K ? column : k0,
+               B_ALONG_K ? k0 : column, b_aligned);
+    copy_commit();
+  };
+#pragma unroll
+  for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+    for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+      for (int part = 0; part < 4; ++part) sums[i][j][part] = 0.0f;
+  if (depth > 0) start(0, 0);
+  for (int k0 = 0, stage = 0; k0 < depth; k0 += DEPTH, stage ^= 1) {
+    if (k0 + DEPTH < depth) {
+      start(k0 + DEPTH, stage ^ 1);
+      copy_wait<1>();
+    } else {
+      copy_wait<0>();
+    }
+    __syncthreads();
+    add_products(sums, a_panel[stage], b_panel[stage]);
+    __syncthreads();
+  }
+}
+
+// Calls use(row, column, sum) for each sum of this thread that lies inside the result.
+template <class Use>
+__device__ __forceinline__ void for_each_sum(const Sums& sums, int rows, int columns, Use use) {
+  const int lane = lane_index(), warp = warp_index();
+  const int row = blockIdx.y * TILE + warp / 2 * WARP_TILE + lane / 4;
+  const int column = blockIdx.x * TILE + warp % 2 * WARP_TILE + lane % 4 * 2;
+#pragma unroll
+  for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+    for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+      for (int part = 0; part < 4; ++part) {
+        int down = row + 16 * i + part / 2 * 8, across = column + 8 * j + part % 2;
+        if (down < rows && across < columns) use(down, across, sums[i][j][part]);
+      }
+}

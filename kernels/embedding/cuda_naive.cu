@@ -1,0 +1,11 @@
+#include "crucible.cuh"
+
+extern "C" __global__ void embedding_naive(const int* tokens, const float* wte, const float* wpe, float* x, long long size,
+                                           int time, int channels) {
+  const long long i = thread_index();
+  if (i >= size) return;
+  const long long position = i / channels;
+  const int c = i % channels, t = position % time;
+  const long long token = tokens[position];
+  x[i] = wte[token * channels + c] + wpe[static_cast<long long>(t) * channels + c];
+}

@@ -1,0 +1,21 @@
+"""One thread for each element of the result.
+
+Idea: say in a kernel what the definition says: a thread finds its position and channel, looks up the token, adds two rows.
+Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
+Costs: two divisions and a lookup of the token for every element.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.embedding.spec import EMBEDDING
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 256
+_KERNEL = CudaKernel(__file__, "embedding_naive")
+
+
+@register(EMBEDDING)
+def cuda_naive(tokens, wte, wpe, x):
+    _, time, channels = x.shape
+    if x.size:
+        launch(_KERNEL, ceil_div(x.size, THREADS), THREADS, (tokens, wte, wpe, x, x.size, time, channels))

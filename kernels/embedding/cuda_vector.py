@@ -1,0 +1,23 @@
+"""Four neighbouring channels for each thread, in loads and stores of 128 bits.
+
+Builds on: cuda_naive, which divides and looks up the token for every element.
+Idea: four channels share their position, so one lookup serves them, and one instruction moves them.
+Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
+Costs: rows that do not start at a multiple of 16 bytes are moved by single floats.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.embedding.spec import EMBEDDING
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, EACH = 256, 4
+_KERNEL = CudaKernel(__file__, "embedding_vector")
+
+
+@register(EMBEDDING, tiles={"C": (EACH,)})
+def cuda_vector(tokens, wte, wpe, x):
+    batch, time, channels = x.shape
+    pieces = batch * time * ceil_div(channels, EACH)
+    if pieces:
+        launch(_KERNEL, ceil_div(pieces, THREADS), THREADS, (tokens, wte, wpe, x, pieces, time, channels))

@@ -1,0 +1,20 @@
+"""One thread for each element, with tanh of the CUDA library.
+
+Idea: say in a kernel what the definition says.
+Source: the first kernel of karpathy/llm.c, dev/cuda/gelu_forward.cu.
+Costs: tanhf takes an exponential, a division and a polynomial beside it, and a branch between them.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.gelu.spec import GELU
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 256
+_KERNEL = CudaKernel(__file__, "gelu_naive")
+
+
+@register(GELU)
+def cuda_naive(x, y):
+    if y.size:
+        launch(_KERNEL, ceil_div(y.size, THREADS), THREADS, (x, y, y.size))

@@ -1,0 +1,42 @@
+#include "crucible.cuh"
+
+constexpr int THREADS = 256;
+
+// Workspace is float32, and may start in the middle of a double: the first whole one stands at most four bytes on.
+__device__ double* doubles_in(float* workspace) {
+  return reinterpret_cast<double*>((reinterpret_cast<unsigned long long>(workspace) + 7) / 8 * 8);
+}
+
+// The sum over the block, for thread 0: a tree within each warp, then over the warps.
+__device__ double block_total(double value) {
+  __shared__ double shares[THREADS / WARP];
+  for (int distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(FULL_WARP, value, distance);
+  if (lane_index() == 0) shares[warp_index()] = value;
+  __syncthreads();
+  double total = 0.0;
+  for (int warp = 0; warp < THREADS / WARP; ++warp) total += shares[warp];
+  return total;
+}
+
+__device__ double square(double value) { return value * value; }
+
+extern "C" __global__ void global_norm_squares(const float* grad, float* workspace, long long size) {
+  double share = 0.0;
+  for (long long first = 4 * thread_index(); first < size; first += 4 * thread_count()) {
+    if (first + 4 <= size && aligned16(grad)) {
+      const float4 g = load4(grad + first);
+      share += (square(g.x) + square(g.y)) + (square(g.z) + square(g.w));
+    } else {
+      for (long long k = first; k < first + 4 && k < size; ++k) share += square(grad[k]);
+    }
+  }
+  const double total = block_total(share);
+  if (threadIdx.x == 0) doubles_in(workspace)[blockIdx.x] = total;
+}
+
+extern "C" __global__ void global_norm_total(float* workspace, float* norm, int blocks) {
+  double share = 0.0;
+  for (int block = threadIdx.x; block < blocks; block += THREADS) share += doubles_in(workspace)[block];
+  const double total = block_total(share);
+  if (threadIdx.x == 0) *norm = static_cast<float>(sqrt(total));
+}

@@ -1,0 +1,37 @@
+#include "crucible.cuh"
+
+extern "C" __global__ void layer_norm_backward_rows_naive(const float* dy, const float* x, const float* weight,
+                                                          const float* mean, const float* rstd, float* dx, long long rows,
+                                                          int channels) {
+  const long long row = thread_index();
+  if (row >= rows) return;
+  const float m = mean[row], r = rstd[row];
+  dy += row * channels;
+  x += row * channels;
+  dx += row * channels;
+
+  float total = 0.0f, along = 0.0f;
+  for (int c = 0; c < channels; ++c) {
+    const float dnormed = dy[c] * weight[c];
+    total += dnormed;
+    along += dnormed * ((x[c] - m) * r);
+  }
+  total /= channels;
+  along /= channels;
+  for (int c = 0; c < channels; ++c) dx[c] = (dy[c] * weight[c] - total - (x[c] - m) * r * along) * r;
+}
+
+extern "C" __global__ void layer_norm_backward_channels_naive(const float* dy, const float* x, const float* mean,
+                                                              const float* rstd, float* dweight, float* dbias, long long rows,
+                                                              int channels, bool accumulate) {
+  const long long c = thread_index();
+  if (c >= channels) return;
+  float gained = 0.0f, shifted = 0.0f;
+  for (long long row = 0; row < rows; ++row) {
+    const float d = dy[row * channels + c];
+    gained += d * ((x[row * channels + c] - mean[row]) * rstd[row]);
+    shifted += d;
+  }
+  dweight[c] = accumulate ? dweight[c] + gained : gained;
+  dbias[c] = accumulate ? dbias[c] + shifted : shifted;
+}

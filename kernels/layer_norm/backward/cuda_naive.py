@@ -1,0 +1,26 @@
+"""One thread for each row makes dx, then one thread for each channel makes both parameter gradients.
+
+Idea: with n = (x - mean) * rstd and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) * rstd. Whoever owns a row or a
+    channel adds it up alone, in order, so that nothing is atomic.
+Source: the first kernel of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose rows add to the parameter gradients
+    atomically; the CPU kernel's formulas, train_gpt2.c, layernorm_backward.
+Costs: dy and x are read three times, twice in steps of a whole row.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 128
+_ROWS = CudaKernel(__file__, "layer_norm_backward_rows_naive")
+_CHANNELS = CudaKernel(__file__, "layer_norm_backward_channels_naive")
+
+
+@register(LAYER_NORM_BACKWARD, tiles={"N": (THREADS,), "C": (THREADS,)})
+def cuda_naive(dy, x, weight, mean, rstd, dx, dweight, dbias, *, accumulate):
+    rows, channels = x.shape
+    if rows:
+        launch(_ROWS, ceil_div(rows, THREADS), THREADS, (dy, x, weight, mean, rstd, dx, rows, channels))
+    args = (dy, x, mean, rstd, dweight, dbias, rows, channels, accumulate)
+    launch(_CHANNELS, ceil_div(channels, THREADS), THREADS, args)

@@ -1,0 +1,40 @@
+"""Blocks walk over the rows and keep sums of their own for both parameter gradients; a second kernel adds these up.
+
+Builds on: cuda_naive, which reads dy and x once for the rows and once more for the channels.
+Idea: a block's threads share a row, and each owns the same channels in every row, so that its sums of dweight and dbias
+    need no atomics: they stay in shared memory until the block has seen all of its rows, and go to workspace once.
+Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose later kernels keep them in shared memory.
+Costs: workspace of two rows for each block, and four barriers for each row.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, MOST_BLOCKS = 256, 256
+WARP, GROUPS = 32, 8  # threads of a block that adds up columns
+SHARED = 48 * 1024 - 64  # bytes for the sums that every GPU gives a block
+_ROWS = CudaKernel(__file__, "layer_norm_backward_rows")
+_COLUMNS = CudaKernel(__file__, "layer_norm_backward_columns")
+
+
+def _refuses(C, **_):
+    if 2 * C * 4 > SHARED:
+        yield f"two rows of {C} channels do not fit {SHARED} bytes of shared memory"
+
+
+@register(
+    LAYER_NORM_BACKWARD,
+    tiles={"N": (MOST_BLOCKS,), "C": (WARP, THREADS)},
+    workspace=lambda _threads, *, N, C: min(N, MOST_BLOCKS) * 2 * C,
+    refuses=_refuses,
+)
+def cuda_partials(dy, x, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
+    rows, channels = x.shape
+    blocks = min(rows, MOST_BLOCKS)
+    if rows:
+        args = (dy, x, weight, mean, rstd, dx, workspace, rows, channels)
+        launch(_ROWS, blocks, THREADS, args, shared=2 * channels * 4)
+    args = (workspace, dweight, dbias, blocks, channels, accumulate)
+    launch(_COLUMNS, ceil_div(2 * channels, WARP), (WARP, GROUPS), args)

@@ -1,0 +1,50 @@
+"""A warp for each row, with sums of its own for both parameter gradients, and pieces of 128 bits.
+
+Builds on: cuda_partials, whose warps wait for each other at four barriers for each row.
+Idea: the two means of a row come from shuffles, so that rows need no barrier; each warp has its own dweight and dbias in
+    shared memory, and the block adds its warps' sums once, after its last row.
+Source: kernels/layer_norm/cuda_vector.cu for the row; the sums of each warp, in place of atomic additions in shared memory,
+    follow the last kernels of karpathy/llm.c, dev/cuda/layernorm_backward.cu.
+Costs: shared memory of two rows for each warp, so that long rows leave room for few warps; rows that do not start at a
+    multiple of 16 bytes are moved by single floats.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+WARP, MOST_WARPS, MOST_BLOCKS = 32, 8, 256
+GROUPS = 8  # rows of threads of a block that adds up columns
+SHARED = 48 * 1024  # bytes that every GPU gives a block
+_ROWS = CudaKernel(__file__, "layer_norm_backward_warps")
+_COLUMNS = CudaKernel(__file__, "layer_norm_backward_columns")
+
+
+def _warps(channels):
+    return min(MOST_WARPS, SHARED // (32 * ceil_div(channels, 4)))
+
+
+def _blocks(rows, channels):
+    return min(ceil_div(rows, _warps(channels)), MOST_BLOCKS)
+
+
+def _refuses(C, **_):
+    if not _warps(C):
+        yield f"two rows of {C} channels do not fit {SHARED} bytes of shared memory"
+
+
+@register(
+    LAYER_NORM_BACKWARD,
+    tiles={"N": (MOST_WARPS,), "C": (4 * WARP,)},
+    workspace=lambda _threads, *, N, C: _blocks(N, C) * 2 * C if _warps(C) else 0,
+    refuses=_refuses,
+)
+def cuda_warp(dy, x, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
+    rows, channels = x.shape
+    warps, blocks = _warps(channels), _blocks(rows, channels)
+    if rows:
+        args = (dy, x, weight, mean, rstd, dx, workspace, rows, channels)
+        launch(_ROWS, blocks, warps * WARP, args, shared=warps * 32 * ceil_div(channels, 4))
+    args = (workspace, dweight, dbias, blocks, channels, accumulate)
+    launch(_COLUMNS, ceil_div(2 * channels, WARP), (WARP, GROUPS), args)

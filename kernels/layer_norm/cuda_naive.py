@@ -1,0 +1,21 @@
+"""One thread for each row, with the three plain loops of the definition.
+
+Idea: rows do not depend on each other, so every one is given a thread of its own.
+Source: the first kernel of karpathy/llm.c, dev/cuda/layernorm_forward.cu.
+Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 128
+_KERNEL = CudaKernel(__file__, "layer_norm_naive")
+
+
+@register(LAYER_NORM, tiles={"N": (THREADS,)})
+def cuda_naive(x, weight, bias, y, mean, rstd, *, eps):
+    rows, channels = x.shape
+    if rows:
+        launch(_KERNEL, ceil_div(rows, THREADS), THREADS, (x, weight, bias, y, mean, rstd, rows, channels, eps))

@@ -1,0 +1,51 @@
+#include "crucible.cuh"
+
+extern __shared__ float4 kept[];  // a row for each warp of the block
+
+template <class Piece>
+__device__ void normalise(const float* x, const float* weight, const float* bias, float* y, float* mean, float* rstd,
+                          int channels, float eps, float* row) {
+  const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
+  Piece piece, w, b;
+
+  float total = 0.0f;
+  for (int c = first; c < channels; c += step) {
+    piece.load(x + c);
+    piece.store(row + c);
+    for (int i = 0; i < Piece::SIZE; ++i) total += piece.v[i];
+  }
+  const float m = warp_sum(total) / channels;
+
+  float squares = 0.0f;
+  for (int c = first; c < channels; c += step) {
+    piece.load(row + c);
+    for (int i = 0; i < Piece::SIZE; ++i) squares += (piece.v[i] - m) * (piece.v[i] - m);
+  }
+  const float r = 1.0f / sqrtf(warp_sum(squares) / channels + eps);
+
+  for (int c = first; c < channels; c += step) {
+    piece.load(row + c);
+    w.load(weight + c);
+    b.load(bias + c);
+    for (int i = 0; i < Piece::SIZE; ++i) piece.v[i] = (piece.v[i] - m) * r * w.v[i] + b.v[i];
+    piece.store(y + c);
+  }
+  if (lane_index() == 0) {
+    *mean = m;
+    *rstd = r;
+  }
+}
+
+extern "C" __global__ void layer_norm_vector(const float* x, const float* weight, const float* bias, float* y, float* mean,
+                                             float* rstd, long long rows, int channels, float eps) {
+  const long long row = thread_index() / WARP;
+  if (row >= rows) return;
+  float* mine = reinterpret_cast<float*>(kept + warp_index() * ceil_div(channels, 4));
+  x += row * channels;
+  y += row * channels;
+  if (channels % 4 == 0 && aligned16(x, weight, bias, y)) {
+    normalise<Four>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
+  } else {
+    normalise<Single>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
+  }
+}

@@ -1,0 +1,34 @@
+"""A row waits in shared memory between its three sweeps, and moves in pieces of 128 bits.
+
+Builds on: cuda_warp, which reads each row from global memory three times, four bytes for each lane.
+Idea: a lane's 16 bytes are the most that one instruction moves, so a quarter of the loads and stores is issued; what was
+    loaded stays in shared memory, where every lane reads back only what it wrote itself and nothing needs a barrier.
+Source: karpathy/llm.c, the sixth kernel of dev/cuda/layernorm_forward.cu for the row in shared memory, the fifth of
+    dev/cuda/fused_residual_forward.cu for 128 bits; J. Luitjens, Increase performance with vectorized memory access
+    (NVIDIA developer blog, 2013).
+Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved by single floats.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+LANES, MOST_ROWS = 32, 4
+SHARED = 48 * 1024  # bytes that every GPU gives a block
+_KERNEL = CudaKernel(__file__, "layer_norm_vector")
+
+
+def _refuses(C, **_):
+    if C * 4 > SHARED:
+        yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
+
+
+@register(LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+def cuda_vector(x, weight, bias, y, mean, rstd, *, eps):
+    rows, channels = x.shape
+    room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece
+    together = max(min(MOST_ROWS, SHARED // room), 1)
+    args = (x, weight, bias, y, mean, rstd, rows, channels, eps)
+    if rows:
+        launch(_KERNEL, ceil_div(rows, together), together * LANES, args, shared=together * room)

@@ -1,0 +1,23 @@
+"""One warp for each row, whose lanes trade partial sums by shuffles.
+
+Builds on: cuda_block, whose threads wait at sixteen barriers and more for each row.
+Idea: the lanes of a warp run together: five shuffles between registers replace the tree in shared memory and all of its
+    barriers, and the rows of a block need not wait for each other.
+Source: M. Harris, Faster parallel reductions on Kepler (NVIDIA developer blog, 2014), for shuffles; the third kernel of
+    karpathy/llm.c, dev/cuda/layernorm_forward.cu.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.layer_norm.spec import LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+ROWS, LANES = 8, 32  # of a block: a warp for each row
+_KERNEL = CudaKernel(__file__, "layer_norm_warp")
+
+
+@register(LAYER_NORM, tiles={"N": (ROWS,), "C": (LANES,)})
+def cuda_warp(x, weight, bias, y, mean, rstd, *, eps):
+    rows, channels = x.shape
+    if rows:
+        launch(_KERNEL, ceil_div(rows, ROWS), ROWS * LANES, (x, weight, bias, y, mean, rstd, rows, channels, eps))

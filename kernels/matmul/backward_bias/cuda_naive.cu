@@ -1,0 +1,10 @@
+#include "crucible.cuh"
+
+extern "C" __global__ void matmul_backward_bias_naive(const float* dy, float* dbias, long long rows, int columns,
+                                                      bool accumulate) {
+  const long long column = thread_index();
+  if (column >= columns) return;
+  float total = 0.0f;
+  for (long long row = 0; row < rows; ++row) total += dy[row * columns + column];
+  dbias[column] = accumulate ? dbias[column] + total : total;
+}

@@ -1,0 +1,21 @@
+"""One thread for each column, with a running sum down the rows.
+
+Idea: neighbouring threads read neighbouring columns of the same row, so that already this is one stretch of memory.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward; a thread is given each turn of its outer loop.
+Costs: there are no more threads than columns, a few thousand where the GPU has room for a hundred thousand.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul.spec import MATMUL_BACKWARD_BIAS
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 128
+_KERNEL = CudaKernel(__file__, "matmul_backward_bias_naive")
+
+
+@register(MATMUL_BACKWARD_BIAS, tiles={"O": (THREADS,)})
+def cuda_naive(dy, dbias, *, accumulate):
+    rows, columns = dy.shape
+    if columns:
+        launch(_KERNEL, ceil_div(columns, THREADS), THREADS, (dy, dbias, rows, columns, accumulate))

@@ -1,0 +1,23 @@
+"""One thread for each element of the gradient.
+
+Idea: the two outer loops become the grid. Neighbours in a warp take neighbouring channels, so that each load of the weight is
+    of one piece of memory, and that of dy is the same number for all.
+Source: karpathy/llm.c, dev/cuda/matmul_backward.cu, kernel 1.
+Costs: two loads from memory for every multiplication.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "backward_input_naive")
+WIDE, HIGH = 32, 8  # of a block of threads
+
+
+@register(MATMUL_BACKWARD_INPUT, tiles={"N": (HIGH,), "C": (WIDE,)})
+def cuda_naive(dy, weight, dx):
+    (rows, outputs), channels = dy.shape, weight.shape[1]
+    if dx.size:
+        grid = (ceil_div(channels, WIDE), ceil_div(rows, HIGH))
+        launch(_KERNEL, grid, (WIDE, HIGH), (dy, weight, dx, rows, channels, outputs))

@@ -1,0 +1,10 @@
+// dx = dy * weight, a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh. k, the outputs, runs along the memory of
+// dy and across that of the weight.
+#include "register_tile.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    backward_input_register_tiles(const float* dy, const float* weight, float* dx, int rows, int channels, int outputs) {
+  Sums sums;
+  multiply_tile<true, false>(sums, dy, weight, rows, channels, outputs);
+  for_each_sum(sums, rows, channels, [&](int row, int column, float sum) { dx[(size_t)row * channels + column] = sum; });
+}

@@ -1,0 +1,13 @@
+// dweight = dy^T * x, a tile of 64 x 64 for each block: kernels/cuda/mma_tile.cuh. k, the rows, runs across the memory of both
+// matrices; their fragments are read number by number.
+#include "mma_tile.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    backward_weight_mma(const float* dy, const float* x, float* dweight, int rows, int channels, int outputs, bool accumulate) {
+  Sums sums;
+  multiply_tile<false, false>(sums, dy, x, outputs, channels, rows);
+  for_each_sum(sums, outputs, channels, [&](int row, int column, float sum) {
+    float& place = dweight[(size_t)row * channels + column];
+    place = accumulate ? place + sum : sum;
+  });
+}

@@ -1,0 +1,44 @@
+"""NVIDIA's library's matrix product, into a result that already holds the bias. Unverified: no GPU has run it yet.
+
+Builds on: cuda_mma, as the measure of what is left to gain.
+Idea: cuBLAS takes row-major matrices as the transposes of what it calls matrices, and adds to what stands in the result: the
+    bias, broadcast over the rows, is put there first. Called through CuPy, by its sgemm in plain float32.
+Source: NVIDIA, cuBLAS Library, section 2.7.1, cublas<t>gemm(); CuPy, cupy.cublas.gemm.
+Costs: the result is written twice and read once. It runs on a GPU only: the simulator runs kernels, and knows no library.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from kernels.matmul.spec import MATMUL
+from registry import register
+from registry.devices import device
+from registry.errors import ContractError, RequestError
+
+_REASON = "cuBLAS is a library for GPUs, which the simulator cannot run"
+
+
+@cache
+def _why_not():
+    try:
+        device("cuda")
+    except RequestError as error:
+        return f"{_REASON}: {error}"
+    return ""
+
+
+def _refuses(**_):
+    if why := _why_not():
+        yield why
+
+
+@register(MATMUL, refuses=_refuses)
+def cuda_cublas(x, weight, bias, y):
+    if isinstance(y, np.ndarray):
+        raise ContractError(f"cuda_cublas was given arrays of the host: {_REASON}")
+    from cupy import cublas
+
+    y[...] = bias
+    if y.size and x.size:
+        cublas.gemm("N", "T", x, weight, out=y, beta=1.0)

@@ -1,0 +1,12 @@
+// y = x * weight^T + bias, a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh. Along the memory of both
+// matrices runs k.
+#include "register_tile.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    matmul_register_tiles(const float* x, const float* weight, const float* bias, float* y, int rows, int channels,
+                          int outputs) {
+  Sums sums;
+  multiply_tile<true, true>(sums, x, weight, rows, outputs, channels);
+  for_each_sum(sums, rows, outputs,
+               [&](int row, int column, float sum) { y[(size_t)row * outputs + column] = sum + bias[column]; });
+}

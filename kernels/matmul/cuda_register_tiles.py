@@ -1,0 +1,26 @@
+"""A register tile for each thread: 8 x 4 sums at once, fed by 128-bit loads.
+
+Builds on: cuda_tiled, where every multiplication waits for two loads from shared memory.
+Idea: a thread that owns 8 x 4 sums needs 12 numbers for 32 multiplications, which three 128-bit loads bring. Tiles stand in
+    shared memory with k down, so that what a thread needs lies side by side. Where a matrix does not start at a multiple of 16
+    bytes, or its rows do not, it is loaded number by number. kernels/cuda/register_tile.cuh.
+Source: V. Volkov and J. Demmel, Benchmarking GPUs to tune dense linear algebra, SC 2008, doi:10.1109/SC.2008.5214359.
+Costs: the registers of a thread limit how many threads are resident. With k turned downwards, two stores to shared memory at a
+    time meet in one bank.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul.spec import MATMUL
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "matmul_register_tiles")
+TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
+
+
+@register(MATMUL, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
+def cuda_register_tiles(x, weight, bias, y):
+    (rows, channels), outputs = x.shape, weight.shape[0]
+    if y.size:
+        grid = (ceil_div(outputs, TILE), ceil_div(rows, TILE))
+        launch(_KERNEL, grid, THREADS, (x, weight, bias, y, rows, channels, outputs))

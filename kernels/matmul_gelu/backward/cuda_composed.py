@@ -1,0 +1,28 @@
+"""The input gradient of the matrix product in register tiles, then a backward GELU: two kernels in a row.
+
+Builds on: cuda_naive, whose multiplications wait for two loads each.
+Idea: what a program does that knows no fused op, as the measure of what fusing gains.
+Source: kernels/matmul/backward_input/cuda_register_tiles.py.
+Costs: the product is written to scratch memory and read back.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul.backward_input.cuda_register_tiles import DEPTH, TILE, cuda_register_tiles
+from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "gelu_slope_pass")
+THREADS, BLOCKS = 256, 1024
+
+
+def _workspace(_threads, *, N, C, **_):
+    return N * C
+
+
+@register(MATMUL_GELU_BACKWARD, workspace=_workspace, tiles={"N": (TILE,), "C": (TILE,), "O": (DEPTH,)})
+def cuda_composed(dy, weight, pre, dpre, *, workspace):
+    dgelu = workspace[: dpre.size].reshape(dpre.shape)
+    cuda_register_tiles(dy, weight, dgelu)
+    if dpre.size:
+        launch(_KERNEL, min(ceil_div(dpre.size, THREADS), BLOCKS), THREADS, (dgelu, pre, dpre, dpre.size))

@@ -1,0 +1,25 @@
+"""Tensor cores at the accuracy of float32, with GELU as their epilogue.
+
+Builds on: cuda_register_tiles, whose multiplications run one by one, while its loads hold up the threads that issue them.
+Idea: every factor is the sum of three bf16, and six of the nine products of their parts are summed by tensor cores, as in
+    kernels/matmul/cuda_mma.py; the GELU is taken of sums that are still in registers. kernels/cuda/mma_tile.cuh.
+Source: G. Henry, P. Tang and A. Heinecke, Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision
+    Computations, ARITH 2019, arXiv:1904.06376; the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS).
+Costs: six products for one, and the splitting.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul_gelu.spec import MATMUL_GELU
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "matmul_gelu_mma")
+TILE, DEPTH, THREADS = 64, 16, 128  # as in mma_tile.cuh
+
+
+@register(MATMUL_GELU, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
+def cuda_mma(x, weight, bias, pre, y):
+    (rows, channels), outputs = x.shape, weight.shape[0]
+    if y.size:
+        grid = (ceil_div(outputs, TILE), ceil_div(rows, TILE))
+        launch(_KERNEL, grid, THREADS, (x, weight, bias, pre, y, rows, channels, outputs))

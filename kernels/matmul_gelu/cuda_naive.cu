@@ -1,0 +1,14 @@
+// One thread for each element: the dot product of a row of x and a row of the weight, then its GELU.
+#include "gelu.cuh"
+
+extern "C" __global__ void matmul_gelu_naive(const float* x, const float* weight, const float* bias, float* pre, float* y,
+                                             int rows, int channels, int outputs) {
+  const int column = blockIdx.x * blockDim.x + threadIdx.x;
+  const int row = blockIdx.y * blockDim.y + threadIdx.y;
+  if (row >= rows || column >= outputs) return;
+  float sum = 0.0f;
+  for (int k = 0; k < channels; ++k) sum += x[(size_t)row * channels + k] * weight[(size_t)column * channels + k];
+  sum += bias[column];
+  pre[(size_t)row * outputs + column] = sum;
+  y[(size_t)row * outputs + column] = gelu(sum);
+}

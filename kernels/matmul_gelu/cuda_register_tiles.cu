@@ -1,0 +1,15 @@
+// pre = x * weight^T + bias and y = gelu(pre), a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh.
+#include "gelu.cuh"
+#include "register_tile.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    matmul_gelu_register_tiles(const float* x, const float* weight, const float* bias, float* pre, float* y, int rows,
+                               int channels, int outputs) {
+  Sums sums;
+  multiply_tile<true, true>(sums, x, weight, rows, outputs, channels);
+  for_each_sum(sums, rows, outputs, [&](int row, int column, float sum) {
+    const float argument = sum + bias[column];
+    pre[(size_t)row * outputs + column] = argument;
+    y[(size_t)row * outputs + column] = gelu(argument);
+  });
+}

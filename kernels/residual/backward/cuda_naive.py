@@ -1,0 +1,19 @@
+"""One thread for each element: it takes dy to both gradients.
+
+Idea: the gradient of a sum goes to both of its terms.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward; a thread is given each turn of its loop.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.residual.spec import RESIDUAL_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS = 256
+_KERNEL = CudaKernel(__file__, "residual_backward_naive")
+
+
+@register(RESIDUAL_BACKWARD)
+def cuda_naive(dy, dx1, dx2, *, accumulate):
+    if dy.size:
+        launch(_KERNEL, ceil_div(dy.size, THREADS), THREADS, (dy, dx1, dx2, dy.size, accumulate))

@@ -1,0 +1,40 @@
+"""Blocks walk over the rows and keep sums of their own for both parameter gradients; a second kernel adds these up.
+
+Builds on: cuda_naive, which reads dy and the residual once for the rows and once more for the channels.
+Idea: the bypassing gradient is one more stream into a sweep that is there already; each thread owns the same channels in
+    all rows of its block, so that the sums of dweight and dbias stay in shared memory and need no atomics.
+Source: kernels/layer_norm/backward/cuda_partials.cu; karpathy/llm.c, dev/cuda/layernorm_backward.cu.
+Costs: workspace of two rows for each block, and four barriers for each row.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, MOST_BLOCKS = 256, 256
+WARP, GROUPS = 32, 8  # threads of a block that adds up columns
+SHARED = 48 * 1024 - 64  # bytes for the sums that every GPU gives a block
+_ROWS = CudaKernel(__file__, "residual_layer_norm_backward_rows")
+_COLUMNS = CudaKernel(__file__, "residual_layer_norm_backward_columns")
+
+
+def _refuses(C, **_):
+    if 2 * C * 4 > SHARED:
+        yield f"two rows of {C} channels do not fit {SHARED} bytes of shared memory"
+
+
+@register(
+    RESIDUAL_LAYER_NORM_BACKWARD,
+    tiles={"N": (MOST_BLOCKS,), "C": (WARP, THREADS)},
+    workspace=lambda _threads, *, N, C: min(N, MOST_BLOCKS) * 2 * C,
+    refuses=_refuses,
+)
+def cuda_partials(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
+    rows, channels = residual.shape
+    blocks = min(rows, MOST_BLOCKS)
+    if rows:
+        args = (dy, dresidual, residual, weight, mean, rstd, dx, workspace, rows, channels)
+        launch(_ROWS, blocks, THREADS, args, shared=2 * channels * 4)
+    args = (workspace, dweight, dbias, blocks, channels, accumulate)
+    launch(_COLUMNS, ceil_div(2 * channels, WARP), (WARP, GROUPS), args)

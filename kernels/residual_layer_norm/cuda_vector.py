@@ -1,0 +1,32 @@
+"""The same warps move pieces of 128 bits.
+
+Builds on: cuda_warp, whose lanes move four bytes with each instruction.
+Idea: both terms, their sum and the result pass in a quarter of the instructions; four values in registers at a time give
+    the sums something to overlap with.
+Source: the fifth kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
+Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved by single floats.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+LANES, MOST_ROWS = 32, 4
+SHARED = 48 * 1024  # bytes that every GPU gives a block
+_KERNEL = CudaKernel(__file__, "residual_layer_norm_vector")
+
+
+def _refuses(C, **_):
+    if C * 4 > SHARED:
+        yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
+
+
+@register(RESIDUAL_LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+def cuda_vector(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
+    rows, channels = x1.shape
+    room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece
+    together = min(MOST_ROWS, SHARED // room)
+    args = (x1, x2, weight, bias, residual, y, mean, rstd, rows, channels, eps)
+    if rows:
+        launch(_KERNEL, ceil_div(rows, together), together * LANES, args, shared=together * room)

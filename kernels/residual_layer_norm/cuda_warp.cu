@@ -1,0 +1,34 @@
+#include "crucible.cuh"
+
+extern __shared__ float kept[];  // a row for each warp of the block
+
+extern "C" __global__ void residual_layer_norm_warp(const float* x1, const float* x2, const float* weight, const float* bias,
+                                                    float* residual, float* y, float* mean, float* rstd, long long rows,
+                                                    int channels, float eps) {
+  const long long row = thread_index() / WARP;
+  if (row >= rows) return;
+  const int lane = lane_index();
+  const long long start = row * channels;
+  float* sums = kept + warp_index() * channels;
+
+  float total = 0.0f;
+  for (int c = lane; c < channels; c += WARP) {
+    const float sum = x1[start + c] + x2[start + c];
+    residual[start + c] = sums[c] = sum;
+    total += sum;
+  }
+  const float m = warp_sum(total) / channels;
+
+  float squares = 0.0f;
+  for (int c = lane; c < channels; c += WARP) {
+    const float deviation = sums[c] - m;
+    squares += deviation * deviation;
+  }
+  const float r = 1.0f / sqrtf(warp_sum(squares) / channels + eps);
+
+  for (int c = lane; c < channels; c += WARP) y[start + c] = (sums[c] - m) * r * weight[c] + bias[c];
+  if (lane == 0) {
+    mean[row] = m;
+    rstd[row] = r;
+  }
+}

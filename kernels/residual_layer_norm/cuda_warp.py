@@ -1,0 +1,32 @@
+"""One warp for each row, which keeps the sum in shared memory until it is normalised.
+
+Builds on: cuda_naive, which reads the sum back from global memory twice, in steps of a whole row.
+Idea: lanes take neighbouring channels and trade partial sums by shuffles; the row is read once and its sum written once,
+    and each lane reads back from shared memory only what it wrote there, without a barrier.
+Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row
+    in shared memory.
+Costs: a row must fit shared memory.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+LANES, MOST_ROWS = 32, 4
+SHARED = 48 * 1024  # bytes that every GPU gives a block
+_KERNEL = CudaKernel(__file__, "residual_layer_norm_warp")
+
+
+def _refuses(C, **_):
+    if C * 4 > SHARED:
+        yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
+
+
+@register(RESIDUAL_LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (LANES,)}, refuses=_refuses)
+def cuda_warp(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
+    rows, channels = x1.shape
+    together = min(MOST_ROWS, SHARED // (channels * 4))
+    args = (x1, x2, weight, bias, residual, y, mean, rstd, rows, channels, eps)
+    if rows:
+        launch(_KERNEL, ceil_div(rows, together), together * LANES, args, shared=together * channels * 4)

@@ -1,0 +1,22 @@
+"""One block for each row, in pieces of 128 bits.
+
+Builds on: cuda_naive, whose neighbouring threads read memory that lies a row apart.
+Idea: neighbouring threads take neighbouring pieces, the warps' shares of the dot product meet in shared memory, and the
+    second sweep finds the row in the cache.
+Source: the kernels cunn_SoftMaxBackward of PyTorch, aten/src/ATen/native/cuda/SoftMax.cu, share a row in the same way.
+Costs: a short row leaves most of the block idle; rows that do not start at a multiple of 16 bytes move by single floats.
+"""
+
+from kernels.softmax.spec import SOFTMAX_BACKWARD
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+THREADS, EACH = 256, 4
+_KERNEL = CudaKernel(__file__, "softmax_backward_block")
+
+
+@register(SOFTMAX_BACKWARD, tiles={"C": (EACH, THREADS * EACH)})
+def cuda_block(dy, y, dx):
+    rows, classes = y.shape
+    if rows:
+        launch(_KERNEL, rows, THREADS, (dy, y, dx, classes))

@@ -1,0 +1,160 @@
+"""Devices: where arrays live and which variants run there; and one thread count for every pool in the process.
+
+``cpu`` runs the variants of the host. ``cuda`` and ``sim`` run the CUDA variants: on a GPU through CuPy, or in the
+simulator, whose arrays are plain numpy. What has been proven on one of them has not been proven on the other.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from registry.errors import RequestError, UnknownNameError
+from registry.machine import thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from registry.variant import Variant
+
+__all__ = ["DEVICES", "Device", "Gpu", "Host", "SimulatedGpu", "device", "kind_of", "set_threads"]
+
+ALIGNMENT = 64
+DEVICES = ("cpu", "cuda", "sim")
+
+
+class Device(Protocol):
+    """Where arrays live.
+
+    Attributes
+    ----------
+    name : str
+        What records say: ``host``, ``cuda`` or ``sim``.
+    """
+
+    name: str
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an uninitialised, aligned array."""
+        ...
+
+    def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
+        """Copy values of the host into an array of this device."""
+        ...
+
+    def get(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of this device as one of the host: the same one where the device is the host."""
+        ...
+
+
+class Host:
+    """Plain memory."""
+
+    name = "host"
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an uninitialised array whose first byte stands at a multiple of 64."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        return raw[start : start + size].view(dtype).reshape(shape)
+
+    def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
+        """Copy values into an array, unless they are that array's own."""
+        if values is not target:
+            target[...] = values
+
+    def get(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array itself."""
+        return array
+
+
+class SimulatedGpu(Host):
+    """Plain memory, which the simulator copies from and to at each launch."""
+
+    name = "sim"
+
+
+class Gpu:
+    """Memory of the current CUDA device, through CuPy. Unverified on hardware."""
+
+    name = "cuda"
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an uninitialised CuPy array."""
+        import cupy
+
+        made: NDArray[Any] = cupy.empty(shape, dtype)
+        return made
+
+    def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
+        """Copy values of the host to the GPU."""
+        import cupy
+
+        target[...] = cupy.asarray(values)
+
+    def get(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy on the host, once everything before has been computed."""
+        import cupy
+
+        copied: NDArray[Any] = cupy.asnumpy(array)
+        return copied
+
+
+def _why_no_gpu() -> str:
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed (pip install cupy-cuda13x)"
+    import cupy
+
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no GPU ({error})"
+    return ""
+
+
+def device(name: str) -> Device:
+    """Return the device called `name`.
+
+    Raises
+    ------
+    RequestError
+        It is unknown or not available here, with the reason.
+    """
+    if name not in DEVICES:
+        raise UnknownNameError("device", name, DEVICES)
+    if name == "cuda":
+        if why := _why_no_gpu():
+            raise RequestError(f"device 'cuda' is not available: {why}; CUDA variants also run on --device sim")
+        return Gpu()
+    return SimulatedGpu() if name == "sim" else Host()
+
+
+def kind_of(variant: Variant, *, gpu: bool = False) -> str:
+    """Return where a variant runs, as records say it: ``host``, else ``cuda`` if there is a `gpu`, else ``sim``."""
+    if variant.device == "host":
+        return "host"
+    return "cuda" if gpu else "sim"
+
+
+def set_threads(count: int) -> None:
+    """Give every thread pool in this process (numba's, BLAS's) the same number of threads.
+
+    Raises
+    ------
+    RequestError
+        `count` is not between 1 and the number of usable cores.
+    """
+    if not 1 <= count <= thread_count():
+        raise RequestError(f"--threads {count}: this process may use 1 to {thread_count()} cores")
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(count)
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        numba.set_num_threads(count)

@@ -1,0 +1,23 @@
+"""A CUDA device in software: CUDA C++ becomes PTX by clang, then vector code of the host, which is run and checked.
+
+It stands alone: numpy, llvmlite, numba and the standard library.
+"""
+
+from simulator.checks.counters import Counters, LineCounters
+from simulator.checks.findings import Finding
+from simulator.errors import CompileError, LaunchError, SimulatorError, UnsupportedInstruction
+from simulator.module import Kernel, Module
+from simulator.runtime.launch import Launch
+
+__all__ = [
+    "CompileError",
+    "Counters",
+    "Finding",
+    "Kernel",
+    "Launch",
+    "LaunchError",
+    "LineCounters",
+    "Module",
+    "SimulatorError",
+    "UnsupportedInstruction",
+]

@@ -1,0 +1,1 @@
+"""Checked execution: shadow memory, races, asynchronous copies, counters, and findings by source line."""

@@ -1,0 +1,124 @@
+"""LLVM IR to machine code, with the objects kept on disk.
+
+LLVM runs at optimisation level 0: kernels are compiled once and run on small problems, and the vectors are explicit already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import hashlib
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from simulator.codegen.calls import BINARY, UNARY
+from simulator.runtime.support import support_addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from simulator.codegen.translate import Translation
+
+__all__ = ["CompiledCode", "Target", "compile_translation"]
+
+_MASKED_MEMORY = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+_keep_alive: list[object] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The processor to generate code for.
+
+    Parameters
+    ----------
+    cpu
+        LLVM's name of it.
+    features
+        LLVM's list of its features, such as ``+avx2,-avx512f``; empty for those the name implies.
+    native
+        Masked gathers, scatters and stores are instructions there.
+    """
+
+    cpu: str
+    features: str
+    native: bool
+
+    @classmethod
+    def host(cls) -> Target:
+        """Return the machine this runs on."""
+        features = llvm.get_host_cpu_features()
+        native = all(features.get(name) for name in _MASKED_MEMORY)
+        return cls(llvm.get_host_cpu_name(), features.flatten(), native)
+
+    @classmethod
+    def named(cls, cpu: str) -> Target:
+        """Return a processor without AVX-512, such as ``haswell``."""
+        return cls(cpu, "", native=False)
+
+
+class CompiledCode:
+    """A kernel's machine code; the address is valid while this lives."""
+
+    def __init__(self, engine: object, address: int) -> None:
+        self._engine = engine
+        self.address = address
+
+
+@cache
+def _start_llvm() -> None:
+    """Set LLVM up and give it the functions that generated code calls."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for name, address in support_addresses().items():
+        llvm.add_symbol(name, address)
+    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    for name in UNARY + BINARY:
+        llvm.add_symbol(f"host_{name}", _host_function(library, name))
+
+
+def _host_function(library: ctypes.CDLL, name: str) -> int:
+    """Return the address of a C function of doubles; what the library lacks is Python's."""
+    found = getattr(library, name, None)
+    if found is None:
+        fallback: Callable[..., float] = getattr(math, name, lambda x: 10.0**x)
+        kinds = [ctypes.c_double] * (2 if name in BINARY else 1)
+        found = ctypes.CFUNCTYPE(ctypes.c_double, *kinds)(fallback)
+        _keep_alive.append(found)
+    return ctypes.cast(found, ctypes.c_void_p).value or 0
+
+
+def _object_of(text: str, target: Target, folder: Path) -> bytes:
+    """Return the object code of LLVM IR, compiled unless a file has it."""
+    version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
+    key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{text}".encode()).hexdigest()
+    path = folder / f"{key[:32]}.o"
+    if path.is_file():
+        return path.read_bytes()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=target.cpu, features=target.features, opt=0, jit=True)
+    code: bytes = machine.emit_object(module)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.write(code)
+    os.replace(file.name, path)  # noqa: PTH105 (atomic, and the same on every system)
+    return code
+
+
+def compile_translation(translation: Translation, target: Target, folder: Path) -> CompiledCode:
+    """Return machine code for a translated kernel, from the cache in `folder` where it is there."""
+    _start_llvm()
+    code = _object_of(translation.text, target, folder)
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=target.cpu, features=target.features, opt=0, jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return CompiledCode(engine, engine.get_function_address(translation.entry))

@@ -1,0 +1,330 @@
+"""Control flow of a warp: one LLVM function per basic block, branches, fuel, and waiting for lanes.
+
+A block's function takes the lanes to run and returns the next block where all live lanes go there together, -1 to ask the
+dispatcher, or -2 minus a status.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.codegen.emitter import MASK, ZERO, ints, signed
+from simulator.codegen.layout import ALL_LANES, LANES, PENDING, SCRATCH, Fault, Status
+from simulator.codegen.warp_emitter import refuse
+from simulator.ptx.model import Immediate, Register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.codegen.warp_emitter import WarpEmitter
+    from simulator.ptx.model import Block, Instruction, Operand
+
+__all__ = ["emit_block", "flush_refused", "is_block_barrier"]
+
+RUNS, LANE_RUNS, DIVERGENT = 0, 8, 16
+_MEMBER_MASK_LAST = {"shfl", "vote", "match", "redux", "elect"}
+_BARRIER_KINDS = {"sync": 0, "and": 1, "or": 2, "popc": 3, "arrive": 4}
+
+
+def is_block_barrier(instruction: Instruction) -> bool:
+    """Return whether an instruction waits for other warps of the block."""
+    return instruction.name in {"bar", "barrier"} and not instruction.has("warp")
+
+
+def _bit(block: Block) -> tuple[int, int]:
+    """Return the word and the bit, as LLVM writes it, of a block in the sets of the warp's state."""
+    return block.priority >> 6, signed(1 << (block.priority & 63), 64)
+
+
+def emit_block(emitter: WarpEmitter, block: Block, name: str, translate: Callable[[Instruction], None]) -> str:
+    """Return the text of a basic block's function."""
+    emitter.start(block)
+    if block.instructions:
+        _body(emitter, block, translate)
+    else:
+        _exit(emitter)
+    prologue = [line for lines in emitter.prologue.values() for line in lines]
+    head = [f"define internal i32 @{name}_{block.index}(ptr %state, i32 %active) {{", "entry:"]
+    return "\n".join([*head, *prologue, *emitter.lines, "}"])
+
+
+def _body(emitter: WarpEmitter, block: Block, translate: Callable[[Instruction], None]) -> None:
+    if block.synchronises:
+        _wait_for_lanes(emitter, block)
+    emitter.active = emitter.to_mask(emitter.active_bits)
+    _count(emitter, block)
+    end = block.terminator
+    for instruction in block.instructions:
+        if instruction is end:
+            break
+        if is_block_barrier(instruction):
+            _barrier(emitter, instruction)
+            return
+        if emitter.checked:
+            _check_membership(emitter, instruction)
+        translate(instruction)
+    flush_refused(emitter)
+    emitter.write_back()
+    _leave(emitter, block, end)
+
+
+def _count(emitter: WarpEmitter, block: Block) -> None:
+    counters = emitter.layout.counters + 24 * block.index
+    emitter.add_to_counter(counters + RUNS, "1")
+    lanes = emitter.call("llvm.ctpop.i32", "i32", ("i32", emitter.active_bits))
+    emitter.add_to_counter(counters + LANE_RUNS, emitter.value(f"zext i32 {lanes} to i64"))
+
+
+def _exit(emitter: WarpEmitter) -> None:
+    """Retire lanes; what waited for them may go on."""
+    live = emitter.field("live", "i32")
+    emitter.set_field("live", "i32", emitter.op("and", "i32", live, emitter.op("xor", "i32", "%active", -1)))
+    for word in range(emitter.layout.words):
+        emitter.emit(f"store i64 0, ptr {emitter.address(emitter.layout.blocked_set + 8 * word)}")
+    emitter.emit("ret i32 -1")
+
+
+# leaving a block
+
+
+def _leave(emitter: WarpEmitter, block: Block, end: Instruction | None) -> None:
+    blocks = emitter.kernel.blocks
+    if end is None:
+        _go(emitter, block, blocks[block.successors[0]])
+    elif end.name == "trap":
+        _trap(emitter, block, end)
+    elif end.name == "brx":
+        _branch_by_table(emitter, block, end)
+    elif end.predicate is None:
+        _go(emitter, block, blocks[block.successors[0]])
+    else:
+        condition = emitter.to_bits(emitter.read_predicate(end.predicate, negated=end.predicate_negated))
+        taken = emitter.op("and", "i32", emitter.active_bits, condition)
+        others = emitter.op("xor", "i32", emitter.active_bits, taken)
+        target = blocks[block.successors[0]]
+        after = blocks[block.successors[-1]]
+        _part(emitter, block, target, taken, after, others)
+
+
+def _trap(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
+    lanes = emitter.to_bits(emitter.lanes(end))
+    hit, on = emitter.fresh("trap"), emitter.fresh("on")
+    emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), hit, on)
+    emitter.label(hit)
+    emitter.fault(Fault.TRAP, end.index, lanes)
+    emitter.label(on)
+    _go(emitter, block, emitter.kernel.blocks[block.successors[-1]])
+
+
+def _go(emitter: WarpEmitter, block: Block, target: Block) -> None:
+    if target.priority <= block.priority:
+        _burn_fuel(emitter, [(target, emitter.active_bits)])
+    together, apart = emitter.fresh("together"), emitter.fresh("apart")
+    emitter.branch(_converged(emitter), together, apart)
+    emitter.label(apart)
+    _add_pending(emitter, target, emitter.active_bits)
+    emitter.emit("ret i32 -1")
+    emitter.label(together)
+    emitter.emit(f"ret i32 {target.index}")
+
+
+def _part(emitter: WarpEmitter, block: Block, target: Block, taken: str, after: Block, others: str) -> None:
+    """Go two ways: straight on where all lanes agree, by way of the dispatcher where they part."""
+    paths = [(target, taken), (after, others)]
+    if target.priority <= block.priority:
+        _burn_fuel(emitter, paths)
+    none_taken = emitter.value(f"icmp eq i32 {taken}, 0")
+    all_taken = emitter.value(f"icmp eq i32 {others}, 0")
+    uniform = emitter.op("or", "i1", none_taken, all_taken)
+    if emitter.checked:
+        parted = emitter.value(f"zext i1 {emitter.op('xor', 'i1', uniform, 'true')} to i64")
+        emitter.add_to_counter(emitter.layout.counters + 24 * block.index + DIVERGENT, parted)
+    direct, slow = emitter.fresh("direct"), emitter.fresh("slow")
+    emitter.branch(emitter.op("and", "i1", _converged(emitter), uniform), direct, slow)
+    emitter.label(direct)
+    emitter.emit(f"ret i32 {emitter.value(f'select i1 {none_taken}, i32 {after.index}, i32 {target.index}')}")
+    emitter.label(slow)
+    _queue(emitter, paths)
+    emitter.emit("ret i32 -1")
+
+
+def _branch_by_table(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
+    """Send each lane to the block its index names (PTX ISA section 9.7.12.2, brx.idx)."""
+    index = emitter.read(end.operands[0], 32)
+    lanes: dict[int, str] = {}
+    running = emitter.lanes(end)
+    for entry, target in enumerate(block.table):
+        here = emitter.both(emitter.op("icmp eq", ints(32), index, emitter.constant(entry)), running)
+        lanes[target] = emitter.op("or", MASK, lanes[target], here) if target in lanes else here
+    paths = [(emitter.kernel.blocks[target], emitter.to_bits(mask)) for target, mask in lanes.items()]
+    if end.predicate is not None:
+        stay = emitter.to_bits(emitter.op("xor", MASK, running, emitter.active))
+        paths.append((emitter.kernel.blocks[block.index + 1], stay))
+    if any(target.priority <= block.priority for target, _ in paths):
+        _burn_fuel(emitter, paths)
+    _queue(emitter, paths)
+    emitter.emit("ret i32 -1")
+
+
+def _converged(emitter: WarpEmitter) -> str:
+    return emitter.value(f"icmp eq i32 {emitter.field('live', 'i32')}, {emitter.active_bits}")
+
+
+def _queue(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
+    for target, lanes in paths:
+        some, none = emitter.fresh("some"), emitter.fresh("none")
+        emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), some, none)
+        emitter.label(some)
+        _add_pending(emitter, target, lanes)
+        emitter.emit(f"br label %{none}")
+        emitter.label(none)
+
+
+def _burn_fuel(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
+    """Count a backward jump; without fuel, let other lanes and then other warps run, which these lanes may be waiting for."""
+    fuel = emitter.op("sub", "i64", emitter.field("fuel", "i64"), 1)
+    emitter.set_field("fuel", "i64", fuel)
+    empty, on = emitter.fresh("empty"), emitter.fresh("on")
+    emitter.branch(emitter.value(f"icmp slt i64 {fuel}, 0"), empty, on)
+    emitter.label(empty)
+    _queue(emitter, paths)
+    for target, _ in paths:
+        if target.priority <= emitter.block.priority:
+            _block(emitter, target)
+    emitter.set_field("held", "i32", 1)
+    emitter.leave(Status.YIELD)
+    emitter.label(on)
+
+
+def _merge(emitter: WarpEmitter, opcode: str, kind: str, offset: int, value: str | int) -> None:
+    place = emitter.address(offset)
+    before = emitter.value(f"load {kind}, ptr {place}")
+    emitter.emit(f"store {kind} {emitter.op(opcode, kind, before, value)}, ptr {place}")
+
+
+def _add_pending(emitter: WarpEmitter, block: Block, lanes: str) -> None:
+    """Queue lanes, of which there is at least one, for a block."""
+    word, bit = _bit(block)
+    _merge(emitter, "or", "i32", PENDING + 4 * block.priority, lanes)
+    _merge(emitter, "or", "i64", emitter.layout.pending_set + 8 * word, bit)
+    _merge(emitter, "and", "i64", emitter.layout.blocked_set + 8 * word, ~bit)
+
+
+def _block(emitter: WarpEmitter, block: Block) -> None:
+    """Keep the dispatcher from a block until lanes join it, lanes exit, or nothing else can run."""
+    word, bit = _bit(block)
+    _merge(emitter, "or", "i64", emitter.layout.blocked_set + 8 * word, bit)
+
+
+# waiting
+
+
+def _member_mask(instruction: Instruction) -> Operand | None:
+    if instruction.name in _MEMBER_MASK_LAST:
+        return instruction.operands[-1]
+    if instruction.name == "bar" and instruction.has("warp"):
+        return instruction.operands[0]
+    return None
+
+
+def _names_all(member: Operand) -> bool:
+    return isinstance(member, Immediate) and member.value & ALL_LANES == ALL_LANES
+
+
+def _wait_for_lanes(emitter: WarpEmitter, block: Block) -> None:
+    """Hold the block back until every live lane its first instruction names has come here."""
+    first = block.instructions[0]
+    live = emitter.field("live", "i32")
+    member = _member_mask(first)
+    if member is None or _names_all(member):
+        needed = live
+    else:
+        emitter.active = emitter.to_mask(emitter.active_bits)
+        named = emitter.read(member, 32)
+        mine = emitter.select(emitter.active, ints(32), named, ZERO)
+        union = emitter.call(f"llvm.vector.reduce.or.v{LANES}i32", "i32", (ints(32), mine))
+        needed = emitter.op("and", "i32", live, union)
+    arrived = emitter.op("and", "i32", needed, emitter.active_bits)
+    go, wait = emitter.fresh("go"), emitter.fresh("wait")
+    emitter.branch(emitter.op("icmp eq", "i32", arrived, needed), go, wait)
+    emitter.label(wait)
+    _add_pending(emitter, block, emitter.active_bits)
+    _block(emitter, block)
+    emitter.emit("ret i32 -1")
+    emitter.label(go)
+
+
+def _check_membership(emitter: WarpEmitter, instruction: Instruction) -> None:
+    """Report lanes that execute an instruction whose member mask leaves them out."""
+    member = _member_mask(instruction)
+    if member is None or _names_all(member):
+        return
+    named = emitter.read(member, 32)
+    bit = emitter.lanes_of("i32", [signed(1 << lane, 32) for lane in range(LANES)])
+    absent = emitter.op("icmp eq", ints(32), emitter.op("and", ints(32), named, bit), ZERO)
+    lanes = emitter.to_bits(emitter.both(absent, emitter.lanes(instruction)))
+    checker = emitter.field("checker", "i64")
+    arguments = (("i64", emitter.state_number()), ("i64", checker), ("i32", instruction.index), ("i32", lanes))
+    emitter.call("check_membership", "void", *arguments)
+
+
+def _scalar(emitter: WarpEmitter, operand: Operand) -> str:
+    if isinstance(operand, Immediate):
+        return str(operand.value)
+    lane = emitter.first_lane(emitter.active_bits)
+    return emitter.value(f"extractelement {ints(32)} {emitter.read(operand, 32)}, i32 {lane}")
+
+
+def _barrier(emitter: WarpEmitter, instruction: Instruction) -> None:
+    """Hand the warp to the scheduler at a barrier of the block (PTX ISA section 9.7.13.1)."""
+    if instruction.has("cluster"):
+        raise refuse(instruction)
+    if instruction.predicate is not None:
+        raise refuse(instruction, "a predicated barrier")
+    operands = list(instruction.operands)
+    kind = next((_BARRIER_KINDS[part] for part in instruction.opcode[1:] if part in _BARRIER_KINDS), None)
+    if kind is None:
+        raise refuse(instruction)
+    if instruction.has("red"):
+        result, condition = operands.pop(0), operands.pop()
+        _reduce_at_barrier(emitter, result, condition)
+    flush_refused(emitter)
+    number = _scalar(emitter, operands[0]) if operands else "0"
+    threads = _scalar(emitter, operands[1]) if len(operands) > 1 else "0"
+    emitter.set_field("barrier_kind", "i32", kind)
+    emitter.set_field("barrier_id", "i32", number)
+    emitter.set_field("barrier_count", "i32", threads)
+    emitter.set_field("barrier_pc", "i32", instruction.index)
+    emitter.write_back()
+    _add_pending(emitter, emitter.kernel.blocks[emitter.block.successors[0]], emitter.active_bits)
+    emitter.leave(Status.BARRIER)
+
+
+def _reduce_at_barrier(emitter: WarpEmitter, result: Operand, condition: Operand) -> None:
+    """Leave this warp's votes, and the place of the result, to the scheduler."""
+    votes = emitter.op("and", "i32", emitter.to_bits(emitter.read_predicate(condition)), emitter.active_bits)
+    slot = emitter.file.slots.get(result.name, SCRATCH) if isinstance(result, Register) else SCRATCH
+    emitter.set_field("barrier_votes", "i32", votes)
+    emitter.set_field("barrier_slot", "i32", slot)
+
+
+def flush_refused(emitter: WarpEmitter) -> None:
+    """End the launch if an access of this block was out of the arena's bounds; the first such instruction is named."""
+    if not emitter.refused:
+        return
+    union = ZERO
+    for _, lanes in emitter.refused:
+        union = lanes if union == ZERO else emitter.op("or", MASK, union, lanes)
+    bits = emitter.to_bits(union)
+    bad, fine = emitter.fresh("bad"), emitter.fresh("fine")
+    emitter.branch(emitter.value(f"icmp ne i32 {bits}, 0"), bad, fine)
+    emitter.label(bad)
+    index, who = str(emitter.refused[-1][0]), emitter.to_bits(emitter.refused[-1][1])
+    for earlier, lanes in reversed(emitter.refused[:-1]):
+        mine = emitter.to_bits(lanes)
+        some = emitter.value(f"icmp ne i32 {mine}, 0")
+        index = emitter.value(f"select i1 {some}, i32 {earlier}, i32 {index}")
+        who = emitter.value(f"select i1 {some}, i32 {mine}, i32 {who}")
+    emitter.fault(Fault.OUT_OF_BOUNDS, index, who)
+    emitter.label(fine)
+    emitter.refused = []

@@ -1,0 +1,274 @@
+"""Moves between registers, conversions between types, and addresses of state spaces (PTX ISA section 9.7.9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.codegen.emitter import MASK, ZERO, floats, ints
+from simulator.codegen.floating import FLOAT_TYPES
+from simulator.codegen.formats import PACKED, bf16_to_float, finish, float_to_bf16, join, read_flushed
+from simulator.codegen.layout import ADDRESS_BIAS, LANES
+from simulator.codegen.warp_emitter import refuse
+from simulator.ptx.model import BITS, SINK, Register, Vector
+
+if TYPE_CHECKING:
+    from simulator.codegen.warp_emitter import WarpEmitter
+    from simulator.ptx.model import Instruction, Operand
+
+__all__ = ["TRANSLATORS", "local_base", "shared_base"]
+
+_ROUND_TO_INTEGER = {"rni": "roundeven", "rzi": "trunc", "rmi": "floor", "rpi": "ceil"}
+_KNOWN = {"rn", "rz", "rna", "ftz", "sat", "relu", "satfinite", *_ROUND_TO_INTEGER, *BITS}
+
+
+def _move(emitter: WarpEmitter, instruction: Instruction) -> None:
+    target, source = instruction.operands
+    if instruction.type == "pred":
+        emitter.write_predicate(target, emitter.read_predicate(source), instruction)
+        return
+    bits = BITS[instruction.type]
+    if isinstance(target, Vector):
+        _unpack(emitter, instruction, target.items, emitter.read(source, bits))
+    elif isinstance(source, Vector):
+        emitter.write(target, _pack(emitter, source.items, bits), bits, instruction)
+    else:
+        emitter.write(target, emitter.read(source, bits), bits, instruction)
+
+
+def _unpack(emitter: WarpEmitter, instruction: Instruction, targets: tuple[Operand, ...], value: str) -> None:
+    bits = BITS[instruction.type]
+    width = bits // len(targets)
+    for place, target in enumerate(targets):
+        if target == SINK:
+            continue
+        part = emitter.op("lshr", ints(bits), value, emitter.constant(width * place, bits)) if place else value
+        emitter.write(target, emitter.resize(part, bits, width), width, instruction)
+
+
+def _pack(emitter: WarpEmitter, sources: tuple[Operand, ...], bits: int) -> str:
+    width, total = bits // len(sources), ""
+    for place, source in enumerate(sources):
+        part = emitter.resize(emitter.read(source, width), width, bits)
+        if place:
+            part = emitter.op("shl", ints(bits), part, emitter.constant(width * place, bits))
+            part = emitter.op("or", ints(bits), total, part)
+        total = part
+    return total
+
+
+# addresses
+
+
+def shared_base(emitter: WarpEmitter) -> str:
+    """Return the generic address of the block's shared memory, in each lane."""
+    base = emitter.op("add", "i64", emitter.launch_constant("shared"), ADDRESS_BIAS)
+    return emitter.broadcast("i64", base)
+
+
+def local_base(emitter: WarpEmitter) -> str:
+    """Return the generic address of each lane's local memory."""
+    stride = emitter.broadcast("i64", emitter.field("local_stride", "i64"))
+    first = emitter.broadcast("i64", emitter.op("add", "i64", emitter.field("local", "i64"), ADDRESS_BIAS))
+    return emitter.op("add", ints(64), emitter.op("mul", ints(64), emitter.lane_numbers(64), stride), first)
+
+
+def _convert_address(emitter: WarpEmitter, instruction: Instruction) -> None:
+    """Move between generic and space addresses; only shared and local windows have a base of their own."""
+    target, source = instruction.operands
+    bits, space = BITS[instruction.type], instruction.space
+    value = emitter.read(source, bits)
+    if space in {"shared", "local"}:
+        base = shared_base(emitter) if space == "shared" else local_base(emitter)
+        opcode = "sub" if instruction.has("to") else "add"
+        value = emitter.op(opcode, ints(bits), value, emitter.resize(base, 64, bits))
+    emitter.write(target, value, bits, instruction)
+
+
+def _is_in_space(emitter: WarpEmitter, instruction: Instruction) -> None:
+    target, source = instruction.operands
+    value = emitter.read(source, 64)
+    distance = emitter.op("sub", ints(64), value, shared_base(emitter))
+    size = emitter.broadcast("i64", emitter.launch_constant("shared_size"))
+    shared = emitter.op("icmp ult", ints(64), distance, size)
+    distance = emitter.op("sub", ints(64), value, local_base(emitter))
+    size = emitter.broadcast("i64", emitter.field("local_stride", "i64"))
+    local = emitter.op("icmp ult", ints(64), distance, size)
+    if instruction.space == "shared":
+        answer = shared
+    elif instruction.space == "local":
+        answer = local
+    elif instruction.space == "global":
+        answer = emitter.op("xor", MASK, emitter.op("or", MASK, shared, local), emitter.constant(1, 1))
+    else:
+        raise refuse(instruction)
+    emitter.write_predicate(target, answer, instruction)
+
+
+# conversions
+
+
+def _convert(emitter: WarpEmitter, instruction: Instruction) -> None:
+    types = instruction.types
+    if set(instruction.opcode[1:]) - _KNOWN or len(types) != len(("to", "from")) or instruction.has("satfinite"):
+        raise refuse(instruction)
+    wanted, given = types
+    if wanted in PACKED:
+        _convert_pair(emitter, instruction, PACKED[wanted])
+    elif wanted not in FLOAT_TYPES and given not in FLOAT_TYPES:
+        _int_to_int(emitter, instruction, wanted, given)
+    elif wanted not in FLOAT_TYPES:
+        _float_to_int(emitter, instruction, wanted, given)
+    elif given not in FLOAT_TYPES:
+        _int_to_float(emitter, instruction, wanted, given)
+    else:
+        _float_to_float(emitter, instruction, wanted, given)
+
+
+def _convert_pair(emitter: WarpEmitter, instruction: Instruction, element: str) -> None:
+    """Pack two floats; the first source becomes the upper half."""
+    target, upper, lower = instruction.operands
+    if instruction.types[1] != "f32" or (instruction.has("rz") and element == "f16"):
+        raise refuse(instruction)
+    patterns = []
+    for source in (lower, upper):
+        value = read_flushed(emitter, instruction, source, 32)
+        if instruction.has("relu"):
+            value = emitter.intrinsic("maximum", 32, value, ZERO)
+        if element == "bf16":
+            patterns.append(float_to_bf16(emitter, value, nearest=not instruction.has("rz")))
+        else:
+            patterns.append(emitter.as_int(emitter.cast("fptrunc", floats(32), value, floats(16)), 16))
+    emitter.write(target, join(emitter, *patterns), 32, instruction)
+
+
+def _write_integer(emitter: WarpEmitter, instruction: Instruction, value: str, wanted: str) -> None:
+    """Write a result; a wider register gets it extended by its own sign."""
+    target, bits = instruction.operands[0], BITS[wanted]
+    if isinstance(target, Register) and target.bits > bits:
+        value = emitter.resize(value, bits, target.bits, sign=wanted.startswith("s"))
+        bits = target.bits
+    emitter.write(target, value, bits, instruction)
+
+
+def _int_to_int(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+    source = emitter.read(instruction.operands[1], BITS[given])
+    if instruction.has("sat"):
+        source = _saturate(emitter, source, wanted, given)
+    value = emitter.resize(source, BITS[given], BITS[wanted], sign=given.startswith("s"))
+    _write_integer(emitter, instruction, value, wanted)
+
+
+def _limits(kind: str) -> tuple[int, int]:
+    bits = BITS[kind]
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.startswith("s") else (0, (1 << bits) - 1)
+
+
+def _saturate(emitter: WarpEmitter, value: str, wanted: str, given: str) -> str:
+    """Clamp an integer of one type to the range of another."""
+    bits, prefix = BITS[given], given[0]
+    low, high = _limits(wanted)
+    lowest, highest = _limits(given)
+    kind = ints(bits)
+    if low > lowest:
+        value = emitter.integer_intrinsic(f"{prefix}max", bits, (kind, value), (kind, emitter.constant(low, bits)))
+    if high < highest:
+        value = emitter.integer_intrinsic(f"{prefix}min", bits, (kind, value), (kind, emitter.constant(high, bits)))
+    return value
+
+
+def _read_number(emitter: WarpEmitter, instruction: Instruction, given: str) -> tuple[str, int]:
+    """Return the source as floats LLVM computes with: half and bf16 are widened, exactly."""
+    source = instruction.operands[1]
+    if given == "bf16":
+        return bf16_to_float(emitter, emitter.read(source, 16)), 32
+    if given == "f16":
+        return emitter.cast("fpext", floats(16), emitter.read_float(source, 16), floats(32)), 32
+    return read_flushed(emitter, instruction, source, BITS[given]), BITS[given]
+
+
+def _rounded(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int) -> str:
+    for mode, function in _ROUND_TO_INTEGER.items():
+        if instruction.has(mode):
+            value = emitter.intrinsic(function, bits, value)
+    return value
+
+
+def _float_to_int(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+    """Round and clamp; NaN becomes 0 (PTX ISA section 9.7.9.21)."""
+    value, width = _read_number(emitter, instruction, given)
+    value = _rounded(emitter, instruction, value, width)
+    bits, sign = BITS[wanted], "s" if wanted.startswith("s") else "u"
+    name = f"llvm.fpto{sign}i.sat.v{LANES}i{bits}.v{LANES}f{width}"
+    _write_integer(emitter, instruction, emitter.call(name, ints(bits), (floats(width), value)), wanted)
+
+
+def _int_to_float(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+    """Round once: through double for the 16-bit formats, which holds every 32-bit integer."""
+    if any(instruction.has(mode) for mode in ("rz", "rm", "rp")):
+        raise refuse(instruction, "directed rounding")
+    bits = BITS[given]
+    source = emitter.read(instruction.operands[1], bits)
+    opcode = "sitofp" if given.startswith("s") else "uitofp"
+    target = instruction.operands[0]
+    if wanted in {"f32", "f64"}:
+        value = emitter.cast(opcode, ints(bits), source, floats(BITS[wanted]))
+        emitter.write(target, emitter.as_int(value, BITS[wanted]), BITS[wanted], instruction)
+        return
+    if bits > BITS["b32"] or wanted == "tf32":
+        raise refuse(instruction)
+    value = emitter.cast(opcode, ints(bits), source, floats(64))
+    _write_narrow(emitter, instruction, value, 64, wanted)
+
+
+def _write_narrow(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int, wanted: str) -> None:
+    """Round floats or doubles to half or bf16, once, and write the pattern."""
+    target = instruction.operands[0]
+    if wanted == "f16":
+        if bits == BITS["f64"]:
+            value = emitter.narrow_double(value, 16)
+        else:
+            value = emitter.cast("fptrunc", floats(bits), value, floats(16))
+        value = finish(emitter, instruction, value, 16)
+        emitter.write(target, emitter.as_int(value, 16), 16, instruction)
+        return
+    if bits == BITS["f64"]:
+        value = emitter.double_to_odd_float(value)
+    if instruction.has("relu"):
+        value = emitter.intrinsic("maximum", 32, value, ZERO)
+    emitter.write(target, float_to_bf16(emitter, value, nearest=not instruction.has("rz")), 16, instruction)
+
+
+def _float_to_float(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+    value, width = _read_number(emitter, instruction, given)
+    value = _rounded(emitter, instruction, value, width)
+    if instruction.has("rz") and not (wanted == "bf16" and given == "f32"):
+        raise refuse(instruction, "directed rounding")
+    if wanted == "tf32":
+        _to_tf32(emitter, instruction, value)
+    elif wanted in {"f16", "bf16"}:
+        _write_narrow(emitter, instruction, value, width, wanted)
+    else:
+        bits = BITS[wanted]
+        if bits != width:
+            value = emitter.cast("fpext" if bits > width else "fptrunc", floats(width), value, floats(bits))
+        value = finish(emitter, instruction, value, bits)
+        emitter.write(instruction.operands[0], emitter.as_int(value, bits), bits, instruction)
+
+
+def _to_tf32(emitter: WarpEmitter, instruction: Instruction, value: str) -> None:
+    """Keep 10 significand bits: .rna rounds halves away from zero, .rn to even; infinities and NaN stay."""
+    kind, pattern = ints(32), emitter.as_int(value, 32)
+    if instruction.has("rna"):
+        increment = emitter.constant(0x1000)
+    elif instruction.has("rn"):
+        odd = emitter.op("and", kind, emitter.op("lshr", kind, pattern, emitter.constant(13)), emitter.constant(1))
+        increment = emitter.op("add", kind, odd, emitter.constant(0xFFF))
+    else:
+        raise refuse(instruction)
+    rounded = emitter.op("and", kind, emitter.op("add", kind, pattern, increment), emitter.constant(-0x2000))
+    exponent = emitter.op("and", kind, pattern, emitter.constant(0x7F800000))
+    special = emitter.op("icmp eq", kind, exponent, emitter.constant(0x7F800000))
+    emitter.write(instruction.operands[0], emitter.select(special, kind, pattern, rounded), 32, instruction)
+
+
+TRANSLATORS = {"mov": _move, "cvta": _convert_address, "isspacep": _is_in_space, "cvt": _convert}

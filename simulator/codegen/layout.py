@@ -1,0 +1,145 @@
+"""Where things lie in a warp's state: the fields shared by generated code, the scheduler and the launcher.
+
+The state of a warp is one row of bytes: the header below, vector slots for calls of support functions, one pending lane mask
+per basic block, the bit sets of pending and of blocked blocks, counters, and the registers that live across blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+__all__ = [
+    "ADDRESS_BIAS",
+    "ALL_LANES",
+    "HEADER",
+    "LANES",
+    "OFFSETS",
+    "PARAMETERS",
+    "PARAMETER_BYTES",
+    "PENDING",
+    "SCRATCH",
+    "SLOT_BYTES",
+    "VARIABLES",
+    "Fault",
+    "StateLayout",
+    "Status",
+    "aligned",
+]
+
+LANES = 32
+ALL_LANES = 0xFFFFFFFF
+ADDRESS_BIAS = 0x7000_0000_0000
+"""Device address = bias + offset into the arena: no small integer is by chance a valid pointer."""
+PARAMETERS = 256
+"""Offset of the parameter block in the arena."""
+PARAMETER_BYTES = 4096
+VARIABLES = PARAMETERS + PARAMETER_BYTES + 256
+"""Offset of the module's variables in the arena."""
+
+
+class Status(IntEnum):
+    """Why a warp handed control back."""
+
+    EXIT = 0
+    BARRIER = 1
+    STUCK = 2
+    FAULT = 3
+    YIELD = 4
+
+
+class Fault(IntEnum):
+    """What generated code itself can find wrong."""
+
+    NONE = 0
+    OUT_OF_BOUNDS = 1
+    TRAP = 2
+    ASSERT = 3
+    CHECKED = 4
+    """The checker has already written its finding."""
+
+
+HEADER = np.dtype(
+    [
+        ("tid", np.int32, (3, LANES)),
+        ("live", np.int32),
+        ("barrier_id", np.int32),
+        ("barrier_count", np.int32),
+        ("barrier_kind", np.int32),
+        ("barrier_pc", np.int32),
+        ("barrier_votes", np.int32),
+        ("barrier_slot", np.int32),
+        ("held", np.int32),
+        ("fault_code", np.int32),
+        ("fault_pc", np.int32),
+        ("fault_lanes", np.int32),
+        ("warp", np.int32),
+        ("warps", np.int32),
+        ("block", np.int32),
+        ("ctaid", np.int32, (3,)),
+        ("ntid", np.int32, (3,)),
+        ("nctaid", np.int32, (3,)),
+        ("dynamic_shared", np.int32),
+        ("fuel", np.int64),
+        ("clock", np.int64),
+        ("arena", np.int64),
+        ("arena_size", np.int64),
+        ("shared", np.int64),
+        ("shared_size", np.int64),
+        ("local", np.int64),
+        ("local_stride", np.int64),
+        ("checker", np.int64),
+        ("print_buffer", np.int64),
+    ],
+    align=True,
+)
+"""The first bytes of a warp's state."""
+
+OFFSETS: dict[str, int] = {name: HEADER.fields[name][1] for name in HEADER.names or () if HEADER.fields is not None}
+
+SLOT_BYTES = 256
+"""One scratch slot holds 32 lanes of 8 bytes."""
+_SLOTS = 24
+
+
+def aligned(offset: int, unit: int = 64) -> int:
+    """Return `offset` rounded up to a multiple of `unit`."""
+    return (offset + unit - 1) // unit * unit
+
+
+SCRATCH = aligned(HEADER.itemsize)
+PENDING = SCRATCH + _SLOTS * SLOT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class StateLayout:
+    """Byte offsets of the parts whose size depends on the kernel."""
+
+    blocks: int
+
+    @property
+    def words(self) -> int:
+        """Return how many 64-bit words a set of blocks takes."""
+        return (self.blocks + 63) // 64
+
+    @property
+    def pending_set(self) -> int:
+        """Return the offset of the set of blocks with lanes waiting to run."""
+        return aligned(PENDING + 4 * self.blocks)
+
+    @property
+    def blocked_set(self) -> int:
+        """Return the offset of the set of blocks that wait for other lanes of the warp."""
+        return self.pending_set + 8 * self.words
+
+    @property
+    def counters(self) -> int:
+        """Return the offset of the counters: per block its runs, its lane runs, and its divergent branches."""
+        return aligned(self.blocked_set + 8 * self.words)
+
+    @property
+    def registers(self) -> int:
+        """Return the offset of the register file."""
+        return aligned(self.counters + 24 * self.blocks)

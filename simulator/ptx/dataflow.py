@@ -1,0 +1,92 @@
+"""Data flow: which registers an instruction writes and reads, and which are live between blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.ptx.model import Address, registers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from simulator.ptx.model import Block, Instruction, Kernel, Register
+
+__all__ = ["definitions_and_uses", "set_liveness"]
+
+_NO_DESTINATION = {
+    "applypriority", "bar", "barrier", "bra", "brkpt", "brx", "cp", "discard", "exit", "fence", "griddepcontrol", "membar",
+    "nanosleep", "pmevent", "prefetch", "prefetchu", "red", "ret", "setmaxnreg", "st", "stmatrix", "trap",
+}  # fmt: skip
+
+
+def definitions_and_uses(instruction: Instruction) -> tuple[tuple[Register, ...], tuple[Register, ...]]:
+    """Return the registers an instruction writes, and those it reads, its predicate included.
+
+    The first operand is the destination, except where the opcode has none; registers in brackets are read in any case.
+    """
+    writes = _has_destination(instruction)
+    defined: tuple[Register, ...] = ()
+    used: tuple[Register, ...] = ()
+    for position, operand in enumerate(instruction.operands):
+        if position == 0 and writes and not isinstance(operand, Address):
+            defined += registers_of(operand)
+        else:
+            used += registers_of(operand)
+    return defined, used if instruction.predicate is None else (*used, instruction.predicate)
+
+
+def _has_destination(instruction: Instruction) -> bool:
+    if instruction.name in {"bar", "barrier"}:
+        return instruction.has("red")
+    if instruction.name == "wmma":
+        return not instruction.has("store")
+    return instruction.name not in _NO_DESTINATION
+
+
+def set_liveness(kernel: Kernel) -> None:
+    """Fill `live_in` and `live_out` of every block.
+
+    A predicated write keeps the old value in other lanes, and so reads it. Sets are bit masks while they are worked on.
+    """
+    names = list(kernel.registers)
+    bit = {name: 1 << position for position, name in enumerate(names)}
+    effects = [_effects(block, bit) for block in kernel.blocks]
+    live_in = [0] * len(kernel.blocks)
+    live_out = [0] * len(kernel.blocks)
+    order = sorted(kernel.blocks, key=lambda block: -block.priority)
+    changed = True
+    while changed:
+        changed = False
+        for block in order:
+            reads, writes = effects[block.index]
+            after = 0
+            for successor in block.successors:
+                after |= live_in[successor]
+            before = reads | (after & ~writes)
+            changed |= before != live_in[block.index]
+            live_in[block.index], live_out[block.index] = before, after
+    for block in kernel.blocks:
+        block.live_in = frozenset(_members(live_in[block.index], names))
+        block.live_out = frozenset(_members(live_out[block.index], names))
+
+
+def _effects(block: Block, bit: dict[str, int]) -> tuple[int, int]:
+    """Return (read before written in the block, written in the block)."""
+    reads = writes = 0
+    for instruction in block.instructions:
+        defined, used = definitions_and_uses(instruction)
+        for register in used:
+            reads |= bit[register.name] & ~writes
+        for register in defined:
+            if instruction.predicate is None:
+                writes |= bit[register.name]
+            else:
+                reads |= bit[register.name] & ~writes
+    return reads, writes
+
+
+def _members(mask: int, names: list[str]) -> Iterable[str]:
+    while mask:
+        lowest = mask & -mask
+        yield names[lowest.bit_length() - 1]
+        mask ^= lowest

@@ -1,0 +1,139 @@
+"""PTX text to a module: directives of module scope, entries and device functions (PTX ISA 8.0, sections 11.1 to 11.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from simulator.ptx.body import read_body
+from simulator.ptx.control_flow import build_blocks
+from simulator.ptx.dataflow import set_liveness
+from simulator.ptx.declarations import parameters, variables
+from simulator.ptx.inlining import Function, inline_calls
+from simulator.ptx.lexer import Tokens, integer
+from simulator.ptx.model import Kernel, Module
+
+if TYPE_CHECKING:
+    from simulator.ptx.model import Parameter
+
+__all__ = ["parse"]
+
+
+@dataclass
+class _Unit:
+    """The module under construction with its device functions, which inlining takes away."""
+
+    tokens: Tokens
+    module: Module = field(default_factory=Module)
+    functions: dict[str, Function] = field(default_factory=dict)
+
+
+def parse(text: str) -> Module:
+    """Read a PTX module: device functions inlined, basic blocks ordered, liveness known.
+
+    Raises
+    ------
+    CompileError
+        The text is not PTX.
+    UnsupportedInstruction
+        It is, and uses what the simulator's front end refuses: tensor addresses, calls through pointers, recursion.
+    """
+    unit = _Unit(Tokens(text))
+    _collect_files(unit, text)
+    while unit.tokens.kind != "end":
+        _statement(unit)
+    for kernel in unit.module.kernels.values():
+        inline_calls(kernel, unit.functions)
+        build_blocks(kernel)
+        set_liveness(kernel)
+    return unit.module
+
+
+def _collect_files(unit: _Unit, text: str) -> None:
+    """Read the ``.file`` directives first: LLVM writes them behind the code that refers to them."""
+    if ".file" not in text:
+        return
+    tokens = Tokens("\n".join(line for line in text.splitlines() if line.lstrip().startswith(".file")))
+    while tokens.kind != "end":
+        if tokens.accept(".file"):
+            number = integer(tokens.take())
+            unit.module.files[number] = tokens.take().strip('"')
+        else:
+            tokens.take()
+
+
+def _statement(unit: _Unit) -> None:
+    tokens = unit.tokens
+    word = tokens.text
+    external = False
+    while tokens.text in {".visible", ".weak", ".common", ".extern"}:
+        external |= tokens.take() == ".extern"
+        word = tokens.text
+    if word in {".global", ".const", ".shared"}:
+        unit.module.variables |= {variable.name: variable for variable in variables(tokens, external=external)}
+    elif word == ".entry":
+        _entry(unit)
+    elif word == ".func":
+        _function(unit)
+    elif word == ".section":
+        tokens.skip_braces()
+    elif tokens.kind == "loc":
+        tokens.take()
+    else:
+        _setting(unit, tokens.take())
+
+
+def _setting(unit: _Unit, word: str) -> None:
+    """Read ``.version``, ``.target`` and their like."""
+    tokens = unit.tokens
+    if word == ".version":
+        unit.module.version = tokens.take()
+    elif word == ".target":
+        unit.module.target = tokens.take()
+    elif word in {".address_size", ".file"}:
+        tokens.take()
+        if word == ".file":
+            tokens.take()
+    elif word in {".pragma", ".alias"}:
+        tokens.skip_past(";")
+    else:
+        raise tokens.error(f"{word!r} has no place between functions")
+    while tokens.accept(","):
+        tokens.take()
+
+
+def _entry(unit: _Unit) -> None:
+    tokens = unit.tokens
+    tokens.expect(".entry")
+    name = tokens.take()
+    kernel = Kernel(name, parameters(tokens) if tokens.text == "(" else ())
+    while tokens.kind == "dot":
+        directive = tokens.take()[1:]
+        values = []
+        while tokens.kind in {"int", "string"}:
+            values.append(tokens.take())
+            tokens.accept(",")
+        kernel.directives[directive] = tuple(integer(value) for value in values if not value.startswith('"'))
+        tokens.accept(";")
+    read_body(tokens, kernel, unit.module.files)
+    unit.module.kernels[name] = kernel
+
+
+def _function(unit: _Unit) -> None:
+    """Read a device function, or step over the declaration of one that stands elsewhere."""
+    tokens = unit.tokens
+    tokens.expect(".func")
+    _skip_attributes(tokens)
+    results: tuple[Parameter, ...] = parameters(tokens) if tokens.text == "(" else ()
+    name = tokens.take()
+    body = Kernel(name, parameters(tokens) if tokens.text == "(" else ())
+    _skip_attributes(tokens)
+    if tokens.accept(";"):
+        return
+    read_body(tokens, body, unit.module.files)
+    unit.functions[name] = Function(body, results)
+
+
+def _skip_attributes(tokens: Tokens) -> None:
+    while tokens.kind == "dot":
+        tokens.take()

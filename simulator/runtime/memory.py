@@ -1,0 +1,150 @@
+"""Device memory: one arena with the parameters, the module's variables, the arrays between red zones, shared and local memory.
+
+Arrays that overlap on the host overlap here, and every array keeps its address modulo 256, so that misaligned views stay so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.codegen.layout import ADDRESS_BIAS, PARAMETERS, aligned
+from simulator.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["Arena", "Buffer", "place_arrays"]
+
+_UNIT = 256
+_RED_ZONE = 256
+_MAX_ARENA = (1 << 31) - 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array of the caller's and its place in the arena."""
+
+    argument: int
+    array: npt.NDArray[np.generic]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Return the bytes it takes."""
+        return self.array.nbytes
+
+    @property
+    def bytes(self) -> npt.NDArray[np.uint8]:
+        """Return the caller's memory."""
+        return self.array.reshape(-1).view(np.uint8)
+
+
+def place_arrays(arrays: Sequence[tuple[int, npt.NDArray[np.generic]]], start: int) -> tuple[list[Buffer], int]:
+    """Give each array, numbered by its argument, an offset from `start` on; return them and the end."""
+    spans = sorted((array.ctypes.data, array.nbytes, argument, array) for argument, array in arrays)
+    buffers, host_end, shift, end = [], -1, 0, start
+    for address, size, argument, array in spans:
+        if address >= host_end:  # apart from the last one: a place of its own, after a red zone
+            offset = aligned(end + _RED_ZONE, _UNIT) + address % _UNIT
+            shift = offset - address
+        host_end = max(host_end, address + size)
+        end = max(end, address + shift + max(size, 1))
+        buffers.append(Buffer(argument, array, address + shift))
+    return buffers, end
+
+
+@dataclass(slots=True)
+class Arena:
+    """The memory of one launch."""
+
+    memory: npt.NDArray[np.uint8]
+    buffers: list[Buffer]
+    shared: int
+    shared_size: int
+    local: int
+    local_stride: int
+
+    @classmethod
+    def lay_out(
+        cls,
+        arrays: Sequence[tuple[int, npt.NDArray[np.generic]]],
+        *,
+        start: int,
+        shared: int,
+        local: int,
+        threads: int,
+    ) -> Arena:
+        """Return an arena with the arrays copied in.
+
+        Parameters
+        ----------
+        arrays
+            Arguments by number.
+        start
+            The end of the module's variables.
+        shared
+            Bytes of shared memory of a block.
+        local
+            Bytes of local memory of a thread.
+        threads
+            Threads of a block, whole warps.
+        """
+        buffers, end = place_arrays(arrays, start)
+        shared_at = aligned(end + _RED_ZONE, _UNIT)
+        shared_size, stride = aligned(shared, 16), aligned(local, 16)
+        local_at = aligned(shared_at + shared_size + _RED_ZONE, _UNIT)
+        size = aligned(local_at + stride * threads + 4096, _UNIT)
+        if size > _MAX_ARENA:
+            raise LaunchError(f"the arrays and local memory of the launch take {size:,} bytes; the simulated device has 2 GiB.")
+        raw = np.zeros(size + _UNIT, np.uint8)
+        skip = -raw.ctypes.data % _UNIT
+        arena = cls(raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
+        for buffer in buffers:
+            arena.memory[buffer.offset : buffer.offset + buffer.size] = buffer.bytes
+        return arena
+
+    @property
+    def address(self) -> int:
+        """Return the host address of the arena."""
+        return self.memory.ctypes.data
+
+    def pointer(self, argument: int) -> int:
+        """Return the device address of an argument's array."""
+        return next(ADDRESS_BIAS + buffer.offset for buffer in self.buffers if buffer.argument == argument)
+
+    def write(self, offset: int, content: bytes | npt.NDArray[np.uint8]) -> None:
+        """Copy bytes in."""
+        if len(content):
+            self.memory[offset : offset + len(content)] = np.frombuffer(content, np.uint8)
+
+    def write_parameters(self, block: bytes | bytearray) -> None:
+        """Copy the parameter block in."""
+        self.write(PARAMETERS, bytes(block))
+
+    def copy_back(self) -> None:
+        """Copy the arrays the caller may see changed back out."""
+        for buffer in self.buffers:
+            if buffer.array.flags.writeable:
+                buffer.bytes[:] = self.memory[buffer.offset : buffer.offset + buffer.size]
+
+    def describe(self, offset: int) -> str:
+        """Say in words what lies at an offset."""
+        if self.shared <= offset < self.shared + self.shared_size:
+            return f"shared memory, byte {offset - self.shared}"
+        for buffer in self.buffers:
+            if buffer.offset <= offset < buffer.offset + buffer.size:
+                return f"argument {buffer.argument}, byte {offset - buffer.offset} of {buffer.size}"
+        near = min(self.buffers, key=lambda b: max(b.offset - offset, offset - b.offset - b.size), default=None)
+        if near is not None and near.offset - _RED_ZONE <= offset < near.offset + near.size + _RED_ZONE:
+            distance = offset - near.offset
+            if distance < 0:
+                return f"{-distance} bytes before argument {near.argument}"
+            return f"{distance - near.size} bytes past the end of argument {near.argument} ({near.size} bytes)"
+        if self.shared - _RED_ZONE <= offset < self.shared + self.shared_size + _RED_ZONE:
+            return f"shared memory, byte {offset - self.shared} of {self.shared_size}"
+        return f"address {ADDRESS_BIAS + offset:#x}, which belongs to no array"

@@ -1,0 +1,83 @@
+"""printf in kernels: calls are kept while the launch runs, and put into text by the host afterwards."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.codegen.layout import ADDRESS_BIAS
+from simulator.runtime.support_memory import PRINT_ARGUMENT_BYTES, PRINT_RECORD
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from simulator.ptx.model import Kernel
+
+__all__ = ["PrintBuffer"]
+
+_CALLS = 4096
+_CONVERSION = re.compile(r"%(?P<flags>[-+ #0]*\d*(?:\.\d+)?)(?P<length>hh|h|ll|l|z)?(?P<kind>[diuoxXcsfFeEgGaAp%])")
+_LONG = {"ll", "l", "z"}
+
+
+class PrintBuffer:
+    """Room for the calls of one launch; those beyond `_CALLS` are dropped, as on a device."""
+
+    def __init__(self, calls: int) -> None:
+        self.words = np.zeros(2 + PRINT_RECORD * calls, np.int64)
+        self.words[1] = calls
+
+    @classmethod
+    def for_kernel(cls, kernel: Kernel) -> PrintBuffer:
+        """Return a buffer, an empty one for a kernel that does not print."""
+        prints = any(i.name == "call" and "vprintf" in i.text for i in kernel.instructions)
+        return cls(_CALLS if prints else 0)
+
+    @property
+    def address(self) -> int:
+        """Return the host address of the buffer."""
+        return self.words.ctypes.data
+
+    def text(self, memory: npt.NDArray[np.uint8]) -> str:
+        """Return what was printed; formats and strings are read from the arena's memory."""
+        records = self.words[2:].reshape(-1, PRINT_RECORD)[: int(self.words[0])]
+        return "".join(_formatted(record, memory) for record in records)
+
+
+def _string(memory: npt.NDArray[np.uint8], address: int) -> str:
+    offset = address - ADDRESS_BIAS
+    if not 0 <= offset < len(memory):
+        return "(null)"
+    end = int(np.argmin(memory[offset : offset + 4096] != 0))
+    return bytes(memory[offset : offset + end]).decode(errors="replace")
+
+
+def _formatted(record: npt.NDArray[np.int64], memory: npt.NDArray[np.uint8]) -> str:
+    values, place = record[2:].tobytes(), 0
+
+    def one(hit: re.Match[str]) -> str:
+        nonlocal place
+        kind = hit["kind"]
+        if kind == "%":
+            return "%"
+        size = 8 if kind in "sfFeEgGaAp" or hit["length"] in _LONG else 4
+        place = (place + size - 1) // size * size
+        code = "d" if kind in "fFeEgGaA" else ("q" if size == struct.calcsize("q") else "i")
+        if kind not in "dicfFeEgGaA":
+            code = code.upper()
+        if place + size > PRINT_ARGUMENT_BYTES:
+            return "..."
+        value = struct.unpack_from("<" + code, values, place)[0]
+        place += size
+        if kind == "s":
+            value = _string(memory, value)
+        if kind == "p":
+            return f"{value:#x}"
+        if kind in "aA":
+            return float(value).hex()
+        return str(f"%{hit['flags']}{'d' if kind == 'u' else kind}" % value)
+
+    return _CONVERSION.sub(one, _string(memory, int(record[0])))

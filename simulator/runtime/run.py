@@ -1,0 +1,72 @@
+"""A fast launch, and what stopped a launch told as a finding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.checks.findings import Finding, finding_at
+from simulator.codegen.layout import LANES, PENDING, Fault
+from simulator.runtime.launch import Execution, Launch, Request
+from simulator.runtime.scheduler import Outcome
+
+if TYPE_CHECKING:
+    from simulator.program import Program
+    from simulator.ptx.model import Instruction
+
+__all__ = ["run_fast", "stopped_by"]
+
+
+def run_fast(program: Program, request: Request) -> Launch:
+    """Run without the checker; only what ends the launch is found."""
+    execution = Execution(program, request)
+    outcome = execution.run()
+    found = stopped_by(execution, outcome)
+    return Launch(
+        found[0].kind if found else "ok",
+        found,
+        None,
+        execution.instructions(),
+        execution.prints.text(execution.arena.memory),
+    )
+
+
+def stopped_by(execution: Execution, outcome: Outcome) -> list[Finding]:
+    """Return what ended a launch before its time, in one finding, or nothing."""
+    if outcome is Outcome.DONE:
+        return []
+    block, warp = int(execution.notes[7]), int(execution.notes[8])
+    kernel = execution.program.kernel
+    if outcome is Outcome.FAULT:
+        code, index, lane = execution.fault()
+        if code is Fault.CHECKED:
+            return []
+        kind, message = {
+            Fault.OUT_OF_BOUNDS: ("out_of_bounds", "an access outside the device's memory"),
+            Fault.TRAP: ("trap", "the kernel stopped itself"),
+            Fault.ASSERT: ("trap", "an assertion failed"),
+        }[code]
+        return [finding_at(kernel.instructions[index], kind, message, block=block, thread=warp * LANES + lane)]
+    if outcome is Outcome.SPINNING:
+        where = _first_waiting(execution, warp)
+        message = "the loop never ends: what it waits for does not come"
+        return [finding_at(where, "deadlock", message, block=block, thread=warp * LANES)]
+    if outcome is Outcome.STUCK:
+        where = _first_waiting(execution, warp)
+        message = "lanes wait here for others of their warp that wait elsewhere"
+        return [finding_at(where, "barrier_divergence", message, block=block, thread=warp * LANES)]
+    waiting = [w for w in range(execution.request.warps) if _first_waiting(execution, w) is not None]
+    header = execution.header_of(execution.states)
+    where = kernel.instructions[int(header["barrier_pc"][waiting[0]])] if waiting else None
+    message = "the barrier never completes: warps wait for threads that do not come"
+    return [finding_at(where, "deadlock", message, block=block, thread=(waiting[0] if waiting else 0) * LANES)]
+
+
+def _first_waiting(execution: Execution, warp: int) -> Instruction | None:
+    """Return the first instruction at which lanes of a warp wait."""
+    kernel = execution.program.kernel
+    pending = execution.states[warp, PENDING : PENDING + 4 * len(kernel.blocks)].view(np.int32)
+    by_priority = sorted(kernel.blocks, key=lambda block: block.priority)
+    waiting = (by_priority[place] for place in np.flatnonzero(pending))
+    return next((block.instructions[0] for block in waiting if block.instructions), None)

@@ -1,0 +1,100 @@
+"""The variables of a module: places in the arena, values that outlive launches, and each kernel's shared and local layout."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.codegen.layout import ADDRESS_BIAS, VARIABLES, aligned
+from simulator.errors import CompileError
+from simulator.ptx.model import Address, Pair, Symbol, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.codegen.warp_emitter import Place
+    from simulator.ptx.model import Kernel, Module, Operand, Variable
+    from simulator.runtime.memory import Arena
+
+__all__ = ["KernelMemory", "ModuleMemory", "lay_out_kernel"]
+
+
+class ModuleMemory:
+    """The global and constant variables of a module; their values stay from launch to launch."""
+
+    def __init__(self, module: Module) -> None:
+        self.places: dict[str, Place] = {}
+        self.variables = [v for v in module.variables.values() if v.space in {"global", "const"} and v.size]
+        end = VARIABLES
+        for variable in self.variables:
+            end = aligned(end, max(variable.align, 1))
+            self.places[variable.name] = (variable.space, end)
+            end += variable.size
+        self.end = aligned(end, 256)
+        self.image = np.zeros(self.end - VARIABLES, np.uint8)
+        for variable in self.variables:
+            self._initialise(variable)
+
+    def _initialise(self, variable: Variable) -> None:
+        start = self.places[variable.name][1] - VARIABLES
+        if variable.initial:
+            self.image[start : start + len(variable.initial)] = np.frombuffer(variable.initial, np.uint8)
+        for offset, symbol in variable.relocations:
+            if symbol.name not in self.places:
+                raise CompileError(f"variable {variable.name} holds the address of {symbol.name}, which has none here.")
+            address = ADDRESS_BIAS + self.places[symbol.name][1] + symbol.offset
+            self.image[start + offset : start + offset + 8] = np.frombuffer(struct.pack("<Q", address), np.uint8)
+
+    def copy_into(self, arena: Arena) -> None:
+        """Put the values into a launch's memory."""
+        arena.write(VARIABLES, self.image)
+
+    def copy_back(self, arena: Arena) -> None:
+        """Keep the values a launch left."""
+        self.image[:] = arena.memory[VARIABLES : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMemory:
+    """Where a kernel's variables lie, and how much shared and local memory it needs."""
+
+    places: dict[str, Place]
+    static_shared: int
+    local: int
+
+
+def _symbols(operand: Operand) -> Iterator[str]:
+    match operand:
+        case Symbol():
+            yield operand.name
+        case Address(base=Symbol() as base):
+            yield base.name
+        case Vector():
+            for item in operand.items:
+                yield from _symbols(item)
+        case Pair():
+            yield from _symbols(operand.first)
+            yield from _symbols(operand.second)
+
+
+def lay_out_kernel(module: Module, kernel: Kernel, memory: ModuleMemory) -> KernelMemory:
+    """Give the shared and local variables a kernel uses their offsets; dynamic shared memory follows the static."""
+    used = {name for i in kernel.instructions for operand in i.operands for name in _symbols(operand)}
+    places, ends = dict(memory.places), {"shared": 0, "local": 0}
+    dynamic: list[Variable] = []
+    shared = [v for v in module.variables.values() if v.space == "shared" and v.name in used]
+    for variable in [*kernel.variables.values(), *shared]:
+        if variable.space not in ends:
+            continue
+        if not variable.size:
+            dynamic.append(variable)
+            continue
+        start = aligned(ends[variable.space], max(variable.align, 1))
+        places[variable.name] = (variable.space, start)
+        ends[variable.space] = start + variable.size
+    static = aligned(ends["shared"], max([16, *(v.align for v in dynamic)])) if dynamic else ends["shared"]
+    places |= {variable.name: ("shared", static) for variable in dynamic}
+    return KernelMemory(places, static, ends["local"])

@@ -1,0 +1,109 @@
+"""The battery on the simulator: honest CUDA variants pass, planted faults are named with the line of their ``.cu``."""
+
+import pytest
+
+from harness import verify
+from harness.proof.battery import Plan, prove
+from harness.proof.worker_handle import Worker
+from registry.records import Store
+from registry.table import discover
+
+PYTHON = '''"""Sums on the GPU.
+
+Idea: a test.
+Source: a test.
+"""
+from kernels.residual.spec import RESIDUAL
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "add")
+
+@register(RESIDUAL)
+def {name}(x1, x2, y):
+    if y.size:
+        launch(_KERNEL, (y.size + 63) // 64, 64, (x1, x2, y, y.size))
+'''
+CUDA = """extern "C" __global__ void add(const float* x1, const float* x2, float* y, long long size) {{
+  __shared__ float sums[64];
+  long long i = blockIdx.x * 64LL + threadIdx.x;
+{body}
+}}
+"""
+HONEST = "  if (i < size) y[i] = x1[i] + x2[i];"
+PLANTED = {
+    "cuda_wrong": ("failed", "", "  if (i < size) y[i] = x1[i] - x2[i];"),
+    "cuda_beyond": ("out_of_bounds", "y[i] = x1[i]", "  y[i] = x1[i] + x2[i];"),
+    "cuda_racing": (
+        "race",
+        "sums[63 - threadIdx.x]",
+        """  sums[threadIdx.x] = i < size ? x1[i] + x2[i] : 0;
+  float mirrored = sums[63 - threadIdx.x];
+  __syncthreads();
+  if (i < size) y[i] = mirrored == 1e30f ? 0 : sums[threadIdx.x];""",
+    ),
+    "cuda_divergent": (
+        "barrier_divergence",
+        "__syncthreads",
+        """  if (threadIdx.x < 40) __syncthreads();
+  if (i < size) y[i] = x1[i] + x2[i];""",
+    ),
+    "cuda_unset": (
+        "uninitialised",
+        "sums[threadIdx.x]",
+        """  if (threadIdx.x > 0) sums[threadIdx.x] = 0;
+  __syncthreads();
+  if (i < size) y[i] = x1[i] + x2[i] + (sums[threadIdx.x] > 0 ? 1e-30f : 0);""",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Write an honest CUDA variant, and one for each planted fault."""
+    made = tmp_path_factory.mktemp("cuda")
+    for name, body in {"cuda_honest": HONEST, **{n: body for n, (_, _, body) in PLANTED.items()}}.items():
+        (made / f"{name}.py").write_text(PYTHON.format(name=name))
+        (made / f"{name}.cu").write_text(CUDA.format(body=body))
+    return made
+
+
+@pytest.fixture(scope="module")
+def proven(folder):
+    """Return what proves one of them."""
+    table = discover(folder)
+    with Worker([folder]) as worker:
+        yield lambda name: prove(table.variant("residual", name), worker, Plan(examples=8, kernels_path=(folder,)))
+
+
+def test_honest_variant_passes(proven):
+    proof = proven("cuda_honest")
+    assert proof.passed, str(proof)
+    assert proof.tally.survivors == []
+    assert proof.reproduce.endswith("--device sim --profile dev")
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_fault_is_named_with_its_line(name, proven):
+    status, code, _ = PLANTED[name]
+    proof = proven(name)
+    assert proof.status == status, str(proof)
+    assert (proof.gate == "simulation") == (status != "failed")
+    if code:
+        assert f"{name}.cu:" in proof.message
+        assert code in proof.message
+    assert "--device sim --problem" in proof.reproduce
+
+
+def test_evidence_of_the_simulator_is_kept_as_such(folder, tmp_path):
+    words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path), "--examples", "2"]
+    assert verify.main([*words, "--variant", "cuda_honest", "--device", "sim"]) == 0
+    variant = discover(folder).variant("residual", "cuda_honest")
+    assert Store(tmp_path).require_proof(variant).device == "sim"
+    assert Store(tmp_path).proof(variant, "cuda") is None
+
+
+def test_cuda_variant_asked_for_on_the_cpu_is_told_where_it_runs(folder, capsys):
+    words = ["--op", "residual", "--kernels-path", str(folder), "--variant", "cuda_honest", "--device", "cpu"]
+    assert verify.main(words) == 2
+    assert "--device sim" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Inspection: what is counted, what is advised, and how a wrong request is told."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import inspect
+from harness.gpu.datasheets import SHEETS, bound
+
+SHAPE = ("--dims", "N=64 C=96")
+
+
+def inspected(capsys, *words):
+    code = inspect.main([*words, "--json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out) if said.out else None, said.err
+
+
+def test_rows_read_by_single_threads_are_told_to_lie_apart(capsys):
+    code, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_naive", *SHAPE)
+    assert code == 0
+    assert found["dims"] == {"N": 64, "C": 96}
+    assert any("32.0 sectors a request where 4.0 would do" in line and "cuda_naive.cu:" in line for line in found["advice"])
+
+
+def test_rows_read_by_a_warp_are_in_order(capsys):
+    _, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_warp", *SHAPE)
+    assert not any("sectors a request" in line for line in found["advice"])
+    total = found["total"]
+    assert total["sectors"] == total["ideal_sectors"]
+    assert total["bytes_loaded"] >= 4 * 64 * 96
+    assert total["flops"]["f32"] >= 5 * 64 * 96
+
+
+def test_128_bits_need_fewer_requests_for_the_same_bytes(capsys):
+    _, narrow, _ = inspected(capsys, "--op", "residual", "--variant", "cuda_naive", "--dims", "N=64 C=64")
+    _, wide, _ = inspected(capsys, "--op", "residual", "--variant", "cuda_vector", "--dims", "N=64 C=64")
+    assert wide["total"]["bytes_stored"] == narrow["total"]["bytes_stored"] == 4 * 4096
+    assert 4 * wide["total"]["requests"] == narrow["total"]["requests"]
+    assert any("128-bit" in line for line in narrow["advice"])
+    assert not any("128-bit" in line for line in wide["advice"])
+
+
+def test_lines_add_up_to_the_total(capsys):
+    _, found, _ = inspected(capsys, "--op", "softmax", "--variant", "cuda_naive", "--dims", "N=40 C=33")
+    for name in ("instructions", "requests", "sectors", "bytes_loaded", "bytes_stored"):
+        assert sum(line[name] for line in found["lines"]) == found["total"][name]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--op", "layer_norm", "--variant", "numba_rows"), "only CUDA variants"),
+        (("--op", "layer_norm", "--variant", "cuda_warpp"), "did you mean 'cuda_warp'"),
+        (("--op", "layer_norm", "--variant", "cuda_warp", "--dims", "N=3"), "no value for C"),
+        (("--op", "layer_norm", "--variant", "cuda_vector", "--dims", "N=1 C=100000"), "does not fit"),
+    ],
+)
+def test_wrong_request_is_one_line_and_code_2(words, told, capsys):
+    code, found, err = inspected(capsys, *words)
+    assert (code, found) == (2, None)
+    assert told in err
+    assert "Traceback" not in err
+
+
+@given(st.floats(1, 1e12), st.dictionaries(st.sampled_from(["f32", "tf32 mma", "u8"]), st.floats(0, 1e15)))
+def test_a_bound_is_the_slowest_unit_and_grows_with_the_work(nbytes, flops):
+    for sheet in SHEETS:
+        time, unit = bound(sheet, nbytes, flops)
+        assert unit == "memory" or unit in flops
+        assert time >= nbytes / sheet.gb_s * 1e-3
+        doubled, _ = bound(sheet, 2 * nbytes, {kind: 2 * count for kind, count in flops.items()})
+        assert doubled == pytest.approx(2 * time)
+
+
+def test_a_large_product_on_an_a100_takes_what_its_data_sheet_says():
+    sheet = next(s for s in SHEETS if s.name == "A100")
+    assert bound(sheet, 1e6, {"bf16 mma": 312e6}) == (pytest.approx(1.0), "bf16 mma")
+    assert bound(sheet, 2039e3, {"f32": 1.0}) == (pytest.approx(1.0), "memory")

@@ -1,0 +1,45 @@
+"""Host arrays are aligned; devices that are not here say so; thread counts have limits."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry import RequestError
+from registry.devices import Host, device, kind_of, set_threads
+from registry.machine import thread_count
+
+
+@given(st.lists(st.integers(0, 17), max_size=3).map(tuple), st.sampled_from(["float32", "int32", "float64"]))
+def test_arrays_start_on_a_cache_line(shape, dtype):
+    array = Host().empty(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.size == 0 or array.ctypes.data % 64 == 0
+    assert array.flags.c_contiguous
+
+
+def test_an_unknown_device_is_told_the_nearest_name():
+    with pytest.raises(RequestError, match="did you mean 'cpu'"):
+        device("cpus")
+
+
+def test_a_gpu_that_is_not_here_says_why_and_offers_the_simulator(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(RequestError, match=r"CuPy is not installed.*--device sim"):
+        device("cuda")
+
+
+def test_cuda_variants_run_in_the_simulator_unless_there_is_a_gpu():
+    host, cuda = SimpleNamespace(device="host"), SimpleNamespace(device="cuda")
+    assert (kind_of(host), kind_of(host, gpu=True)) == ("host", "host")
+    assert (kind_of(cuda), kind_of(cuda, gpu=True)) == ("sim", "cuda")
+    assert device("sim").name == "sim"
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**6])
+def test_impossible_thread_counts_are_refused(count):
+    with pytest.raises(RequestError, match=f"1 to {thread_count()}"):
+        set_threads(count)
