@@ -6,11 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
 from registry.errors import CrucibleError, UnknownNameError
 from registry.records import RESULTS, Store
 from registry.table import discover
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""
             cells = (c.op, c.workload, str(c.threads), c.variant, f"{c.median_ms:.4g} ms", c.runner_up, ratio, c.reason)
             table.add_row(*(Text(cell) for cell in cells))
-        Console().print(table)
+        wide_console().print(table)
         return 0
 
     return guarded(body)

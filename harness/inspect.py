@@ -25,7 +25,7 @@ from harness.gpu.datasheets import SHEETS, bound
 from harness.gpu.nvrtc import unavailable
 from harness.proof.values import materialise
 from harness.race.board import params_for, parse_dims, shrunken
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import Host
 from registry.errors import DONE, FAILED, RequestError
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.json:
             print(json.dumps(as_json(report)))  # noqa: T201 (a command line answers)
         else:
-            _show(report, Console())
+            _show(report, wide_console())
         return DONE
 
     return guarded(body)

@@ -18,7 +18,7 @@ from rich.console import Console
 from harness.board import report
 from harness.board.html import write_page
 from harness.race.statistics import paired_ratio, summarise
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
 from registry.records import RESULTS, Champion, Row, Run, Store
@@ -176,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.html:
             write_page(options.html, runs)
-        console = Console()
+        console = wide_console()
         for run in runs:
             if options.markdown:
                 console.out(report.markdown(run), highlight=False)

@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
@@ -18,7 +17,7 @@ from rich.table import Table as RichTable
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES, device, kind_of
 from registry.errors import DONE, FAILED, RequestError
 from registry.fingerprint import contract_hash, source_hash
@@ -30,13 +29,14 @@ from registry.table import Unloadable, discover
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from rich.console import Console
+
     from registry.problem import Problem
     from registry.table import Table
     from registry.variant import Variant
 
 __all__ = ["evidence_of", "main"]
 
-PIPED_WIDTH = 120
 COLOURS = {"passed": "green", "refused": "yellow"}
 
 
@@ -217,9 +217,7 @@ def run(options: argparse.Namespace) -> int:
         if len(ops) > 1:
             raise RequestError(f"--problem speaks of one op, --op {options.op!r} stands for {len(ops)}")
         problem = parse_problem(ops[0], options.problem)
-    console = Console(stderr=options.json)
-    if not console.is_terminal:
-        console = Console(stderr=options.json, width=PIPED_WIDTH)
+    console = wide_console(stderr=options.json)
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting workers", total=len(variants))

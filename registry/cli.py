@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-__all__ = ["add_kernels_path", "guarded"]
+__all__ = ["add_kernels_path", "guarded", "wide_console"]
 
 INTERRUPTED = 130
+PIPED_WIDTH = 120
 
 
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +25,14 @@ def add_kernels_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants"
     )
+
+
+def wide_console(*, stderr: bool = False) -> Console:
+    """Return a console for tables: as wide as the terminal, and wide enough for them where the output is a file or a pipe."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_WIDTH)
+    return console
 
 
 def guarded(body: Callable[[], int]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from registry.cli import INTERRUPTED, add_kernels_path, guarded
+from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES
 from registry.errors import DONE
 from registry.machine import thread_count
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_of(options)
         told = Console(stderr=True)
         session = Session(settings, lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True))
-        console = told if options.json else Console()
+        console = told if options.json else wide_console()
         session.prepare(race=not options.plan)
         console.print(choices_table(session.choices, explain=options.explain))
         console.print(plan_table(session.plan()))

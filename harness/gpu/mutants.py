@@ -31,7 +31,7 @@ TRIED_IN_VAIN = 6  # variants that a change of a constant in a header is tried o
 
 @dataclass(frozen=True)
 class Candidate:
-    """A planted bug, and the variants that have it: one, or all that read the header it stands in."""
+    """A planted bug, and the variants that have it: one, or all whose code comes from that place of a header."""
 
     mutation: Mutation
     variants: tuple[Variant, ...]
@@ -87,7 +87,21 @@ def candidates(variants: Iterable[Variant]) -> list[Candidate]:
         source = variant.path.with_suffix(".cu")
         for path in (source, *headers_of(source)):
             readers.setdefault(path, []).append(variant)
-    return [Candidate(mutation, tuple(having)) for path, having in readers.items() for mutation in mutations_of(path)]
+    every = [(mutation, _affected(mutation, having)) for path, having in readers.items() for mutation in mutations_of(path)]
+    return [Candidate(mutation, tuple(affected)) for mutation, affected in every if affected]
+
+
+def _affected(mutation: Mutation, variants: list[Variant]) -> list[Variant]:
+    """Return the variants whose code comes from the lines around a change; for a constant of a header, a few of all."""
+    if mutation.path.suffix == ".cu":
+        return variants
+    blank = [0, *(n for n, line in enumerate(mutation.source.splitlines(), 1) if not line.strip()), len(mutation.source)]
+    after = next(i for i, n in enumerate(blank) if n > mutation.line)
+    lines = {(mutation.path.name, n) for n in range(blank[after - 1], blank[after])}
+    shuffled = random.Random(mutation.text).sample(variants, len(variants))
+    if "constexpr" in mutation.original:
+        return shuffled[:TRIED_IN_VAIN]
+    return [v for v in shuffled if lines & _lines_of(v)]
 
 
 def chosen(every: list[Candidate], most: int, seed: int) -> list[Candidate]:
@@ -108,44 +122,30 @@ def _in_turn(lists: Iterable[list[Candidate]]) -> list[Candidate]:
 def plant(candidate: Candidate) -> Mutant:
     """Write a mutant and compile it, on the first variant whose code it changes."""
     mutant = Mutant(candidate.mutation, candidate.variants[0])
-    affected = _affected(candidate)
-    for number, variant in enumerate(affected, 1):
+    for number, variant in enumerate(candidate.variants, 1):
         mutant = _written(candidate.mutation, variant)
         try:
             source = mutant.folder / f"{mutant.name}.cu"
-            after = tuple(same_code(_ptx(source, options, mutant.folder)) for options in _options_of(variant))
+            after = tuple(same_code(_ptx(source, options)) for options in _options_of(variant))
         except CrucibleError as error:
             mutant.status, mutant.message = "not compiling", str(error)
             return mutant
         if after != _original_code(variant):
-            mutant.others = tuple(affected[number:])
+            mutant.others = candidate.variants[number:]
             return mutant
     mutant.status = "equivalent"
     return mutant
 
 
-def _affected(candidate: Candidate) -> list[Variant]:
-    """Return the variants whose code comes from the function that was changed; for a constant, a few of all."""
-    if len(candidate.variants) == 1:
-        return list(candidate.variants)
-    mutation = candidate.mutation
-    blank = [0, *(n for n, line in enumerate(mutation.source.splitlines(), 1) if not line.strip()), 10**9]
-    after = next(i for i, n in enumerate(blank) if n > mutation.line)
-    lines = range(blank[after - 1], blank[after])
-    variants = random.Random(mutation.text).sample(candidate.variants, len(candidate.variants))
-    reached = [v for v in variants if any(p == mutation.path.name and n in lines for p, n in _lines_of(v))]
-    return reached or variants[:TRIED_IN_VAIN]
-
-
 @cache
 def _original_code(variant: Variant) -> tuple[str, ...]:
-    return tuple(same_code(_ptx(variant.path.with_suffix(".cu"), options, INCLUDE)) for options in _options_of(variant))
+    return tuple(same_code(_ptx(variant.path.with_suffix(".cu"), options)) for options in _options_of(variant))
 
 
 @cache
 def _lines_of(variant: Variant) -> frozenset[tuple[str, int]]:
     """Return the lines that the code of a variant is made from."""
-    ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options, INCLUDE) for options in _options_of(variant))
+    ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options) for options in _options_of(variant))
     names = {number: Path(path).name for number, path in re.findall(r'\.file\s+(\d+) "([^"]+)"', ptx)}
     return frozenset((names.get(file, ""), int(line)) for file, line in re.findall(r"\.loc\s+(\d+) (\d+)", ptx))
 
@@ -157,12 +157,13 @@ def _options_of(variant: Variant) -> list[tuple[str, ...]]:
     return sorted({value.options for value in values if isinstance(value, CudaKernel)})
 
 
-def _ptx(source: Path, options: tuple[str, ...], include: Path) -> str:
+def _ptx(source: Path, options: tuple[str, ...]) -> str:
+    """Compile as the launcher does, so that it finds the result; headers beside the source come before the project's."""
     from simulator.clang import compile_to_ptx
     from simulator.errors import CompileError
 
     try:
-        return compile_to_ptx(source, options=options, include=(include,))
+        return compile_to_ptx(source, options=options, include=(INCLUDE,))
     except CompileError as error:
         raise CrucibleError(str(error)) from None
 
@@ -174,7 +175,7 @@ def same_code(ptx: str) -> str:
 
 
 def _written(mutation: Mutation, variant: Variant) -> Mutant:
-    """Write the pair of files and the headers; a header beside the source comes before the project's own."""
+    """Write the pair of files and the headers."""
     source = variant.path.with_suffix(".cu")
     texts = {path: path.read_text() for path in (variant.path, source, *headers_of(source))}
     texts[mutation.path] = mutation.text

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.proof.buffers import Slot, view
+from harness.proof.buffers import Slot, fresh_inouts, view
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import set_threads
 from registry.op import Role
@@ -92,8 +92,9 @@ class Child:
 
     def _unwritten(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> list[NDArray[Any]]:
         """Return the arrays whose contents mean nothing before the variant writes them."""
-        fresh = {Role.OUTPUT} if params.get("accumulate", True) else {Role.OUTPUT, Role.INOUT}
-        found = [array for argument, array in zip(self.variant.op.arguments, arrays, strict=True) if argument.role in fresh]
+        op = self.variant.op
+        fresh = {a.name for a in op.with_role(Role.OUTPUT)} | set(fresh_inouts(op, params))
+        found = [array for argument, array in zip(op.arguments, arrays, strict=True) if argument.name in fresh]
         return [*found, *([params["workspace"]] if "workspace" in params else [])]
 
     def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:

@@ -3,8 +3,8 @@
 Builds on: cuda_naive, whose neighbouring threads read memory that lies a row apart.
 Idea: neighbouring threads take neighbouring channels, so that a warp's load is one stretch of memory; the threads' partial
     sums meet in shared memory, in a tree that halves itself.
-Source: M. Harris, Optimizing parallel reduction in CUDA (2007), for the tree; the second kernel of karpathy/llm.c,
-    dev/cuda/layernorm_forward.cu, for its use here.
+Source: M. Harris, Optimizing parallel reduction in CUDA (2007), for the tree; karpathy/llm.c,
+    dev/cuda/layernorm_forward.cu, version 2, for its use here: there, mean, rstd and result have a kernel each.
 Costs: a barrier at every level of the tree, twice for each row.
 """
 

@@ -3,7 +3,8 @@
 Builds on: cuda_online, in which one warp goes over a row alone, 32 elements at a time.
 Idea: eight warps share the row and merge their pairs of maximum and sum in shared memory; the row of 200 KB that one block
     has just read is still in the second-level cache when it is read again.
-Source: the seventh kernel of karpathy/llm.c, dev/cuda/softmax_forward.cu, which is made for rows of that length.
+Source: karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3, for a block's online sweep in 128 bits; the
+    seventh kernel of dev/cuda/softmax_forward.cu, made for such rows too, sweeps once for the maximum and again for the sum.
 Costs: a short row leaves most of the block idle; rows that do not start at a multiple of 16 bytes move by single floats.
 """
 

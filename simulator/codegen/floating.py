@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.emitter import floats, ints
+from simulator.codegen.emitter import MASK, ZERO, floats, ints
 from simulator.codegen.formats import PACKED, elementwise, one
 from simulator.codegen.layout import LANES
 from simulator.codegen.warp_emitter import refuse
@@ -48,10 +48,34 @@ def _fused(emitter: WarpEmitter, instruction: Instruction) -> None:
     if instruction.has("oob"):
         raise refuse(instruction)
 
-    def compute(bits: int, *values: str) -> str:
-        return emitter.intrinsic("fma", bits, *values)
+    halves_of_float = instruction.type in {"bf16", "bf16x2"}
+
+    def compute(bits: int, left: str, right: str, addend: str) -> str:
+        if halves_of_float:
+            return _odd_sum(emitter, emitter.op("fmul", floats(64), left, right), addend)
+        return emitter.intrinsic("fma", bits, left, right, addend)
 
     elementwise(emitter, instruction, instruction.operands[1:4], compute, bf16_bits=64)
+
+
+def _odd_sum(emitter: WarpEmitter, left: str, right: str) -> str:
+    """Add doubles and round to odd: where the sum is not exact, of its two neighbours the one whose last bit is set.
+
+    bf16 has the exponents of float, so that a product (exact in double) and an addend may lie more than 53 bits apart; a sum
+    rounded to nearest would forget the smaller one, which decides a tie. The error of the sum is Knuth's (TwoSum).
+    """
+    kind, pattern_kind = floats(64), ints(64)
+    total = emitter.op("fadd", kind, left, right)
+    right_part = emitter.op("fsub", kind, total, left)
+    left_error = emitter.op("fsub", kind, left, emitter.op("fsub", kind, total, right_part))
+    error = emitter.op("fadd", kind, left_error, emitter.op("fsub", kind, right, right_part))
+    grows = emitter.op("fcmp ogt", kind, emitter.op("fmul", kind, error, total), ZERO)
+    step = emitter.select(grows, pattern_kind, emitter.constant(1, 64), emitter.constant(-1, 64))
+    pattern = emitter.as_int(total, 64)
+    even = emitter.op("icmp eq", pattern_kind, emitter.op("and", pattern_kind, pattern, emitter.constant(1, 64)), ZERO)
+    moves = emitter.op("and", MASK, even, emitter.op("fcmp one", kind, error, ZERO))
+    stepped = emitter.op("add", pattern_kind, pattern, step)
+    return emitter.as_float(emitter.select(moves, pattern_kind, stepped, pattern), 64)
 
 
 def _extremum(emitter: WarpEmitter, instruction: Instruction) -> None:

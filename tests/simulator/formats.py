@@ -73,8 +73,8 @@ def multiply(a, b, form):
 
 def divide(a, b, form):
     """Return a / b, rounded."""
-    if b == 0 and not math.isnan(a):
-        return math.copysign(math.inf, a) * math.copysign(1, b) if a else math.nan
+    if b == 0:
+        return math.copysign(math.inf, a) * math.copysign(1, b) if a and not math.isnan(a) else math.nan
     if not (math.isfinite(a) and math.isfinite(b)) or not a:
         return a / b
     return rounded(Fraction(a) / Fraction(b), form)

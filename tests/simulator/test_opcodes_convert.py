@@ -29,15 +29,15 @@ def integral(value, mode):
 
 
 @pytest.mark.parametrize("source", INTEGERS)
-@pytest.mark.parametrize("target", INTEGERS)
 @given(data=st.data())
-def test_integers_are_extended_cut_and_saturated(target, source, data):
+def test_integers_are_extended_cut_and_saturated(source, data):
     (a,) = data.draw(rows(integers(source)))
     array = np.array(a, DTYPES[source])
-    assert apply(f"cvt.{target}.{source} %d, %a;", target, a=array).tolist() == [wrap(x, target) for x in a]
-    low, high = limits(target)
-    found = apply(f"cvt.sat.{target}.{source} %d, %a;", target, a=array)
-    assert found.tolist() == [min(high, max(low, x)) for x in a]
+    for target in INTEGERS:
+        assert apply(f"cvt.{target}.{source} %d, %a;", target, a=array).tolist() == [wrap(x, target) for x in a]
+        low, high = limits(target)
+        found = apply(f"cvt.sat.{target}.{source} %d, %a;", target, a=array)
+        assert found.tolist() == [min(high, max(low, x)) for x in a], target
 
 
 @pytest.mark.parametrize("source", ["u8", "s8", "u16", "s16"])
@@ -48,26 +48,25 @@ def test_a_source_register_may_be_wider_than_its_type(source, data):
     assert found.tolist() == [wrap(x, source) for x in a]
 
 
-@pytest.mark.parametrize("target", INTEGERS)
+@pytest.mark.parametrize("target", ["u8", "s8", "u16", "s16"])
 def test_a_narrow_result_fills_a_wide_register(target):
     a = np.array([-1, 127, 128, 65535, 70000], np.int32)
-    found = apply(f"cvt.{target}.s32 %t, %a; mov.b32 %d, %t;", "s32", a=a) if int(target[1:]) < 32 else None
-    if found is not None:
-        assert found.tolist() == [wrap(wrap(int(x), target), "s32") for x in a]
+    found = apply(f"cvt.{target}.s32 %d, %a;", "s32", a=a)
+    assert found.tolist() == [wrap(wrap(int(x), target), "s32") for x in a]
 
 
 @pytest.mark.parametrize("source", FLOATS)
-@pytest.mark.parametrize("target", INTEGERS)
 @pytest.mark.parametrize("mode", TO_INTEGER)
 @given(data=st.data())
-def test_floats_become_integers_clamped_to_their_range(mode, target, source, data):
+def test_floats_become_integers_clamped_to_their_range(mode, source, data):
     (a,) = data.draw(rows(values(source)))
-    low, high = limits(target)
-    expected = [
-        0 if math.isnan(x) else (high if x > 0 else low) if math.isinf(x) else min(high, max(low, TO_INTEGER[mode](x)))
-        for x in a
-    ]
-    assert apply(f"cvt.{mode}.{target}.{source} %d, %a;", target, a=pack(a, source)).tolist() == expected
+    for target in INTEGERS:
+        low, high = limits(target)
+        expected = [
+            0 if math.isnan(x) else (high if x > 0 else low) if math.isinf(x) else min(high, max(low, TO_INTEGER[mode](x)))
+            for x in a
+        ]
+        assert apply(f"cvt.{mode}.{target}.{source} %d, %a;", target, a=pack(a, source)).tolist() == expected, target
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Half precision (PTX ISA 8.0, section 9.7.4): f16, bf16 and their pairs, against exact fractions."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def check(opcode, form, operands, expected):
     assert_same(high, expected)
 
 
+def to_bf16(value, sign):
+    """Return the nearest bf16 of that sign."""
+    return sign * formats.rounded(Fraction(value), "bf16")
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", BINARY)
 @given(data=st.data())
@@ -70,6 +76,16 @@ def test_a_fused_product_is_not_rounded_on_the_way():
     """1.0009765625 squared is 1.00195407867431640625: rounding it before the sum would lose the last bit."""
     a, c = 1 + 2.0**-10, -(1 + 2.0**-9)
     assert run("fma.rn.f16 %d, %a, %a, %b;", "f16", [a], [c]) == [2.0**-20]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_distant_addend_decides_a_tie(sign):
+    """1.5 times 2**-70 + 2**-76 lies midway between two bf16; an addend 60 binary places below says which is nearer."""
+    a, b = sign * 1.5, 2.0**-70 * (1 + 2.0**-6 + 2.0**-7)
+    exact = 1.5 * b
+    above, below = (to_bf16(exact * (1 + tilt), sign) for tilt in (2.0**-12, -(2.0**-12)))
+    assert above != below
+    assert run("fma.rn.bf16 %d, %a, %b, %c;", "bf16", [a, a], [b, b], [sign * 2.0**-126, -sign * 2.0**-126]) == [above, below]
 
 
 @pytest.mark.parametrize("form", FORMS)

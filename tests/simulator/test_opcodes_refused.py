@@ -33,6 +33,7 @@ REGISTERS = ".reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<9>; .reg .b64 %d<9>
         "wgmma.fence.sync.aligned;",
         "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%d1, %d2}, {%d3}, {%d4}, {%d1, %d2};",
         "tex.1d.v4.f32.s32 {%r1, %r2, %r3, %r4}, [%d1, {%r5}];",
+        "atom.global.add.noftz.f16x2 %r1, [%d1], %r2;",
         "frobnicate.u32 %r1, %r2;",
         "call (%r1), unknown_function, (%r2);",
     ],

@@ -146,7 +146,7 @@ def test_matrices_are_loaded_from_shared_memory(count, transposed, mode):
     {" ".join(f"st.global.b32 [%p+{4 * i}], r{i};" for i in range(count))} ret;"""
     launched = kernel(body, ("x", "y")).launch(1, 32, (x, y.reshape(-1)), mode=mode)
     assert (launched.status, launched.findings) == ("ok", [])
-    for i, matrix in enumerate(x.reshape(count, 8, 8)):
-        matrix = matrix.T if transposed else matrix
+    for i, rows in enumerate(x.reshape(count, 8, 8)):
+        matrix = rows.T if transposed else rows
         expected = [int(matrix[lane // 4, 2 * (lane % 4)]) | int(matrix[lane // 4, 2 * (lane % 4) + 1]) << 16 for lane in LANES]
         assert y[:, i].tolist() == expected

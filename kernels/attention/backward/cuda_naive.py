@@ -2,7 +2,8 @@
 
 Idea: every number of every step is a thread's: a pair of query and key first, an element of the gradient then. The
     probabilities come back from the saved log-sum-exp, and the softmax's own dot product, sum(dp * p), equals sum(dy * y).
-Source: karpathy/llm.c, dev/cuda/attention_backward.cu, kernel 1; T. Dao et al., FlashAttention, arXiv:2205.14135,
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, attention_backward, for the steps (every version in
+    dev/cuda/attention_backward.cu leaves the products to cuBLAS); T. Dao et al., FlashAttention, arXiv:2205.14135,
     appendix B.2, for the two shortcuts.
 Costs: two T x T matrices for each head; sum(dy * y) is made again for every pair.
 """

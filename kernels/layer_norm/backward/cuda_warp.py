@@ -3,8 +3,8 @@
 Builds on: cuda_partials, whose warps wait for each other at four barriers for each row.
 Idea: the two means of a row come from shuffles, so that rows need no barrier; each warp has its own dweight and dbias in
     shared memory, and the block adds its warps' sums once, after its last row.
-Source: kernels/layer_norm/cuda_vector.cu for the row; the sums of each warp, in place of atomic additions in shared memory,
-    follow the last kernels of karpathy/llm.c, dev/cuda/layernorm_backward.cu.
+Source: kernels/layer_norm/cuda_vector.cu for the row; karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose ninth and tenth
+    kernels also avoid atomic additions in shared memory, but by barriers at which the first warp adds up what all have.
 Costs: shared memory of two rows for each warp, so that long rows leave room for few warps; rows that do not start at a
     multiple of 16 bytes are moved by single floats.
 """

@@ -2,7 +2,7 @@
 
 Idea: the two outer loops become the grid. Neighbours in a warp take neighbouring channels, so that each load of the weight is
     of one piece of memory, and that of dy is the same number for all.
-Source: karpathy/llm.c, dev/cuda/matmul_backward.cu, kernel 1.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, first of its two rounds of loops.
 Costs: two loads from memory for every multiplication.
 """
 

@@ -2,7 +2,7 @@
 
 Idea: the two outer loops become the grid: a thread finds its row and channel, runs the inner loop alone, and multiplies what it
     has summed by the slope of GELU.
-Source: karpathy/llm.c, dev/cuda/matmul_backward.cu, kernel 1, and dev/cuda/gelu_backward.cu, kernel 1.
+Source: karpathy/llm.c, the CPU kernel matmul_backward of train_gpt2.c and dev/cuda/gelu_backward.cu, kernel 1.
 Costs: two loads from memory for every multiplication.
 """
 
