@@ -24,7 +24,7 @@ from harness.proof.checks import (
     check_values,
 )
 from harness.proof.nulls import Tally
-from harness.proof.strategies import basics, elements, problems
+from harness.proof.strategies import basics, corners, elements, problems
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
@@ -295,6 +295,7 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
             examination.draw()
             examination.walk(regressions(variant.op))
             examination.walk(basics(variant.op))
+            examination.walk(corners(variant.op, variant, simulated=examination.device == "sim"))
     except hypothesis.errors.Flaky:
         if examination.smallest is None:
             raise

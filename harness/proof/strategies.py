@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["basics", "problems"]
+__all__ = ["basics", "corners", "problems"]
 
 AWKWARD = (0, 1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
 LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
@@ -93,7 +93,8 @@ def basics(op: Op) -> Iterator[Problem]:
     choices = {n: v for n, v in op.params.items() if not isinstance(v, str)}
     rounds = max([len(FAMILIES), *(len(v) for v in choices.values())])
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
-    special = [(Spike(i, 0.5, "nan"),) for i in floats] + [(Spike(i, 0.25, "inf"),) for i in floats]
+    specials = ((0.5, "nan"), (0.25, "inf"), (0.0, "-inf"))
+    special = [(Spike(i, place, value),) for place, value in specials for i in floats]
     for number in range(rounds + len(special)):
         dims = {}
         for (name, allowed), prime in zip(op.domain.items(), itertools.cycle((5, 11, 3, 7)), strict=False):
@@ -110,3 +111,23 @@ def basics(op: Op) -> Iterator[Problem]:
             seed=number,
             spikes=special[number - rounds] if spiked else (),
         )
+
+
+def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Problem]:
+    """Yield problems at the edges: each dim at its least, just past each tile, and past a tile and a smaller one.
+
+    There the loops of a kernel have a second round, and its vector loops a tail.
+    """
+    most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
+    small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
+    params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
+    for name, allowed in op.domain.items():
+        tiles = tuple(variant.tiles.get(name, ()))
+        reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
+        lengths = {allowed[0], 1} | {tile + more for tile in tiles for more in (1, *tiles)}
+        for seed, length in enumerate(sorted(lengths & set(reachable))):
+            dims = {**small, name: length}
+            bound = {**params, **op.bound_params(dims)}
+            problem = Problem(op.name, dims, bound, layout="aligned", family=FAMILIES[0], seed=seed)
+            if elements(op, problem) <= most and op.flops(**dims) <= flops:
+                yield problem

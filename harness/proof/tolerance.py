@@ -134,7 +134,8 @@ def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, 
     random = np.random.default_rng(seed)
     floats = {n: a.astype(np.float64) for n, a in values.items() if a.dtype.kind == "f"}
     for draw in range(DRAWS):
-        moves = {n: eps * random.standard_normal(a.shape) * a for n, a in floats.items()}
+        # An infinity has no neighbours: moved by its own share it would become NaN, and whatever depends on it free.
+        moves = {n: eps * random.standard_normal(a.shape) * np.where(np.isfinite(a), a, 0.0) for n, a in floats.items()}
         rounded = {n: floats[n] + moves[n] if n in floats else a for n, a in values.items()}
         reversed_ = {n: floats[n] - moves[n] if n in floats else a for n, a in values.items()}
         yield rounded, reversed_ if draw < PAIRS else None

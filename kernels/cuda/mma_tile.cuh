@@ -40,7 +40,9 @@ __device__ __forceinline__ void start_copy(Panel<ALONG_K>& panel, const float* m
 // Two neighbours along k, at k and k + 1, of row or column i.
 template <bool ALONG_K>
 __device__ __forceinline__ float2 read_pair(const Panel<ALONG_K>& panel, int i, int k) {
-  if (ALONG_K) return *reinterpret_cast<const float2*>(&panel.values[i][k]);
+  // Through a pointer of its own: clang goes by the array's alignment otherwise, and loads two single floats.
+  const float2* pair = reinterpret_cast<const float2*>(&panel.values[i][k]);
+  if (ALONG_K) return *pair;
   return {panel.values[k][i], panel.values[k + 1][i]};
 }
 

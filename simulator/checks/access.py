@@ -148,7 +148,6 @@ def _report_unset(check: Longs, index: int, thread: int, offset: int, size: int)
 @compiled
 def _count(check: Longs, checker: int, index: int, lanes: int, size: int, offsets: Longs) -> Number:
     """Count a request; return whether it goes to shared memory."""
-    row = carray(as_pointer(check[_COUNTERS] + 8 * COUNTER_FIELDS * index), COUNTER_FIELDS, int64)
     seen = carray(as_pointer(checker + 8 * SCRATCH), 256, int64)
     active, first = 0, int64(-1)
     for lane in range(32):
@@ -157,9 +156,10 @@ def _count(check: Longs, checker: int, index: int, lanes: int, size: int, offset
             if first < 0:
                 first = offsets[lane]
     shared = check[_SHARED_START] <= first < check[_SHARED_END]
+    place = 2 * index + (1 if shared else 0)
+    row = carray(as_pointer(check[_COUNTERS] + 8 * COUNTER_FIELDS * place), COUNTER_FIELDS, int64)
     if shared:
         turns, ideal = bank_wavefronts(offsets, lanes, size, seen)
-        row[5] += 1
     else:
         turns, ideal = sectors(offsets, lanes, size, seen)
     row[0] += 1

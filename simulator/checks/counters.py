@@ -25,8 +25,9 @@ __all__ = ["Counters", "LineCounters", "count_lines"]
 _TWO_FLOPS = {"fma", "mad"}
 _ONE_FLOP = {"add", "sub", "mul", "div", "min", "max", "sqrt", "rsqrt", "rcp", "ex2", "lg2", "sin", "cos", "tanh", "abs", "neg"}
 _FLOAT_TYPES = {"f16", "bf16", "f32", "f64", "f16x2", "bf16x2"}
-_STORES = {"st", "red", "atom"}
-_LOADS = {"ld", "ldu", "ldmatrix", "atom", "red"}
+_ACCESSES = {"ld", "ldu", "st", "ldmatrix", "atom", "red", "cp"}
+_STORES = {"st", "red", "atom", "cp"}
+_LOADS = {"ld", "ldu", "ldmatrix", "atom", "red", "cp"}
 
 
 @dataclass(slots=True)
@@ -72,23 +73,20 @@ class LineCounters:
             else:
                 setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
 
-    def _add_access(self, instruction: Instruction, row: npt.NDArray[np.int64]) -> None:
-        requests, _, turns, ideal, size, shared = (int(value) for value in row)
-        if shared:
-            self.shared_requests += requests
-            self.wavefronts += turns
-            self.bank_conflicts += turns - ideal
-        else:
-            self.requests += requests
-            self.sectors += turns
-            self.ideal_sectors += ideal
+    def _add_accesses(self, instruction: Instruction, rows: list[list[int]]) -> None:
+        """Add an instruction's row for device memory and its row for shared memory."""
+        device, shared = rows
+        self.requests += device[0]
+        self.sectors += device[2]
+        self.ideal_sectors += device[3]
+        self.shared_requests += shared[0]
+        self.wavefronts += shared[2]
+        self.bank_conflicts += shared[2] - shared[3]
+        copies = instruction.name == "cp"
         if instruction.name in _LOADS:
-            self.bytes_loaded += size
+            self.bytes_loaded += device[4] + (0 if copies else shared[4])
         if instruction.name in _STORES:
-            self.bytes_stored += size
-        if instruction.name == "cp":
-            self.bytes_loaded += size // 2
-            self.bytes_stored += size // 2
+            self.bytes_stored += shared[4] + (0 if copies else device[4])
 
     def _add_runs(self, instruction: Instruction, runs: int, lanes: int) -> None:
         self.instructions += runs
@@ -157,16 +155,19 @@ def _flops(instruction: Instruction) -> tuple[str, int]:
 def count_lines(kernel: Kernel, runs: npt.NDArray[np.int64], accesses: npt.NDArray[np.int64]) -> Counters:
     """Sum up by line: `runs` per basic block (runs, lane runs, divergent branches), `accesses` per instruction."""
     counters = Counters()
-    for block in kernel.blocks:
-        times, lanes, divergent = (int(value) for value in runs[block.index])
-        end = block.terminator
-        if end is not None and len(block.successors) > 1:
+    by_instruction = accesses.tolist()
+    for block, (times, lanes, divergent) in zip(kernel.blocks, runs.tolist(), strict=True):
+        if not times:
+            continue
+        if block.terminator is not None and len(block.successors) > 1:
             counters.branches += times
             counters.divergent_branches += divergent
         for instruction in block.instructions:
-            key = _line_of(instruction)
             counters.mix[instruction.name] += times
-            for entry in (counters.lines.setdefault(key, LineCounters()), counters.total):
-                entry._add_runs(instruction, times, lanes)  # noqa: SLF001 (a class of this file)
-                entry._add_access(instruction, accesses[instruction.index])  # noqa: SLF001 (a class of this file)
+            line = counters.lines.setdefault(_line_of(instruction), LineCounters())
+            line._add_runs(instruction, times, lanes)  # noqa: SLF001 (a class of this file)
+            if instruction.name in _ACCESSES:
+                line._add_accesses(instruction, by_instruction[instruction.index])  # noqa: SLF001 (a class of this file)
+    for line in counters.lines.values():
+        counters.total.add(line)
     return counters

@@ -91,8 +91,8 @@ class Code(IntEnum):
 
 REPORT_FIELDS = 8
 """Code, instruction, the other instruction or -1, thread, the other thread or -1, offset, size, count."""
-COUNTER_FIELDS = 6
-"""Requests, lanes, wavefronts or sectors, the least there could be, bytes, requests to shared memory."""
+COUNTER_FIELDS = 5
+"""Requests, lanes, sectors or wavefronts, the least there could be, bytes: a row for device memory, one for shared memory."""
 RECORD_FIELDS = 2
 """The variable, and the block's next record or -1."""
 

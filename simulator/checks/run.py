@@ -46,7 +46,7 @@ class _Checker:
         self.shadow = _shadow(execution)
         self.history = np.zeros(((size >> shift) + 1, 4), np.int64)
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
-        self.counters = np.zeros((len(program.kernel.instructions), COUNTER_FIELDS), np.int64)
+        self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
         self.copies = np.zeros((threads, QUEUE_LENGTH, COPY_FIELDS) if _copies(program.kernel) else 1, np.int64)
         self.copy_state = np.zeros((threads, 2), np.int64)
         self.records = np.zeros((records, RECORD_FIELDS), np.int64)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.codegen.warp_emitter import WarpEmitter
-    from simulator.ptx.model import Instruction
+    from simulator.ptx.model import Instruction, Operand
 
 __all__ = ["TRANSLATORS"]
 
@@ -264,30 +264,46 @@ def _permute_bytes(emitter: WarpEmitter, instruction: Instruction) -> None:
 # bit fields and counts
 
 
+def _low_byte(emitter: WarpEmitter, operand: Operand, bits: int) -> str:
+    """Return the place or the length of a bit field: eight bits of a 32-bit operand, in the width of the field."""
+    byte = emitter.op("and", ints(32), emitter.read(operand, 32), emitter.constant(255))
+    return emitter.resize(byte, 32, bits)
+
+
 def _extract_field(emitter: WarpEmitter, instruction: Instruction) -> None:
+    """Cut a field out; above the register's top it has the sign, or zeros (PTX ISA section 9.7.1.19, bfe)."""
     target, source, start, length = instruction.operands
-    bits = BITS[instruction.type]
-    if not (isinstance(start, Immediate) and isinstance(length, Immediate)):
-        raise refuse(instruction, "a bit field whose place is known only at run time")
-    first, count = start.value & 255, length.value & 255
-    if count == 0 or first + count > bits:
-        raise refuse(instruction, "a bit field that leaves the register")
-    kind = ints(bits)
-    top = emitter.op("shl", kind, emitter.read(source, bits), emitter.constant(bits - first - count, bits))
+    bits, kind = BITS[instruction.type], ints(BITS[instruction.type])
     opcode = "ashr" if _is_signed(instruction) else "lshr"
-    emitter.write(target, emitter.op(opcode, kind, top, emitter.constant(bits - count, bits)), bits, instruction)
+    width, last = emitter.constant(bits, bits), emitter.constant(bits - 1, bits)
+    first, count = _low_byte(emitter, start, bits), _low_byte(emitter, length, bits)
+    end = emitter.integer_intrinsic("umin", bits, (kind, emitter.op("add", kind, first, count)), (kind, width))
+    above = emitter.op("sub", kind, width, end)
+    top = emitter.op(
+        "shl", kind, emitter.read(source, bits), emitter.integer_intrinsic("umin", bits, (kind, above), (kind, last))
+    )
+    below = emitter.op("add", kind, above, first)
+    value = emitter.op(opcode, kind, top, emitter.integer_intrinsic("umin", bits, (kind, below), (kind, last)))
+    nothing = emitter.op("icmp eq", kind, count, ZERO)
+    if opcode == "lshr":
+        nothing = emitter.op("or", MASK, nothing, emitter.op("icmp ugt", kind, below, last))
+    emitter.write(target, emitter.select(nothing, kind, ZERO, value), bits, instruction)
 
 
 def _insert_field(emitter: WarpEmitter, instruction: Instruction) -> None:
+    """Put a field into a value; what would lie above the top is dropped (PTX ISA section 9.7.1.20, bfi)."""
     target, source, base, start, length = instruction.operands
-    bits = BITS[instruction.type]
-    if not (isinstance(start, Immediate) and isinstance(length, Immediate)):
-        raise refuse(instruction, "a bit field whose place is known only at run time")
-    field = ((1 << (length.value & 255)) - 1) << (start.value & 255) & ((1 << bits) - 1)
-    kind = ints(bits)
-    moved = emitter.op("shl", kind, emitter.read(source, bits), emitter.constant(min(start.value, bits - 1), bits))
-    inserted = emitter.op("and", kind, moved, emitter.constant(field, bits))
-    kept = emitter.op("and", kind, emitter.read(base, bits), emitter.constant(~field, bits))
+    bits, kind = BITS[instruction.type], ints(BITS[instruction.type])
+    last, ones = emitter.constant(bits - 1, bits), emitter.constant(-1, bits)
+    first, count = _low_byte(emitter, start, bits), _low_byte(emitter, length, bits)
+    place = emitter.integer_intrinsic("umin", bits, (kind, first), (kind, last))
+    size = emitter.integer_intrinsic("umin", bits, (kind, count), (kind, last))
+    mask = emitter.op("xor", kind, emitter.op("shl", kind, ones, size), ones)
+    mask = emitter.select(emitter.op("icmp ugt", kind, count, last), kind, ones, mask)
+    mask = emitter.op("shl", kind, mask, place)
+    mask = emitter.select(emitter.op("icmp ugt", kind, first, last), kind, ZERO, mask)
+    inserted = emitter.op("and", kind, emitter.op("shl", kind, emitter.read(source, bits), place), mask)
+    kept = emitter.op("and", kind, emitter.read(base, bits), emitter.op("xor", kind, mask, ones))
     emitter.write(target, emitter.op("or", kind, inserted, kept), bits, instruction)
 
 

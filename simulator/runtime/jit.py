@@ -1,18 +1,23 @@
 """numba's decorators with types, and raw addresses as arrays inside compiled functions.
 
-numba reads no annotations: those of compiled functions are for the reader and for mypy. Its cache notices changes of a
-function's own file alone; after a change to a function that another file's compiled functions call, remove ``__pycache__``.
+numba reads no annotations: those of compiled functions are for the reader and for mypy. Its cache would notice changes of a
+function's own file alone, but functions here call those of other files and hold constants of theirs: so each entry is stamped
+with the content of all files that compiled functions are made of.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, sigutils
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -27,9 +32,23 @@ Number = Any
 """A scalar of the width numba infers, or an array of such."""
 
 
+@cache
+def _stamp() -> tuple[str, int]:
+    """Return what changes with any file that compiled functions come from."""
+    room = Path(__file__).resolve().parents[1]
+    files = sorted([*room.glob("checks/*.py"), *room.glob("runtime/*.py"), room / "codegen" / "layout.py"])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(), len(files)
+
+
+def _keep_on_disk(made: Any) -> None:  # noqa: ANN401 (a dispatcher or a callback of numba's)
+    made.enable_caching()
+    made._cache._cache_file._source_stamp = _stamp()  # noqa: SLF001 (numba has no public way to name further sources)
+
+
 def compiled(function: Function) -> Function:
-    """Compile a function, and keep the machine code on disk."""
-    made: Function = numba.njit(cache=True)(function)
+    """Compile a function when it is first called, and keep the machine code on disk."""
+    made: Function = numba.njit(function)
+    _keep_on_disk(made)
     return made
 
 
@@ -41,7 +60,13 @@ def inlined(function: Function) -> Function:
 
 def callback(signature: object) -> Callable[[Function], Any]:
     """Compile a function that generated code can call, and keep the machine code on disk."""
-    decorate: Callable[[Function], Any] = numba.cfunc(signature, cache=True)
+
+    def decorate(function: Function) -> Any:  # noqa: ANN401 (a callback of numba's)
+        made = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={})
+        _keep_on_disk(made)
+        made.compile()
+        return made
+
     return decorate
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Execution", "Launch", "Request"]
 
-_FUEL, _PATIENCE = 10_000, 10_000
+_FUEL, _PATIENCE = 10_000, 1_000
 
 
 @dataclass(frozen=True, slots=True)

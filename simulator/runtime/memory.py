@@ -134,17 +134,20 @@ class Arena:
 
     def describe(self, offset: int) -> str:
         """Say in words what lies at an offset."""
-        if self.shared <= offset < self.shared + self.shared_size:
-            return f"shared memory, byte {offset - self.shared}"
         for buffer in self.buffers:
             if buffer.offset <= offset < buffer.offset + buffer.size:
                 return f"argument {buffer.argument}, byte {offset - buffer.offset} of {buffer.size}"
-        near = min(self.buffers, key=lambda b: max(b.offset - offset, offset - b.offset - b.size), default=None)
-        if near is not None and near.offset - _RED_ZONE <= offset < near.offset + near.size + _RED_ZONE:
-            distance = offset - near.offset
-            if distance < 0:
-                return f"{-distance} bytes before argument {near.argument}"
-            return f"{distance - near.size} bytes past the end of argument {near.argument} ({near.size} bytes)"
+        if offset >= self.local:
+            return f"local memory, byte {(offset - self.local) % max(self.local_stride, 1)}"
         if self.shared - _RED_ZONE <= offset < self.shared + self.shared_size + _RED_ZONE:
             return f"shared memory, byte {offset - self.shared} of {self.shared_size}"
-        return f"address {ADDRESS_BIAS + offset:#x}, which belongs to no array"
+        return self._describe_stray(offset)
+
+    def _describe_stray(self, offset: int) -> str:
+        """Say which array an offset outside all arrays is next to."""
+        near = min(self.buffers, key=lambda b: max(b.offset - offset, offset - b.offset - b.size), default=None)
+        if near is None or not near.offset - _RED_ZONE <= offset < near.offset + near.size + _RED_ZONE:
+            return f"address {ADDRESS_BIAS + offset:#x}, which belongs to no array"
+        if offset < near.offset:
+            return f"{near.offset - offset} bytes before argument {near.argument}"
+        return f"{offset - near.offset - near.size} bytes past the end of argument {near.argument} ({near.size} bytes)"

@@ -124,10 +124,11 @@ def test_math_and_other_processors(mode, target):
     y, z = np.zeros((6, n), np.float32), np.zeros(n)
     done = only_kernel(MATH, target).launch(1, 128, (x, y, z, n), mode=mode)
     wide = x.astype(np.float64)
-    size = abs(wide)
-    expected = [np.exp(wide), np.log(size + 1), np.tanh(wide), 1 / np.sqrt(size + 1), (size + 0.5) ** 1.7, np.sqrt(size)]
+    more, half = (abs(x) + np.float32(1)).astype(np.float64), (abs(x) + np.float32(0.5)).astype(np.float64)
+    power, root = half ** np.float64(np.float32(1.7)), np.sqrt(abs(wide))
+    expected = [np.exp(wide), np.log(more), np.tanh(wide), 1 / np.sqrt(more), power, root]
     assert done.findings == []
-    np.testing.assert_allclose(y, expected, rtol=3e-7)
+    np.testing.assert_allclose(y, expected, rtol=1e-7)
     np.testing.assert_allclose(z, np.exp(wide) / 3, rtol=1e-15)
 
 

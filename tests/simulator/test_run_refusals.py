@@ -7,8 +7,9 @@ from simulator import CompileError, LaunchError, Module, UnsupportedInstruction
 from tests.simulator.sources import module_of, only_kernel
 
 SCALE = """
-struct Pair { int a, b; };
-extern "C" __global__ void __launch_bounds__(256) scale(float* x, float a, int n, short s) { if (threadIdx.x < n) x[threadIdx.x] *= a + s; }
+extern "C" __global__ void __launch_bounds__(256) scale(float* x, float a, int n, short s) {
+  if (threadIdx.x < n) x[threadIdx.x] *= a + s;
+}
 """
 X = np.ones(8, np.float32)
 

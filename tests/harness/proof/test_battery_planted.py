@@ -36,6 +36,7 @@ ARGUMENTS = {
     "layer_norm": "x, weight, bias, y, mean, rstd, *, eps",
     "matmul_backward_bias": "dy, dbias, *, accumulate",
     "attention": "qkv, y, lse, *, num_heads",
+    "softmax": "x, y",
 }
 ROWS = "rows(x, weight, bias, y, mean, rstd, eps)"
 ADD = "dbias[:] = dy.sum(axis=0) + (dbias if accumulate else 0)"
@@ -47,6 +48,7 @@ ATTEND = """b, t, w = qkv.shape
     e = np.exp(s - top)
     lse[:] = np.log(e.sum(axis=3)) + top[..., 0]
     y[:] = (e / e.sum(axis=3, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(b, t, w // 3)"""
+SOFTEN = "e = np.exp(x - x.max(axis=1, keepdims=True)); y[:] = e / e.sum(axis=1, keepdims=True)"
 HANGS = "numpy_never_returns"
 FORGE = """for fd in os.listdir('/proc/self/fd'):
         link = f'/proc/self/fd/{fd}'
@@ -100,6 +102,7 @@ PLANTED = {
     "numpy_always_accumulates": ("matmul_backward_bias", "gradients", "dbias += dy.sum(axis=0)"),
     "numpy_ignores_dy": ("matmul_backward_bias", "gradients", "dbias[:] = dbias if accumulate else 0"),
     "numpy_nearly_exact": ("matmul_backward_bias", "exact", f"{ADD}\n    if len(dy) > 6: dbias *= np.float32(1 + 3e-7)"),
+    "numpy_spoils_the_row": ("softmax", "specials", f"{SOFTEN}; y[np.isneginf(x).any(axis=1)] = np.nan"),
     "numpy_sees_the_future": ("attention", "values", ATTEND.replace("SHIFT", "1")),
     "numpy_forgets_the_scale": (
         "attention",

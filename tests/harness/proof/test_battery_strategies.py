@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.strategies import MOST_ELEMENTS, aims, basics, elements, problems
+from harness.proof.strategies import MOST_ELEMENTS, aims, basics, corners, elements, problems
 from registry.problem import FAMILIES, LAYOUTS, parse_problem
 from registry.table import discover
 
@@ -48,3 +48,13 @@ def test_failure_shrinks_to_small_dims():
     assert found.dims["N"] == 3
     assert found.dims["C"] in range(21, 32)
     assert (found.family, found.layout, found.seed, found.spikes) == (FAMILIES[0], LAYOUTS[0], 0, ())
+
+
+def test_corners_stand_just_past_each_tile_and_past_two_of_them():
+    table = discover()
+    variant = table.variant("layer_norm", "cuda_vector")
+    tile = variant.tiles["C"][0]
+    drawn = list(corners(variant.op, variant))
+    assert {tile + 1, 2 * tile} <= {p.dims["C"] for p in drawn}
+    assert {0, 1} <= {p.dims["N"] for p in drawn}
+    assert all(elements(variant.op, p) <= MOST_ELEMENTS for p in drawn)

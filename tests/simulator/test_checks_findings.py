@@ -1,0 +1,295 @@
+"""Every kind of finding: a kernel with the fault planted, and its corrected twin, which is clean."""
+
+import numpy as np
+import pytest
+
+from simulator.checks.findings import KINDS
+from tests.simulator.sources import only_kernel
+
+N = 64
+
+
+def x():
+    return np.arange(N, dtype=np.float32)
+
+
+def zeros(n=N, kind=np.float32):
+    return np.zeros(n, kind)
+
+
+def locked():
+    made = x()
+    made.flags.writeable = False
+    return made
+
+
+HEAD = 'extern "C" __global__ void planted'
+PLANTED = {
+    # name: (kind, faulty body, corrected body, arguments, grid, block)
+    "beyond an array": (
+        "out_of_bounds",
+        "(const float* x, float* y, int n) { int i = threadIdx.x; y[i] = x[i + 1]; }",
+        "(const float* x, float* y, int n) { int i = threadIdx.x; y[i] = i + 1 < n ? x[i + 1] : 0; }",
+        lambda: (x(), zeros(), N), 1, N,
+    ),
+    "before an array": (
+        "out_of_bounds",
+        "(float* y) { int i = threadIdx.x; y[i - 1] = i; }",
+        "(float* y) { int i = threadIdx.x; y[i] = i; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "beyond shared memory": (
+        "out_of_bounds",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i + (int)y[i]] = i; __syncthreads(); y[i] = s[i]; }",
+        """(float* y) { __shared__ float s[128]; int i = threadIdx.x; s[i] = 1; s[i + (int)y[i]] = i;
+         __syncthreads(); y[i] = s[0]; }""",
+        lambda: (np.where(np.arange(N) == 63, 64, 0).astype(np.float32),), 1, N,
+    ),
+    "a null pointer": (
+        "out_of_bounds",
+        "(const float* x, float* y) { y[threadIdx.x] = *x; }",
+        "(const float* x, float* y) { y[threadIdx.x] = x ? *x : 0; }",
+        lambda: (None, zeros()), 1, N,
+    ),
+    "four floats at once from any address": (
+        "misaligned",
+        "(const float* x, float* y) { float4 v = *(const float4*)(x + 1 + 4 * threadIdx.x); y[threadIdx.x] = v.x + v.w; }",
+        "(const float* x, float* y) { const float* v = x + 1 + 4 * threadIdx.x; y[threadIdx.x] = v[0] + v[3]; }",
+        lambda: (x(), zeros()), 1, 8,
+    ),
+    "an input is written": (
+        "read_only",
+        "(float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; x[threadIdx.x] = 0; }",
+        "(float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }",
+        lambda: (locked(), zeros()), 1, N,
+    ),
+    "shared memory nobody wrote": (
+        "uninitialised",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; if (i < 60) s[i] = i; __syncthreads(); y[i] = s[63 - i]; }",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i; __syncthreads(); y[i] = s[63 - i]; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "no barrier after a write": (
+        "race",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i; y[i] = s[63 - i]; }",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i; __syncthreads(); y[i] = s[63 - i]; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "no barrier before the next write": (
+        "race",
+        """(float* y) { __shared__ float s[64]; int i = threadIdx.x; float t = 0;
+         for (int k = 0; k < 3; k++) { s[i] = i + k; __syncthreads(); t += s[63 - i]; } y[i] = t; }""",
+        """(float* y) { __shared__ float s[64]; int i = threadIdx.x; float t = 0;
+         for (int k = 0; k < 3; k++) { s[i] = i + k; __syncthreads(); t += s[63 - i]; __syncthreads(); } y[i] = t; }""",
+        lambda: (zeros(),), 1, N,
+    ),
+    "lanes of one warp without __syncwarp": (
+        "race",
+        '(float* y) { __shared__ float s[32]; int i = threadIdx.x; s[i] = i; asm("":::"memory"); y[i] = s[31 - i]; }',
+        "(float* y) { __shared__ float s[32]; int i = threadIdx.x; s[i] = i; __syncwarp(); y[i] = s[31 - i]; }",
+        lambda: (zeros(),), 1, 32,
+    ),
+    "blocks write the same place": (
+        "race",
+        "(float* y) { y[threadIdx.x] = blockIdx.x; }",
+        "(float* y) { y[blockIdx.x * blockDim.x + threadIdx.x] = blockIdx.x; }",
+        lambda: (zeros(),), 2, N // 2,
+    ),
+    "a sum without atomics": (
+        "race",
+        "(float* y) { if (threadIdx.x == 0) y[0] += 1; }",
+        "(float* y) { if (threadIdx.x == 0) atomicAdd(y, 1); }",
+        lambda: (zeros(),), 3, N,
+    ),
+    "the same value, twice": (
+        "same_value_race",
+        "(float* y) { y[0] = 3; }",
+        "(float* y) { if (threadIdx.x == 0) y[0] = 3; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "a barrier some lanes pass by": (
+        "barrier_divergence",
+        """(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i;
+         if (i < 40) { __syncthreads(); y[i] = s[i]; } else { __syncthreads(); y[i] = -s[i]; } }""",
+        "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i; __syncthreads(); y[i] = i < 40 ? s[i] : -s[i]; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "two barriers for two warps": (
+        "barrier_divergence",
+        """(float* y) { int i = threadIdx.x;
+         if (i < 32) { y[i] = 1;
+           __syncthreads(); } else {
+           __syncthreads(); y[i] = 2; } }""",
+        "(float* y) { int i = threadIdx.x; y[i] = i < 32 ? 1 : 2; __syncthreads(); }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "threads that have left before a barrier": (
+        "barrier_divergence",
+        "(float* y) { int i = threadIdx.x; if (y[i] != 0) return; __syncthreads(); y[i] = 1; }",
+        "(float* y) { int i = threadIdx.x; bool on = y[i] == 0; __syncthreads(); if (on) y[i] = 1; }",
+        lambda: (np.arange(N, dtype=np.float32) // 50,), 1, N,
+    ),
+    "a shuffle with lanes that went elsewhere": (
+        "barrier_divergence",
+        """(float* y) { int i = threadIdx.x;
+         if (y[i] == 0) y[i] = __shfl_xor_sync(~0u, i, 1); else { __syncwarp(); y[i] = 2; } }""",
+        "(float* y) { int i = threadIdx.x; float v = __shfl_xor_sync(0xffffffffu, i, 1); y[i] = y[i] == 0 ? v : 2; }",
+        lambda: (np.arange(32, dtype=np.float32) // 16,), 1, 32,
+    ),
+    "a lane outside its own mask": (
+        "barrier_divergence",
+        "(float* y) { int i = threadIdx.x; y[i] = __shfl_xor_sync(0xffffu, i, 1); }",
+        "(float* y) { int i = threadIdx.x; y[i] = __shfl_xor_sync(0xffffffffu, i, 1); }",
+        lambda: (zeros(32),), 1, 32,
+    ),
+    "a lane outside the second mask": (
+        "barrier_divergence",
+        """(float* y) { int i = threadIdx.x;
+         float v = __shfl_xor_sync(~0u, (float)i, 1); y[i] = __shfl_xor_sync(0xffffu, v, 2); }""",
+        "(float* y) { int i = threadIdx.x; float v = __shfl_xor_sync(~0u, (float)i, 1); y[i] = __shfl_xor_sync(~0u, v, 2); }",
+        lambda: (zeros(32),), 1, 32,
+    ),
+    "a flag nobody raises": (
+        "deadlock",
+        "(volatile int* flag, float* y) { if (threadIdx.x == 0) while (!flag[0]) ; y[threadIdx.x] = 1; }",
+        "(volatile int* flag, float* y) { if (threadIdx.x == 0) while (!flag[0]) flag[0] = 1; y[threadIdx.x] = 1; }",
+        lambda: (zeros(1, np.int32), zeros()), 1, N,
+    ),
+    "a named barrier for more threads than come": (
+        "deadlock",
+        '(float* y) { asm volatile("bar.sync 1, 96;"); y[threadIdx.x] = 1; }',
+        '(float* y) { asm volatile("bar.sync 1, 64;"); y[threadIdx.x] = 1; }',
+        lambda: (zeros(),), 1, N,
+    ),
+    "a trap": (
+        "trap",
+        "(float* y) { if (threadIdx.x == 5) __trap(); y[threadIdx.x] = 1; }",
+        "(float* y) { if (threadIdx.x == 500) __trap(); y[threadIdx.x] = 1; }",
+        lambda: (zeros(),), 1, N,
+    ),
+    "a copy read too early": (
+        "missing_wait",
+        """(const float* x, float* y) { __shared__ __align__(16) float s[64]; int i = threadIdx.x;
+         asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(s + i)), "l"(x + i));
+         asm volatile("cp.async.commit_group;" ::: "memory"); y[i] = s[i]; }""",
+        """(const float* x, float* y) { __shared__ __align__(16) float s[64]; int i = threadIdx.x;
+         asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(s + i)), "l"(x + i));
+         asm volatile("cp.async.commit_group;" ::: "memory");
+         asm volatile("cp.async.wait_group 0;" ::: "memory"); y[i] = s[i]; }""",
+        lambda: (x(), zeros()), 1, N,
+    ),
+    "a copy waited for, without a barrier for the others": (
+        "race",
+        """(const float* x, float* y) { __shared__ __align__(16) float s[64]; int i = threadIdx.x;
+         asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(s + i)), "l"(x + i));
+         asm volatile("cp.async.commit_group;" ::: "memory"); __syncthreads();
+         asm volatile("cp.async.wait_group 0;" ::: "memory"); y[i] = s[63 - i]; }""",
+        """(const float* x, float* y) { __shared__ __align__(16) float s[64]; int i = threadIdx.x;
+         asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(s + i)), "l"(x + i));
+         asm volatile("cp.async.commit_group;" ::: "memory");
+         asm volatile("cp.async.wait_group 0;" ::: "memory"); __syncthreads(); y[i] = s[63 - i]; }""",
+        lambda: (x(), zeros()), 1, N,
+    ),
+    "the last block without a fence": (
+        "race",
+        """(const float* x, float* y, unsigned* done) { __shared__ bool last;
+         if (threadIdx.x == 0) { y[1 + blockIdx.x] = x[blockIdx.x]; last = atomicInc(done, gridDim.x - 1) == gridDim.x - 1; }
+         __syncthreads();
+         if (last && threadIdx.x == 0) { float s = 0; for (int i = 0; i < gridDim.x; i++) s += y[1 + i]; y[0] = s; } }""",
+        """(const float* x, float* y, unsigned* done) { __shared__ bool last;
+         if (threadIdx.x == 0) { y[1 + blockIdx.x] = x[blockIdx.x]; __threadfence();
+           last = atomicInc(done, gridDim.x - 1) == gridDim.x - 1; }
+         __syncthreads();
+         if (last && threadIdx.x == 0) { float s = 0; for (int i = 0; i < gridDim.x; i++) s += y[1 + i]; y[0] = s; } }""",
+        lambda: (x(), zeros(), zeros(1, np.uint32)), 4, 32,
+    ),
+    "the last block, fenced before the others of the block were done": (
+        "race",
+        """(const float* x, float* y, unsigned* done) { __shared__ bool last; int i = blockIdx.x * 32 + threadIdx.x;
+         y[1 + i] = x[i];
+         if (threadIdx.x == 0) { __threadfence(); last = atomicInc(done, gridDim.x - 1) == gridDim.x - 1; }
+         __syncthreads();
+         if (last && threadIdx.x == 0) { float s = 0; for (int i = 0; i < gridDim.x * 32; i++) s += y[1 + i]; y[0] = s; } }""",
+        """(const float* x, float* y, unsigned* done) { __shared__ bool last; int i = blockIdx.x * 32 + threadIdx.x;
+         y[1 + i] = x[i];
+         __syncthreads();
+         if (threadIdx.x == 0) { __threadfence(); last = atomicInc(done, gridDim.x - 1) == gridDim.x - 1; }
+         __syncthreads();
+         if (last && threadIdx.x == 0) { float s = 0; for (int i = 0; i < gridDim.x * 32; i++) s += y[1 + i]; y[0] = s; } }""",
+        lambda: (x(), zeros(N + 1), zeros(1, np.uint32)), 2, 32,
+    ),
+    "a fence of the block for another block": (
+        "race",
+        """(const float* x, float* y, unsigned* done) {
+         if (threadIdx.x == 0) { y[1 + blockIdx.x] = x[blockIdx.x]; __threadfence_block();
+           if (atomicInc(done, gridDim.x - 1) == gridDim.x - 1) y[0] = y[1] + y[2]; } }""",
+        """(const float* x, float* y, unsigned* done) {
+         if (threadIdx.x == 0) { y[1 + blockIdx.x] = x[blockIdx.x]; __threadfence();
+           if (atomicInc(done, gridDim.x - 1) == gridDim.x - 1) y[0] = y[1] + y[2]; } }""",
+        lambda: (x(), zeros(), zeros(1, np.uint32)), 2, 32,
+    ),
+}  # fmt: skip
+NAMES = sorted(PLANTED)
+orders = pytest.mark.parametrize("order", ["ascending", "descending", 5])
+
+
+@orders
+@pytest.mark.parametrize("name", NAMES)
+def test_the_planted_fault_is_found(name, order):
+    kind, faulty, _, arguments, grid, block = PLANTED[name]
+    done = only_kernel(HEAD + faulty).launch(grid, block, arguments(), mode="checked", order=order)
+    assert kind in {finding.kind for finding in done.findings}
+    found = next(finding for finding in done.findings if finding.kind == kind)
+    assert found.code.strip() in HEAD + faulty
+    assert found.count >= 1
+    assert found.path.endswith(".cu")
+
+
+@orders
+@pytest.mark.parametrize("name", NAMES)
+def test_its_corrected_twin_is_clean(name, order):
+    _, _, corrected, arguments, grid, block = PLANTED[name]
+    done = only_kernel(HEAD + corrected).launch(grid, block, arguments(), mode="checked", order=order)
+    assert (done.status, [str(finding) for finding in done.findings]) == ("ok", [])
+
+
+def test_every_kind_is_planted():
+    assert {planted[0] for planted in PLANTED.values()} == set(KINDS) - {"unsupported"}
+
+
+def test_what_nobody_has_written_is_found_where_the_launch_says_so():
+    code = HEAD + "(float* y, float* scratch) { y[threadIdx.x] = y[threadIdx.x] + scratch[threadIdx.x]; }"
+    y = zeros()
+    clean = only_kernel(code).launch(1, N, (y, zeros()), mode="checked")
+    told = only_kernel(code).launch(1, N, (y, zeros()), mode="checked", unwritten=(1,))
+    assert clean.findings == []
+    assert [(f.kind, f.count) for f in told.findings] == [("uninitialised", N)]
+    assert "argument 1, byte 0 of 256" in told.findings[0].message
+
+
+def test_a_register_nobody_set_is_a_nan():
+    code = HEAD + "(float* y, int n) { float sum; for (int i = 0; i < n; i++) sum += i; y[0] = sum; }"
+    y = zeros(1)
+    only_kernel(code).launch(1, 1, (y, 4), mode="checked")
+    assert np.isnan(y[0])
+
+
+@pytest.mark.parametrize("kind", ["out_of_bounds", "trap", "deadlock", "barrier_divergence"])
+def test_what_stops_a_checked_launch_stops_a_fast_one(kind):
+    name = {
+        "out_of_bounds": "a null pointer",
+        "trap": "a trap",
+        "deadlock": "a named barrier for more threads than come",
+        "barrier_divergence": "a shuffle with lanes that went elsewhere",
+    }[kind]
+    _, faulty, _, arguments, grid, block = PLANTED[name]
+    done = only_kernel(HEAD + faulty).launch(grid, block, arguments())
+    assert (done.status, [finding.kind for finding in done.findings]) == (kind, [kind])
+
+
+def test_a_finding_tells_line_place_and_thread():
+    code = "// a comment\n" + HEAD + "(float* y) {\n  int i = threadIdx.x;\n  y[i + 1] = i;\n}\n"
+    done = only_kernel(code).launch(1, N, (zeros(),), mode="checked")
+    (found,) = done.findings
+    assert (done.status, found.line, found.code, found.block, found.thread) == ("out_of_bounds", 4, "y[i + 1] = i;", 0, 63)
+    assert "0 bytes past the end of argument 0 (256 bytes)" in str(found)
