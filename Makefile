@@ -2,6 +2,7 @@
 # make test    sets up, then runs the whole suite
 # make lint    style, types, import contract
 # make prove   fuzzes every variant and stores evidence      make race   races every op and derives champions
+# make gpu-check  on a machine with a GPU: proves every CUDA variant there, compares it with the simulator, races it
 # make readme  regenerates the README's tree, board and proof blocks
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.installed
 
-.PHONY: setup train test lint prove race readme clean
+.PHONY: setup train test lint prove race gpu-check readme clean
 
 setup: $(STAMP)
 
@@ -44,9 +45,13 @@ lint: setup
 
 prove: setup
 	$(PY) -m harness.verify --op all --profile ci $(ARGS)
+	$(PY) -m harness.verify --op all --profile ci --device sim $(ARGS)
 
 race: setup
 	$(PY) -m harness.bench --op all --budget 10m $(ARGS)
+
+gpu-check: setup
+	$(PY) -m harness.gpu.check $(ARGS)
 
 readme: setup
 	$(PY) -m harness.readme

@@ -30,6 +30,7 @@ from harness.race.controls import check_controls
 from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
+from harness.race.session_gpu import GpuSession
 from registry.cli import add_kernels_path, guarded
 from registry.devices import device
 from registry.errors import EvidenceError, RequestError, UnknownNameError
@@ -80,12 +81,20 @@ class Request:
     kernels_path: list[Path]
 
 
-def _request(options: argparse.Namespace, folder: Path) -> Request:
-    table = discover(*options.kernels_path)
-    if device(options.device).name == "sim":
+def _session(options: argparse.Namespace) -> Session:
+    place = device(options.device).name
+    if place == "sim":
         raise RequestError("--device sim: a simulated GPU has no time; race on --device cuda, where there is a GPU")
-    if options.protocol not in PROTOCOLS:
-        raise UnknownNameError("protocol", options.protocol, PROTOCOLS)
+    if place == "cuda" and options.compare:
+        raise RequestError("--compare races on the CPU: leave --device out")
+    protocol = options.protocol or PROTOCOLS[place][0]
+    if protocol not in PROTOCOLS[place]:
+        raise UnknownNameError("protocol", protocol, PROTOCOLS[place])
+    return (GpuSession if place == "cuda" else Session)(options.threads, protocol, options.kernels_path)
+
+
+def _request(options: argparse.Namespace, session: Session) -> Request:
+    table = discover(*options.kernels_path)
     if options.dtype not in DTYPES:
         raise UnknownNameError("dtype", options.dtype, DTYPES)
     if not 1 <= options.threads <= thread_count():
@@ -93,30 +102,33 @@ def _request(options: argparse.Namespace, folder: Path) -> Request:
     budget_s = budget_seconds(options.budget)
     ops = table.select_ops(options.op)
     chosen = table.select(ops, options.variant)
-    store = Store(options.results)
+    if session.place == "cuda":
+        chosen = [v for v in chosen if v.device == "cuda"]
+    proven_on = "cuda" if session.place == "cuda" else ""
+    store = Store(options.results, machine_key(session.place))
     named = set((options.variant or "").split(","))
-    boards = boards_for(ops, options.workload, options.dims, options.dtype, folder)
+    boards = boards_for(ops, options.workload, options.dims, options.dtype, session.folder)
     wanted = {b.op.name for b in boards}
     for variant in chosen:
         if variant.name in named and variant.op.name in wanted:
-            store.require_proof(variant)
+            store.require_proof(variant, proven_on)
 
     @cache
     def gap(variant: Variant) -> str:
         try:
-            store.require_proof(variant)
+            store.require_proof(variant, proven_on)
         except EvidenceError as error:
             return str(error)
         return ""
 
-    fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap) for board in boards]
+    fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap, session.place) for board in boards]
     fields = [f for f in fields if f.named]
     if not any(f.candidates for f in fields):
         raise EvidenceError(
             f"no variant of {options.op} that takes this problem has fresh evidence; "
-            f"make it with: python -m harness.verify --op {options.op}"
+            f"make it with: python -m harness.verify --op {options.op}" + (" --device cuda" if proven_on else "")
         )
-    return Request(table, fields, store, options.threads, options.protocol, budget_s, options.kernels_path)
+    return Request(table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path)
 
 
 def _race(request: Request, session: Session, progress: Callable[[str, float], None]) -> Iterator[Run]:
@@ -175,8 +187,8 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
 
 def _run(options: argparse.Namespace) -> int:
     errors = Console(stderr=True)
-    with Session(options.threads, options.protocol, options.kernels_path) as session:
-        request = _request(options, session.folder)
+    with _session(options) as session:
+        request = _request(options, session)
         if options.compare:
             return _compare(options, request, session, errors)
         with _shown(errors) as progress:
@@ -225,8 +237,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=int, default=thread_count(), metavar="N", help="one count for all (default: all cores)"
     )
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu")
-    parser.add_argument("--protocol", default="cpu-warm", metavar="NAME", help=", ".join(PROTOCOLS))
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="where to race (default: %(default)s)")
+    protocols = "; ".join(f"{place}: {' or '.join(names)}" for place, names in PROTOCOLS.items())
+    parser.add_argument("--protocol", metavar="NAME", help=f"{protocols} (default: the first of the device)")
     parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")
     parser.add_argument("--compare", metavar="REV", help="race against the kernels of a git revision; Markdown, nothing stored")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")

@@ -21,7 +21,7 @@ from registry.cli import add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES, device, kind_of
 from registry.errors import DONE, FAILED, RequestError
 from registry.fingerprint import contract_hash, source_hash
-from registry.machine import thread_count
+from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
 from registry.records import RESULTS, Evidence, Store
 from registry.table import Unloadable, discover
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence_of", "main"]
 
+GPU_WORKERS = 4  # each has a context of its own, some hundred megabytes of the GPU's memory
 COLOURS = {"passed": "green", "refused": "yellow"}
 
 
@@ -80,6 +81,7 @@ def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Varian
 
 def evidence_of(proof: Proof, plan: Plan) -> Evidence:
     """Return the record of a proof."""
+    place = kind_of(proof.variant, gpu=plan.gpu)
     return Evidence(
         op=proof.variant.op.name,
         variant=proof.variant.name,
@@ -87,7 +89,9 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
         contract=contract_hash(proof.variant.op),
         status=proof.status,
         gate=proof.gate,
-        device=kind_of(proof.variant, gpu=plan.gpu),
+        device=place,
+        machine=machine_key(place),
+        versions=versions(place),
         profile=plan.profile,
         problems=proof.problems,
         seed=plan.seed,
@@ -145,7 +149,8 @@ def prove_all(
     """
     answers = Answers()
     workers: SimpleQueue[Worker] = SimpleQueue()
-    made = [Worker(plan.kernels_path) for _ in range(min(len(variants), thread_count()))]
+    most = min(thread_count(), GPU_WORKERS) if plan.gpu else thread_count()
+    made = [Worker(plan.kernels_path) for _ in range(min(len(variants), most))]
     for worker in made:
         workers.put(worker)
 
@@ -224,7 +229,8 @@ def run(options: argparse.Namespace) -> int:
         proofs = prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=str(p.variant)), problem)
     unloadable = _unloadable(table, options)
     if not options.problem:
-        Store(options.results).add_evidence(*(evidence_of(p, plan) for p in proofs))
+        store = Store(options.results, machine_key("cuda" if gpu else "host"))
+        store.add_evidence(*(evidence_of(p, plan) for p in proofs))
     if options.json:
         results = [*(_as_json(p, plan) for p in proofs), *map(_unloadable_as_json, unloadable)]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)

@@ -160,7 +160,7 @@ def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *
         The simulator found the kernel at fault.
     """
     on_host = [isinstance(a, np.ndarray) for a in args]
-    on_device = [hasattr(a, "__cuda_array_interface__") for a in args]
+    on_device = [hasattr(type(a), "__cuda_array_interface__") for a in args]  # not the object: that would compute it
     if any(on_host) == any(on_device):
         what = "arrays of the host and of a GPU" if any(on_host) else "no array"
         raise ContractError(f"kernel {kernel.name!r} was given {what}: its arrays say where it runs")

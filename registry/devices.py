@@ -108,9 +108,11 @@ class Gpu:
 
 def _why_no_gpu() -> str:
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed (pip install cupy-cuda13x)"
-    import cupy
-
+        return "CuPy is not installed (pip install 'cupy-cuda13x[ctk]')"
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({' '.join(str(error).split())})"
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

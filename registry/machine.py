@@ -1,8 +1,12 @@
-"""Which machine this is: results are kept per machine and never compared across machines."""
+"""Which machine this is: results are kept per machine and never compared across machines.
+
+What ran on a GPU is kept under the GPU's name too, as CuPy tells it (unverified on hardware).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -27,23 +31,51 @@ def _cpu() -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _gpu() -> str:
+    """Return the name of the current GPU; "no-gpu" where there is none, which is no record's machine."""
+    if importlib.util.find_spec("cupy") is None:
+        return "no-gpu"
+    import cupy
+
+    try:
+        name: bytes = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return "no-gpu"
+    return _slug(name.decode())
+
+
 @cache
-def machine_key() -> str:
-    """Return a name for this machine: CPU model, family, core count, and a digest of its instruction sets."""
+def machine_key(device: str = "host") -> str:
+    """Return a name for this machine: CPU model, family, core count, and a digest of its instruction sets.
+
+    Parameters
+    ----------
+    device : str
+        Under ``cuda`` the name of the GPU comes first.
+    """
     cpu = _cpu()
-    model = re.sub(r"[^a-z0-9]+", "-", cpu.get("model name", "cpu").lower()).strip("-")
+    model = _slug(cpu.get("model name", "cpu"))
     flags = " ".join(sorted(cpu.get("flags", "").split()))
     digest = hashlib.sha256(f"{cpu.get('cpu family')}/{cpu.get('model')}/{flags}".encode()).hexdigest()[:6]
-    return f"{model}-{thread_count()}c-{digest}"
+    key = f"{model}-{thread_count()}c-{digest}"
+    return f"{_gpu()}-{key}" if device == "cuda" else key
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Return the versions that a proof or a time depends on."""
+def versions(device: str = "host") -> dict[str, str]:
+    """Return the versions that a proof or a time depends on; on ``cuda`` also those of CuPy and of the CUDA runtime."""
     found = {"python": platform.python_version()}
     for package in ("numpy", "numba", "llvmlite"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "absent"
+    if device == "cuda" and importlib.util.find_spec("cupy") is not None:
+        import cupy
+
+        found |= {"cupy": cupy.__version__, "cuda": str(cupy.cuda.runtime.runtimeGetVersion())}
     return found

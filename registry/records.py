@@ -91,8 +91,8 @@ class Evidence(Record):
             (self.op, self.variant) == (variant.op.name, variant.name)
             and self.source == source_hash(variant)
             and self.contract == contract_hash(variant.op)
-            and self.machine == machine_key()
-            and self.versions == versions()
+            and self.machine == machine_key(self.device)
+            and self.versions == versions(self.device)
         )
 
 

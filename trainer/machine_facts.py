@@ -26,6 +26,7 @@ def peak_rss_mib() -> float:
 
 
 def peak_gflops(store: Store, threads: int) -> float | None:
-    """Return the multiply-add peak that the newest race with as many threads measured here; None if none did."""
-    peaks = [run.roofline["gflops"] for run in store.runs() if run.threads == threads and "gflops" in run.roofline]
+    """Return the multiply-add peak that the newest race on the CPU with as many threads measured here; None if none did."""
+    raced = [run for run in store.runs() if run.threads == threads and run.device == "host"]
+    peaks = [run.roofline["gflops"] for run in raced if "gflops" in run.roofline]
     return peaks[-1] if peaks else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry.devices import device, set_threads
+from registry.machine import machine_key
 from registry.records import Store
 from registry.table import discover
 from trainer import checkpoint
@@ -85,7 +86,7 @@ class Session:
         self.request = parse_kernels(settings.kernels)
         self.table = discover(*settings.kernels_path)
         set_threads(settings.threads)
-        self.store = Store(settings.results)
+        self.store = Store(settings.results, machine_key(self.device.name))
         self.outline = Outline(self.table, settings.model, settings.B, settings.T, settings.micro_steps)
         self.choices: dict[Need, Choice] = {}
         self.rival: dict[Need, Choice] | None = None

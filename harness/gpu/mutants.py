@@ -144,10 +144,9 @@ def _original_code(variant: Variant) -> tuple[str, ...]:
 
 @cache
 def _lines_of(variant: Variant) -> frozenset[tuple[str, int]]:
-    """Return the lines that the code of a variant is made from."""
+    """Return the lines that the code of a variant is made from; clang notes them all, those of its callers too."""
     ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options) for options in _options_of(variant))
-    names = {number: Path(path).name for number, path in re.findall(r'\.file\s+(\d+) "([^"]+)"', ptx)}
-    return frozenset((names.get(file, ""), int(line)) for file, line in re.findall(r"\.loc\s+(\d+) (\d+)", ptx))
+    return frozenset((name, int(line)) for name, line in re.findall(r"([\w.]+\.cuh?):(\d+):\d+", ptx))
 
 
 def _options_of(variant: Variant) -> list[tuple[str, ...]]:

@@ -42,6 +42,7 @@ __all__ = ["main"]
 
 LONGEST_MESSAGE = 1 << 16
 PR_SET_PDEATHSIG = 1
+GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after which nothing in the process can use the GPU any more
 
 
 def _die_with_parent() -> None:
@@ -83,7 +84,8 @@ class Child:
         except SimulatedFault as fault:
             return {"error": "\n".join(fault.lines()), "fault": fault.kind}
         except Exception as error:  # noqa: BLE001 (somebody else's code may raise anything)
-            return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+            lost = type(error).__name__ in GPU_ERRORS
+            return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", **({"lost": "context"} if lost else {})}
         return {"error": "" if returned is None else f"returned a {type(returned).__name__}, the convention is None"}
 
     def _on_host(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
@@ -98,17 +100,23 @@ class Child:
         return [*found, *([params["workspace"]] if "workspace" in params else [])]
 
     def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
-        """Call in the simulator, or on copies of the arrays on the GPU (unverified on hardware)."""
+        """Call in the simulator, or on the GPU (unverified on hardware)."""
         if schedule["device"] == "sim":
             with simulation(schedule["mode"], schedule["order"], unwritten=self._unwritten(arrays, params)):
                 return self._on_host(arrays, params)
         import cupy
 
-        there = [cupy.asarray(array) for array in arrays]
-        work = {"workspace": cupy.asarray(params["workspace"])} if "workspace" in params else {}
-        returned = self._on_host(there, {**params, **work})
-        for array, copy in zip(arrays, there, strict=True):
-            array[...] = cupy.asnumpy(copy)
+        # The memory travels as a whole, there and back: views lie as (mis)aligned as here, and guard bands show what was hit.
+        memory = np.frombuffer(self.map or b"", np.uint8)
+        whole = cupy.asarray(memory)
+
+        def there(array: NDArray[Any]) -> Any:  # noqa: ANN401 (CuPy has no types)
+            start = array.ctypes.data - memory.ctypes.data
+            return whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+
+        work = {"workspace": there(params["workspace"])} if "workspace" in params else {}
+        returned = self._on_host([there(array) for array in arrays], {**params, **work})
+        memory[...] = cupy.asnumpy(whole)
         return returned
 
 
@@ -116,14 +124,15 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
     talk.send(json.dumps({"ready": os.getpid()}).encode())
     while message := talk.recv(LONGEST_MESSAGE):
         order = json.loads(message)
-        if table.variant(order["op"], order["variant"]).device != "host":
+        if order["device"] == "sim":
             importlib.import_module("simulator")  # once, for all children
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()
         if pid == 0:
             _die_with_parent()
-            _limit_memory(limit)
+            if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
+                _limit_memory(limit)
             talk.send(json.dumps({"pid": os.getpid()}).encode())
             Child(table.variant(order["op"], order["variant"]), talk, memory).serve()
             os._exit(0)

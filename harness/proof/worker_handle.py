@@ -146,7 +146,7 @@ class Worker:
             Its process crashed, exited, or did not answer in time.
         """
         if variant is not self._variant:
-            self._begin(variant)
+            self._begin(variant, schedule.device if schedule else "host")
         slots = [list(asdict(s).values()) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": self.memory.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
@@ -165,6 +165,8 @@ class Worker:
             self._variant = None
             raise Died("crashed", _farewell(answer.get("exited", 0)))
         if answer["error"]:
+            if answer.get("lost"):
+                self.renew()
             raise Raised(answer["error"], answer.get("fault", ""))
 
     def renew(self) -> None:
@@ -175,14 +177,14 @@ class Worker:
                 self._hang_up()
             self._variant = None
 
-    def _begin(self, variant: Variant) -> None:
-        """Have a fresh process for `variant`."""
+    def _begin(self, variant: Variant, device: str) -> None:
+        """Have a fresh process for `variant`, on one device until it ends."""
         if self._stopped:
             raise Closed
         self.renew()
         if self._process is None or self._process.poll() is not None:
             self._start()
-        self._send({"op": variant.op.name, "variant": variant.name})
+        self._send({"op": variant.op.name, "variant": variant.name, "device": device})
         answer = self._receive(self.limits.first_seconds) or {}
         if "pid" not in answer:
             self._hang_up()

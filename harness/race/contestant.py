@@ -21,24 +21,32 @@ from harness.race import contestant_calls as calls
 from harness.race import roofline
 from harness.race.clock import settle, time_calls
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
-from registry.devices import set_threads
+from registry.devices import Device, Host, set_threads
 from registry.problem import Problem
 from registry.table import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["Contestant", "main"]
+__all__ = ["Contestant", "main", "serve"]
 
 DOUBLE_LIMIT = 1 << 22
 PROBES, PROBE_NS = 8, 1e7
 
 
 class Contestant:
-    """What this process races: loaded, then given buffers, then asked for turns."""
+    """What this process races: loaded, then given buffers, then asked for turns.
+
+    Attributes
+    ----------
+    device : Device
+        Where its buffers are.
+    """
+
+    device: Device = Host()
 
     def __init__(self, kernels_path: list[Path]) -> None:
         self.table = discover(*kernels_path)
@@ -71,7 +79,7 @@ class Contestant:
         elif self.kind == "empty" or self.variant is None:
             self.bound = [calls.bind_empty(self.op, arrays, problem.params) for arrays in buffers.sets]
         else:
-            scratch = calls.workspace_for(self.variant, problem.dims, self.threads)
+            scratch = calls.workspace_for(self.variant, problem.dims, self.threads, self.device)
             self.bound = [calls.bind_variant(self.variant, arrays, problem.params, scratch) for arrays in buffers.sets]
             if self.kind == "twice":
                 self.bound = [calls.both(call, self.bound[self._partner(i)]) for i, call in enumerate(self.bound)]
@@ -81,16 +89,24 @@ class Contestant:
         count = len(self.buffers or ())
         return (number + count // 2) % count
 
+    def _time(self, numbers: Sequence[int]) -> float:
+        """Call on these sets, one after the other, and return the nanoseconds that one call took on average."""
+        return time_calls([self.bound[number] for number in numbers])
+
+    def _evict(self) -> None:
+        """Push everything out of the caches."""
+        roofline.sweep(self.cold, self.threads)
+
     def probe(self, *, dims: dict[str, int], params: dict[str, Any], folder: str) -> dict[str, Any]:
         """Compile on a small problem and return the time of a later call on it."""
         problem = Problem(self.op.name, dims, params)
         write_pristine(Path(folder), 0, materialise(self.op, problem))
-        self._bind(problem, BufferSets(self.op, dims, problem.dtype, Path(folder), 1))
+        self._bind(problem, BufferSets(self.op, dims, problem.dtype, Path(folder), 1, device=self.device))
         taken: list[float] = []
         while len(taken) < PROBES and sum(taken[1:]) < PROBE_NS:
             if self.buffers is not None:
                 self.buffers.freshen(0, (0, len(taken)))
-            taken.append(time_calls(self.bound))
+            taken.append(self._time([0]))
         self.release()
         return {"ns": min(taken[1:])}
 
@@ -100,10 +116,10 @@ class Contestant:
         """Copy the drawn values into buffers of this process; `cold` is 0 or how many bytes the caches hold."""
         self.release()
         problem = Problem(self.op.name, dims, params, dtype=dtype)
-        self._bind(problem, BufferSets(self.op, dims, dtype, Path(folder), sets, heat))
+        self._bind(problem, BufferSets(self.op, dims, dtype, Path(folder), sets, heat, self.device))
         self.cold = cold
         if cold:
-            roofline.sweep(cold, self.threads)
+            self._evict()
         return {}
 
     def _freshen(self, number: int, seed: tuple[int, ...]) -> None:
@@ -129,8 +145,8 @@ class Contestant:
             for number in batch:
                 self._freshen(number, (seed, sample))
             if self.cold:
-                roofline.sweep(self.cold, self.threads)
-            taken.append(time_calls([self.bound[number] for number in batch]))
+                self._evict()
+            taken.append(self._time(batch))
         self.last = last
         return {"ns": taken, "settled_s": settle()}
 
@@ -139,19 +155,20 @@ class Contestant:
         if self.buffers is None:
             raise RuntimeError("no call was timed yet")
         for index, output in enumerate(self.op.outputs):
-            kept = sample_of(self.buffers.sets[self.last][output], (seed, index))
+            kept = sample_of(self.device.get(self.buffers.sets[self.last][output]), (seed, index))
             np.save(Path(folder) / f"{name}.{output}.npy", kept)
         return {}
 
     def reference(
-        self, *, params: dict[str, Any], source: str, number: int, values: int, seed: int, folder: str
+        self, *, op: str, params: dict[str, Any], source: str, number: int, values: int, seed: int, folder: str
     ) -> dict[str, Any]:
         """Write the oracle's answer to the call that all contestants made in one round."""
-        arrays = {name: np.array(array) for name, array in load_pristine(Path(source), number, self.op).items()}
-        for name, where, changed in altered(self.op, load_pristine(Path(source), number, self.op), (values, 0, number)):
+        asked = self.table.op(op)
+        arrays = {name: np.array(array) for name, array in load_pristine(Path(source), number, asked).items()}
+        for name, where, changed in altered(asked, load_pristine(Path(source), number, asked), (values, 0, number)):
             arrays[name].reshape(-1)[where] = changed
         double = sum(a.size for a in arrays.values()) <= DOUBLE_LIMIT
-        for index, (output, value) in enumerate(calls.oracle_answer(self.op, arrays, params, double=double).items()):
+        for index, (output, value) in enumerate(calls.oracle_answer(asked, arrays, params, double=double).items()):
             np.save(Path(folder) / f"reference.{output}.npy", sample_of(np.ascontiguousarray(value), (seed, index)))
         return {"double": double}
 
@@ -170,13 +187,19 @@ class Contestant:
         return {"ratio": roofline.cold_over_warm(cache_bytes)}
 
 
-def main() -> int:
-    """Serve commands until standard input ends."""
+def serve(contestant_on: Callable[[list[Path]], Contestant]) -> int:
+    """Serve commands until standard input ends.
+
+    Parameters
+    ----------
+    contestant_on : callable
+        Makes the contestant from the folders of more variants.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    contestant = Contestant([Path(p) for p in sys.argv[1:]])
+    contestant = contestant_on([Path(p) for p in sys.argv[1:]])
     for line in sys.stdin:
         message = json.loads(line)
         try:
@@ -185,6 +208,11 @@ def main() -> int:
             answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
         replies.write(json.dumps(answer) + "\n")
     return 0
+
+
+def main() -> int:
+    """Race on the host."""
+    return serve(Contestant)
 
 
 if __name__ == "__main__":

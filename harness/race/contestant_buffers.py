@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from registry.devices import Device
     from registry.op import Op
 
 __all__ = ["BufferSets", "altered", "load_pristine", "sample_of", "write_pristine"]
@@ -28,6 +29,7 @@ __all__ = ["BufferSets", "altered", "load_pristine", "sample_of", "write_pristin
 PAGE, LINE = 4096, 64
 ALTERED_ELEMENTS = 4
 SAMPLE_BLOCK, SAMPLE_LIMIT = 4096, 1 << 20
+HOST = Host()
 
 Arrays = dict[str, "NDArray[Any]"]
 
@@ -78,11 +80,18 @@ def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
     return blocks
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> NDArray[Any]:
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator, device: Device) -> NDArray[Any]:
     """Return an array at a random cache line of a page, so that arrays of one call do not alias."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     start = LINE * int(rng.integers(PAGE // LINE))
-    return Host().empty((size + PAGE,), np.uint8)[start : start + size].view(dtype).reshape(shape)
+    return device.empty((size + PAGE,), np.uint8)[start : start + size].view(dtype).reshape(shape)
+
+
+def _set_elements(array: NDArray[Any], where: NDArray[Any], values: NDArray[Any]) -> None:
+    """Set a few elements one by one, as arrays of every device can."""
+    flat = array.reshape(-1)
+    for position, value in zip(where.tolist(), values.tolist(), strict=True):
+        flat[position] = value
 
 
 class BufferSets:
@@ -96,18 +105,22 @@ class BufferSets:
         How many sets lie there.
     heat : int
         Every heat has other addresses.
+    device : Device
+        Where the buffers are.
     """
 
-    def __init__(self, op: Op, dims: Mapping[str, int], dtype: str, folder: Path, count: int, heat: int = 0) -> None:
-        self.op = op
+    def __init__(
+        self, op: Op, dims: Mapping[str, int], dtype: str, folder: Path, count: int, heat: int = 0, device: Device = HOST
+    ) -> None:
+        self.op, self.device = op, device
         self.pristine = [load_pristine(folder, number, op) for number in range(count)]
         self.sets: list[Arrays] = []
         self._undo: list[list[tuple[str, NDArray[Any], NDArray[Any]]]] = [[] for _ in range(count)]
         for number in range(count):
             rng = np.random.default_rng((number, heat))
-            arrays = {a.name: _empty(a.shape(dims), a.numpy_dtype(dtype), rng) for a in op.arguments}
+            arrays = {a.name: _empty(a.shape(dims), a.numpy_dtype(dtype), rng, device) for a in op.arguments}
             for name, values in self.pristine[number].items():
-                np.copyto(arrays[name], values)
+                device.put(arrays[name], values)
             self.sets.append(arrays)
 
     def __len__(self) -> int:
@@ -117,13 +130,13 @@ class BufferSets:
         """Poison the outputs of a set, restore its in-outs, and change some elements of its inputs."""
         arrays, pristine = self.sets[number], self.pristine[number]
         for name, where, values in self._undo[number]:
-            arrays[name].reshape(-1)[where] = values
+            _set_elements(arrays[name], where, values)
         for argument in self.op.with_role(Role.OUTPUT):
             array = arrays[argument.name]
             array.fill(np.nan if array.dtype.kind == "f" else -1)
         for argument in self.op.with_role(Role.INOUT):
-            np.copyto(arrays[argument.name], pristine[argument.name])
+            self.device.put(arrays[argument.name], pristine[argument.name])
         changes = altered(self.op, pristine, seed)
         self._undo[number] = [(name, where, pristine[name].reshape(-1)[where]) for name, where, _ in changes]
         for name, where, values in changes:
-            arrays[name].reshape(-1)[where] = values
+            _set_elements(arrays[name], where, values)

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from registry.devices import Device
     from registry.op import Op
     from registry.variant import Variant
 
 __all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_answer", "workspace_for"]
+
+HOST = Host()
 
 
 def bind_variant(
@@ -29,11 +32,11 @@ def bind_variant(
     return partial(variant.function, *(arrays[a.name] for a in variant.op.arguments), **keywords)
 
 
-def workspace_for(variant: Variant, dims: Mapping[str, int], threads: int) -> NDArray[Any] | None:
+def workspace_for(variant: Variant, dims: Mapping[str, int], threads: int, device: Device = HOST) -> NDArray[Any] | None:
     """Return the scratch memory that `variant` asks for, full of NaN; None where it asks for none."""
     if variant.workspace is None:
         return None
-    scratch = Host().empty((max(variant.workspace_size(dims, threads), 1),), np.float32)
+    scratch = device.empty((max(variant.workspace_size(dims, threads), 1),), np.float32)
     scratch.fill(np.nan)
     return scratch
 
@@ -66,7 +69,8 @@ def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
     """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
     import torch
 
-    tensors = [torch.from_numpy(arrays[name]) for name in _taken(op)]
+    taken = [arrays[name] for name in _taken(op)]
+    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.as_tensor(a, device="cuda") for a in taken]
     if op.eager is not None:
         return op.eager(torch, *tensors, **params)
     return partial(op.oracle, torch, *tensors, **params)

@@ -40,11 +40,13 @@ class ContestantProcess:
     ----------
     root : Path
         The project whose kernels it loads.
+    module : str
+        What the child runs.
     """
 
-    def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT) -> None:
+    def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT, module: str = "harness.race.contestant") -> None:
         self._root = root
-        self._command = [sys.executable, "-m", "harness.race.contestant", *map(str, kernels_path)]
+        self._command = [sys.executable, "-m", module, *map(str, kernels_path)]
         self._child: subprocess.Popen[bytes] | None = None
         self._said = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)

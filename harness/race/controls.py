@@ -44,7 +44,7 @@ def check_controls(session: Session, variants: Sequence[Variant], progress: Call
     """
     waiting = list(variants)
     small = shrunken(waiting[0].op, waiting[0].op.workloads(WORKLOAD)[0].dims, WORK)
-    bands = COLD_BANDS if session.cold_bytes else BANDS
+    bands = COLD_BANDS if session.protocol == "cpu-cold" else BANDS
     told = ""
     for attempt in range(ATTEMPTS):
         progress("controls: two copies, one called twice, an empty call", attempt / ATTEMPTS)
@@ -83,6 +83,6 @@ def _measure(session: Session, variant: Variant, dims: dict[str, int]) -> dict[s
             raise ContestantError(entry.status, entry.note)
     first, second, double, empty = (summarise(e.samples_ms).lower_quartile for e in entries)
     found = {"a_a": first / second, "twice": 2 * double / (first + second), "floor_us": empty * 1e3}
-    if session.cold_bytes:
+    if session.protocol == "cpu-cold":
         found["cold_over_warm"] = float(entries[0].process.ask("memory", cache_bytes=session.cache_bytes)["ratio"])
     return found

@@ -14,6 +14,7 @@ from harness.race import roofline
 from harness.race.rounds import Entry
 from harness.race.statistics import summarise
 from registry.fingerprint import source_hash
+from registry.machine import machine_key, versions
 from registry.records import Row, Run
 from registry.table import ROOT
 
@@ -57,6 +58,8 @@ class Field:
             Entry(v.name, session.process(i), variant=v.name, yardstick=v.is_definition, source=source_hash(v))
             for i, v in enumerate(variants)
         ]
+        if not session.has_yardstick:
+            return found
         torch = Entry(YARDSTICK, session.torch, kind="torch", yardstick=True, source=f"torch {version('torch')}")
         return [*found, torch]
 
@@ -84,23 +87,27 @@ class Field:
             op=board.op.name, workload=board.workload, dims=board.dims, params=board.params, protocol=session.protocol,
             threads=session.threads, rows=[*rows, *self.refused], controls=session.controls,
             roofline={**session.roof, "floor_ms": floor()}, dtype=board.dtype, commit=_commit(),
+            device=session.place, machine=machine_key(session.place), versions=versions(session.place),
         )  # fmt: skip
 
 
-def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str]) -> Field:
+def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str], place: str = "host") -> Field:
     """Sort the variants of an op into those that race on `board` and those that do not, with reasons.
 
     Parameters
     ----------
     chosen : list of Variant
-        Those that the request stands for; the definition takes part in any case.
+        Those that the request stands for.
     gap : callable
         Returns what is missing in the evidence about a variant, or "".
+    place : str
+        Where the race is: on ``host`` the definition takes part, on ``cuda`` it cannot.
     """
     everyone = [v for v in chosen if not v.is_definition]
     found = Field(board, named=bool(chosen))
-    for variant in [*everyone, table.variants[board.op.name]["numpy"]]:
-        status, note = _obstacle(variant, board, gap)
+    definition = [table.variants[board.op.name]["numpy"]] if place == "host" else []
+    for variant in [*everyone, *definition]:
+        status, note = _obstacle(variant, board, gap, place)
         if status:
             row = Row(
                 variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_definition, note=note
@@ -116,8 +123,8 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
     return found
 
 
-def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str]) -> tuple[str, str]:
-    if variant.device != "host":
+def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], place: str) -> tuple[str, str]:
+    if variant.device != place:
         return "unavailable", f"needs device {variant.device}"
     if reasons := variant.refusals(board.dims, board.params, board.dtype):
         return "refused", "; ".join(reasons)

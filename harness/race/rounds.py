@@ -153,7 +153,7 @@ class Race:
                 continue
             message = {"params": self.board.params, "source": place, "folder": place, "number": seed % self.sets}
             try:
-                torch.ask("reference", values=seed, seed=seed, limit_s=REFERENCE_S, **message)
+                torch.ask("reference", op=self.board.op.name, values=seed, seed=seed, limit_s=REFERENCE_S, **message)
             except ContestantError as error:
                 for entry in seen:
                     entry.fail(ContestantError("unchecked", f"torch has no answer to compare with: {error}"))

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import psutil
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOLS", "Session"]
 
-PROTOCOLS = ("cpu-warm", "cpu-cold")
+PROTOCOLS = {"host": ("cpu-warm", "cpu-cold"), "cuda": ("cuda-cold", "cuda-graph")}  # the first is the usual one
 MOST_SETS = 64
 LARGE_SET = 64 * MEBI
 PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
@@ -47,11 +47,16 @@ class Session:
 
     Attributes
     ----------
+    place, module : str
+        Where contestants run, as records say it, and what their processes run.
     controls : dict
         ``a_a`` (two copies of one variant), ``twice`` (one that is called twice), ``floor_us`` (an empty call).
     roof : dict
         What `harness.race.roofline.measure` found, the best of this day.
     """
+
+    place: ClassVar[str] = "host"
+    module: ClassVar[str] = "harness.race.contestant"
 
     threads: int
     protocol: str
@@ -62,7 +67,7 @@ class Session:
     processes: list[ContestantProcess] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self.torch = ContestantProcess(self.kernels_path)
+        self.torch = ContestantProcess(self.kernels_path, module=self.module)
         shared = Path("/dev/shm")  # noqa: S108 (a folder of our own is made inside)
         roomy = shared.is_dir() and shutil.disk_usage(shared).free > psutil.virtual_memory().total // 4
         self._folder = tempfile.TemporaryDirectory(prefix="crucible-race-", dir=shared if roomy else None)
@@ -79,10 +84,15 @@ class Session:
         """0 under the warm protocol, else what has to be pushed out of the caches."""
         return self.cache_bytes if self.protocol == "cpu-cold" else 0
 
+    @property
+    def has_yardstick(self) -> bool:
+        """Whether torch can run where the contestants run."""
+        return True
+
     def process(self, number: int) -> ContestantProcess:
         """Return the process of one slot."""
         while len(self.processes) <= number:
-            self.processes.append(ContestantProcess(self.kernels_path))
+            self.processes.append(ContestantProcess(self.kernels_path, module=self.module))
         return self.processes[number]
 
     def start(self, count: int) -> None:
@@ -154,7 +164,7 @@ class Session:
 
     def measure_roofline(self, *, again: bool = False) -> None:
         """Read today's peaks, or measure them (`again`: measure anyway and keep the better of both)."""
-        path = ROOT / ".cache" / "roofline" / f"{machine_key()}.json"
+        path = ROOT / ".cache" / "roofline" / f"{machine_key(self.place)}.json"
         key = f"{datetime.now(UTC).date().isoformat()}/{self.threads}"
         known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
         if key not in known or again:

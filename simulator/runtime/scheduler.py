@@ -50,7 +50,7 @@ _BARRIERS = 16
 _WARP = 32
 
 
-class WarpFunction(types.WrapperAddressProtocol):  # type: ignore[misc]
+class WarpFunction(types.WrapperAddressProtocol):  # type: ignore[misc]  # numba has no types
     """Machine code that runs a warp, as numba calls it."""
 
     def __init__(self, address: int) -> None:

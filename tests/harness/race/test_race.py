@@ -160,7 +160,12 @@ def test_time_that_beats_the_roofline_is_implausible_after_the_roofline_was_meas
     measured = []
     roof = {"gflops": 1.0, "gb_s@1024": board.moved / 1e6}
     session = SimpleNamespace(
-        roof=roof, protocol="cpu-warm", threads=1, controls={}, measure_roofline=lambda *, again: measured.append(again)
+        roof=roof,
+        protocol="cpu-warm",
+        place="host",
+        threads=1,
+        controls={},
+        measure_roofline=lambda *, again: measured.append(again),
     )
     quick, slow = race.Entry("quick", None, samples_ms=[0.9, 0.8]), race.Entry("slow", None, samples_ms=[1.1, 1.2])
     run = Field(board, named=True).run(session, [quick, slow])

@@ -1,0 +1,52 @@
+"""A racing session on a GPU: the rounds, controls, statistics and records of any other, over contestants that use CUDA.
+
+``cuda-cold`` rotates through buffers larger than the L2 cache and reads another such buffer before each batch; a call that is
+shorter than a launch from Python takes (some microseconds) shows that time instead of its own. ``cuda-graph`` captures a batch
+of calls and replays it, without Python in between; what fits in the L2 cache may lie there. Unverified on hardware: no GPU
+has run a race yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from harness.race.session import MEMORY_SHARE, Session
+
+if TYPE_CHECKING:
+    from harness.race.board import Board
+
+__all__ = ["GpuSession"]
+
+
+def _l2_bytes() -> int:
+    import cupy
+
+    return int(cupy.cuda.Device().attributes["L2CacheSize"])
+
+
+@dataclass
+class GpuSession(Session):
+    """What all boards of one command share, on the current GPU."""
+
+    place: ClassVar[str] = "cuda"
+    module: ClassVar[str] = "harness.race.contestant_gpu"
+
+    cache_bytes: int = field(default_factory=_l2_bytes)
+
+    @property
+    def cold_bytes(self) -> int:
+        """0 where a graph is replayed, else the size of the L2 cache."""
+        return self.cache_bytes if self.protocol == "cuda-cold" else 0
+
+    @property
+    def has_yardstick(self) -> bool:
+        """Whether torch sees a GPU."""
+        return bool(self.torch.ask("torch_sees_gpu")["yes"])
+
+    def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
+        """Whether the contestants' buffers may not all stay in the GPU's memory between turns."""
+        import cupy
+
+        free, _ = cupy.cuda.Device().mem_info
+        return bool(board.nbytes() * sets * contestants > MEMORY_SHARE * free)

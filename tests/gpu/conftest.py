@@ -1,0 +1,22 @@
+"""A GPU for the tests of this folder: the stand-in for CuPy, in this process and in every child process."""
+
+import sys
+
+import pytest
+
+from registry import cuda as launcher
+from registry import machine
+from tests.gpu import fake_cupy
+
+
+@pytest.fixture
+def gpu(tmp_path, monkeypatch):
+    """Put the stand-in in CuPy's place."""
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    caches = (launcher._gpu_module, launcher._gpu_function, machine.machine_key, machine.versions)  # noqa: SLF001 (theirs to forget)
+    for kept in caches:
+        kept.cache_clear()
+    yield fake_cupy.install(tmp_path / "site")
+    for kept in caches:
+        kept.cache_clear()

@@ -1,0 +1,385 @@
+"""A stand-in for the part of CuPy that the project uses: a GPU's arrays in plain memory, its kernels in the simulator.
+
+Names, defaults and refusals are those of CuPy 14 (docs.cupy.dev, "API Reference"; `test_fake_cupy` compares the names where
+CuPy is installed): its arrays are no numpy arrays and do not mix with them, work goes to the current stream, and a stream that
+captures runs nothing. It is stricter where that finds mistakes: numpy's functions refuse its arrays, where CuPy
+would answer some of them. Work is done when it is submitted, so a forgotten `synchronize` does not show. It is no GPU: what
+runs here is unverified on hardware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
+
+import numpy as np
+
+import simulator
+
+__all__ = [
+    "RawKernel",
+    "RawModule",
+    "asarray",
+    "asnumpy",
+    "cublas",
+    "cuda",
+    "empty",
+    "get_default_memory_pool",
+    "ndarray",
+    "zeros",
+]
+__version__ = "14.fake"
+
+ALIGNMENT = 512  # what cudaMalloc and CuPy's pool give
+SHARED_WITHOUT_ASKING = 48 * 1024
+L2_BYTES = 1 << 20
+MEMORY_BYTES = 1 << 32
+SOURCES = Path(__file__).resolve().parents[2] / ".cache" / "fake_cupy"
+NO_MIXING = "Unsupported type <class 'numpy.ndarray'>"
+NO_NUMPY = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+
+
+class CUDARuntimeError(RuntimeError):
+    """An error of the runtime, as ``cupy.cuda.runtime.CUDARuntimeError``."""
+
+
+class CUDADriverError(RuntimeError):
+    """An error of the driver, as ``cupy.cuda.driver.CUDADriverError``."""
+
+
+class Context:
+    """What this process has on the device: an error that ended it, and the stack of current streams."""
+
+    def __init__(self):
+        self.lost = ""
+        self.streams = []
+
+    def submit(self, work):
+        """Do `work`, or record it where the current stream captures."""
+        if self.lost:
+            raise CUDARuntimeError(self.lost)
+        stream = self.streams[-1]
+        if stream.captured is not None:
+            stream.captured.append(work)
+        else:
+            work()
+
+    def wait(self):
+        """Refuse what waits for the device while a stream captures."""
+        if self.lost:
+            raise CUDARuntimeError(self.lost)
+        if any(s.captured is not None for s in self.streams):
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+
+
+_context = Context()
+
+
+class ndarray:  # noqa: N801 (CuPy's name)
+    """An array of the device."""
+
+    def __init__(self, memory):
+        self._memory = memory
+
+    shape = property(lambda self: self._memory.shape)
+    dtype = property(lambda self: self._memory.dtype)
+    ndim = property(lambda self: self._memory.ndim)
+    size = property(lambda self: self._memory.size)
+    nbytes = property(lambda self: self._memory.nbytes)
+    itemsize = property(lambda self: self._memory.itemsize)
+    strides = property(lambda self: self._memory.strides)
+    flags = property(lambda self: self._memory.flags)
+    T = property(lambda self: ndarray(self._memory.T))
+
+    @property
+    def __cuda_array_interface__(self):
+        """Version 3 of the interface."""
+        address = self._memory.ctypes.data if self.size else 0
+        strides = None if self._memory.flags.c_contiguous else self.strides
+        described = {"shape": self.shape, "typestr": self.dtype.str, "strides": strides, "stream": 1}
+        return {**described, "data": (address, False), "version": 3}
+
+    def __array__(self, *_, **__):
+        raise TypeError(NO_NUMPY)
+
+    def __array_ufunc__(self, *_, **__):
+        return NotImplemented
+
+    def __len__(self):
+        return len(self._memory)
+
+    def __getitem__(self, where):
+        return ndarray(self._memory[(where, ...) if isinstance(where, int) else where])  # an array without dims, as CuPy's
+
+    def __setitem__(self, where, value):
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise TypeError(NO_MIXING)
+        kept = value._memory if isinstance(value, ndarray) else value  # noqa: SLF001 (an array's own memory)
+        _context.submit(lambda: self._memory.__setitem__(where, kept))
+
+    def reshape(self, *shape):
+        """Return a view of another shape."""
+        return ndarray(self._memory.reshape(*shape))
+
+    def view(self, dtype=None):
+        """Return a view of another dtype."""
+        return ndarray(self._memory.view(dtype))
+
+    def fill(self, value):
+        """Set every element."""
+        _context.submit(lambda: self._memory.fill(value))
+
+    def copy(self):
+        """Return a copy on the device."""
+        made = empty(self.shape, self.dtype)
+        made[...] = self
+        return made
+
+    def sum(self):
+        """Return the sum, an array without dims."""
+        made = empty((), self.dtype)
+        _context.submit(lambda: made._memory.__setitem__((), self._memory.sum()))  # noqa: SLF001 (the same)
+        return made
+
+    def get(self):
+        """Return a copy on the host, after everything before."""
+        _context.wait()
+        return self._memory.copy()
+
+    def item(self):
+        """Return the only element as a Python scalar."""
+        return self.get().item()
+
+    __float__ = __int__ = __bool__ = item
+
+
+def empty(shape, dtype=float):
+    """Return memory of the device that holds anything (here NaN or -1)."""
+    shape, dtype = (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size > MEMORY_BYTES:
+        raise MemoryError(f"Out of memory allocating {size:,} bytes")
+    raw = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return ndarray(raw[start : start + size].view(dtype).reshape(shape))
+
+
+def zeros(shape, dtype=float):
+    """Return zeros."""
+    made = empty(shape, dtype)
+    made.fill(0)
+    return made
+
+
+def asarray(a, dtype=None):
+    """Return `a` on the device, itself where it is there already."""
+    if isinstance(a, ndarray):
+        return a
+    _context.wait()
+    values = np.asarray(a, dtype)
+    made = empty(values.shape, values.dtype)
+    made[...] = ndarray(values.copy())
+    return made
+
+
+def asnumpy(a):
+    """Return a copy on the host."""
+    return a.get() if isinstance(a, ndarray) else np.asarray(a)
+
+
+class RawKernel:
+    """One function of a module."""
+
+    def __init__(self, kernel, name):
+        self._kernel, self.name = kernel, name
+        self.max_dynamic_shared_size_bytes = SHARED_WITHOUT_ASKING
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        """Launch on the current stream."""
+        if not (isinstance(grid, tuple) and isinstance(block, tuple)):
+            raise TypeError("Argument 'grid' and 'block' have to be tuples")
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        passed = [_parameter(a) for a in args]
+
+        def run():
+            where = tuple(max(1, n) for n in grid), tuple(max(1, n) for n in block)  # as cupy.cuda.Function does
+            done = self._kernel.launch(*where, passed, shared=shared_mem)
+            if done.findings:
+                _context.lost = "cudaErrorIllegalAddress: an illegal memory access was encountered"
+
+        _context.submit(run)
+
+
+def _parameter(argument):
+    if isinstance(argument, ndarray):
+        if not argument.flags.c_contiguous:
+            raise ValueError("the project passes contiguous arrays only")
+        return argument._memory  # noqa: SLF001 (an array's own memory)
+    if isinstance(argument, np.integer):  # CuPy passes its bytes, and a narrower parameter reads the low ones
+        return int(argument)
+    if isinstance(argument, (int, float, np.generic)):
+        return argument
+    raise TypeError(f"Unsupported type {type(argument)}")
+
+
+class RawModule:
+    """A translation unit, compiled when a function is first asked for."""
+
+    def __init__(self, *, code, options=(), backend="nvrtc"):
+        if not isinstance(options, tuple) or backend != "nvrtc":
+            raise TypeError("Argument 'options' has incorrect type (expected tuple)")
+        self.code, self.options, self._module = code, options, None
+
+    def get_function(self, name):
+        """Return the kernel called `name`."""
+        if self._module is None:
+            include = tuple(Path(o[2:]) for o in self.options if o.startswith("-I"))
+            defined = tuple(o for o in self.options if o.startswith("-D"))
+            path = SOURCES / f"{hashlib.sha256(self.code.encode()).hexdigest()[:16]}.cu"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.code)
+            self._module = simulator.Module.from_source(path, options=defined, include=include)
+        return RawKernel(self._module.kernel(name), name)
+
+
+class Stream:
+    """A queue of work that is always empty; as a context it is the current one."""
+
+    null: Stream
+
+    def __init__(self, null=False, non_blocking=False):
+        self.ptr, self.captured = (0 if null else id(self)), None
+        self.is_non_blocking = non_blocking
+
+    def __enter__(self):
+        _context.streams.append(self)
+        return self
+
+    def __exit__(self, *_):
+        _context.streams.pop()
+
+    def use(self):
+        """Become the current stream."""
+        _context.streams[-1] = self
+        return self
+
+    def synchronize(self):
+        """Wait until all work is done."""
+        _context.wait()
+
+    def begin_capture(self):
+        """Record what is submitted from now on, instead of doing it."""
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.captured = []
+
+    def end_capture(self):
+        """Return what was recorded."""
+        captured, self.captured = self.captured, None
+        return Graph(captured)
+
+
+class Graph:
+    """Work that was recorded."""
+
+    def __init__(self, work):
+        self._work = work
+
+    def upload(self, stream=None):
+        """Do nothing: the graph is where it runs."""
+
+    def launch(self, stream=None):
+        """Do all of it, in order."""
+        with stream or _context.streams[-1]:
+            for work in self._work:
+                _context.submit(work)
+
+
+class Event:
+    """A moment on the device's clock, which is the host's here."""
+
+    def __init__(self, block=False):
+        self.block, self.stream, self.at = block, None, None
+
+    def record(self, stream=None):
+        """Remember now."""
+        self.stream, self.at = stream, perf_counter()
+
+    def synchronize(self):
+        """Wait for the work before it."""
+        _context.wait()
+
+
+def get_elapsed_time(start_event, end_event):
+    """Return the milliseconds between two events."""
+    return 1e3 * (end_event.at - start_event.at)
+
+
+class Device:
+    """The only device."""
+
+    def __init__(self, device=None):
+        self.id = device or 0
+
+    compute_capability = "90"
+    attributes = property(lambda _: {"L2CacheSize": L2_BYTES, "MultiProcessorCount": 4, "ClockRate": 1_000_000})
+    mem_info = property(lambda _: (MEMORY_BYTES, MEMORY_BYTES))
+
+    def synchronize(self):
+        """Wait until all work is done."""
+        _context.wait()
+
+
+class MemoryPool:
+    """Memory is Python's: there is nothing to free."""
+
+    def free_all_blocks(self):
+        """Do nothing."""
+
+
+def get_default_memory_pool():
+    """Return the pool."""
+    return MemoryPool()
+
+
+def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):
+    """Compute ``out = alpha * op(a) @ op(b) + beta * out``, as ``cupy.cublas.gemm``."""
+    left, right, into = a._memory, b._memory, out._memory  # noqa: SLF001 (the same)
+    left, right = (left if transa == "N" else left.T), (right if transb == "N" else right.T)
+    _context.submit(lambda: np.copyto(into, alpha * (left @ right) + beta * into, casting="same_kind"))
+
+
+Stream.null = Stream(null=True)
+_context.streams.append(Stream.null)
+cublas = SimpleNamespace(gemm=gemm)
+cuda = SimpleNamespace(
+    Device=Device,
+    Event=Event,
+    Graph=Graph,
+    Stream=Stream,
+    compiler=SimpleNamespace(CompileException=simulator.CompileError),
+    driver=SimpleNamespace(CUDADriverError=CUDADriverError),
+    get_current_stream=lambda: _context.streams[-1],
+    get_elapsed_time=get_elapsed_time,
+    runtime=SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda _: {"name": b"Fake GPU 1"},
+        runtimeGetVersion=lambda: 13000,
+    ),
+)
+
+
+def install(folder):
+    """Write a package ``cupy`` to `folder`, for child processes that have it on ``PYTHONPATH``."""
+    package = Path(folder) / "cupy"
+    package.mkdir(parents=True, exist_ok=True)
+    name = "tests.gpu.fake_cupy"
+    code = f'import sys\nfrom importlib import import_module\nsys.modules["cupy"] = import_module("{name}")\n'
+    (package / "__init__.py").write_text(code)
+    return sys.modules[__name__]

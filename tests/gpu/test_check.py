@@ -1,0 +1,80 @@
+"""``make gpu-check``: one line without a GPU; with one (a stand-in), every part runs and one that fails stops no other."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.gpu import check
+from harness.gpu.agreement import Agreement, agreement, compared_problems, ulp_distance
+from harness.proof.worker_handle import Worker
+from registry.machine import machine_key
+from registry.table import discover
+
+
+def test_without_a_gpu_it_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert check.main([]) == 2
+    told = capsys.readouterr().err
+    assert "--device sim" in told
+    assert told.count("\n") == 1
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(0, 9))
+def test_neighbours_are_one_apart(value, steps):
+    start = np.float32([value])
+    there = start
+    for _ in range(steps):
+        there = np.nextafter(there, np.float32(np.inf))
+    assert ulp_distance(start, there) == ulp_distance(there, start) == steps
+
+
+def test_nan_agrees_with_nan_alone_and_integers_with_themselves():
+    one = np.float32([np.nan, np.nan, 0.0])
+    assert list(ulp_distance(one, np.float32([np.nan, 1.0, -0.0])) > 0) == [False, True, False]
+    assert list(ulp_distance(np.int32([3, 4]), np.int32([3, 6]))) == [0, 2]
+
+
+@pytest.mark.usefixtures("gpu")
+def test_stand_in_and_simulator_agree_to_the_bit():
+    variant = discover().variant("residual", "cuda_vector")
+    with Worker() as worker:
+        found = agreement(variant, worker, list(compared_problems(variant.op))[:3])
+    assert (found.problems, found.ulps, found.share, found.note) == (3, 0, 1.0, "")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_parts_do_not_stop_each_other(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def command(module, words):
+        asked.append((module, dict(zip(words[::2], words[1::2], strict=False)).get("--protocol")))
+        return "" if module == "harness.verify" else f"{module} fell over"
+
+    def lame(variants, *_):
+        return [Agreement(v.op.name, v.name, 1, 10, 5, 7) for v in variants]
+
+    monkeypatch.setattr(check, "_command", command)
+    monkeypatch.setattr(check, "_compare", lame)
+    assert check.main(["--op", "residual", "--results", str(tmp_path)]) == 1
+    assert asked == [("harness.verify", None), ("harness.bench", "cuda-cold"), ("harness.bench", "cuda-graph")]
+    told = capsys.readouterr().out
+    assert told.count("harness.bench fell over") == 2
+    assert "50.00%" in told
+    kept = json.loads((tmp_path / machine_key("cuda") / "agreement.json").read_text())
+    assert {a["ulps"] for a in kept} == {7}
+
+
+def test_a_command_that_refuses_is_a_failure_in_one_line(capfd):
+    problem = check._command("harness.bench", ["--op", "no_such_op"])  # noqa: SLF001 (a part of the command)
+    assert problem.startswith("python -m harness.bench --op no_such_op ended with code 2")
+    assert "no_such_op" in capfd.readouterr().err
+
+
+def test_make_has_a_target_for_it():
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
+    assert "python -m harness.gpu.check" in makefile.replace("$(PY)", "python")

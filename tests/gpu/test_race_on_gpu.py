@@ -1,0 +1,156 @@
+"""A race on a (stand-in) GPU under both protocols: times by events, answers checked, records under the GPU's name."""
+
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from harness import bench
+from harness.race import controls as race_controls
+from harness.race.contestant_buffers import write_pristine
+from harness.race.contestant_gpu import GpuContestant
+from harness.race.session import PROTOCOLS
+from harness.race.session_gpu import GpuSession
+from registry.fingerprint import contract_hash, source_hash
+from registry.machine import machine_key, versions
+from registry.records import Evidence, Store
+from registry.table import discover
+
+DIMS = {"N": 8, "C": 12}
+ANYTHING = {"a_a": (0.0, float("inf")), "twice": (0.0, float("inf"))}
+ROLE = {"op": "residual", "variant": "cuda_naive", "threads": 1}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let the controls read anything, on a small problem: this tests no machine."""
+    monkeypatch.setattr(race_controls, "BANDS", ANYTHING)
+    monkeypatch.setattr(race_controls, "WORK", 1e4)
+    monkeypatch.setattr(race_controls, "ROUNDS", 3)
+
+
+@pytest.fixture
+def contestant(gpu, tmp_path):
+    """Return a loaded contestant in this process, and the values of its two sets."""
+    del gpu
+    made, random = GpuContestant([]), np.random.default_rng(1)
+    values = [{name: random.random((8, 12), np.float32) for name in ("x1", "x2")} for _ in range(2)]
+    for number, arrays in enumerate(values):
+        write_pristine(tmp_path, number, arrays)
+    yield made, values, tmp_path
+    made.cupy.cuda.Stream.null.use()
+
+
+def prepared(contestant, folder, cold):
+    """Give a contestant two sets of buffers."""
+    what = {"dims": DIMS, "params": {}, "dtype": "float32", "folder": str(folder), "sets": 2, "heat": 0}
+    contestant.prepare(**what, cold=cold)
+    return contestant
+
+
+def prove(results, *names):
+    """Store made-up proofs of variants on the GPU."""
+    table = discover()
+    for name in names:
+        variant = table.variant("residual", name)
+        proof = {"op": "residual", "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
+        on_gpu = Evidence(**proof, status="passed", device="cuda", machine=machine_key("cuda"), versions=versions("cuda"))
+        Store(results, machine_key("cuda")).add_evidence(on_gpu)
+
+
+@pytest.mark.usefixtures("gpu", "quick")
+@pytest.mark.parametrize("protocol", PROTOCOLS["cuda"])
+def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
+    prove(tmp_path, "cuda_naive", "cuda_vector")
+    words = ["--op", "residual", "--device", "cuda", "--protocol", protocol, "--dims", "N=8 C=12", "--budget", "1s"]
+    assert bench.main([*words, "--variant", "cuda_*", "--results", str(tmp_path)]) == 0, capsys.readouterr()
+    store = Store(tmp_path, machine_key("cuda"))
+    [run] = store.runs()
+    assert (run.device, run.protocol, run.machine) == ("cuda", protocol, machine_key("cuda"))
+    rows = {row.variant: row for row in run.rows}
+    assert set(rows) == {"cuda_naive", "cuda_vector"}  # torch sees no GPU here: no yardstick, and none of the CPU
+    assert all(row.status == "passed" and min(row.samples_ms) > 0 for row in rows.values())
+    assert [c.device for c in store.champions()] == ["cuda"]
+    assert Store(tmp_path).runs() == []
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--protocol", "cpu-warm"], "cuda-cold"),
+        (["--compare", "HEAD"], "--compare races on the CPU"),
+        (["--variant", "cuda_naive"], "--device cuda"),
+    ],
+)
+def test_requests_that_make_no_sense_on_a_gpu_are_refused(words, told, tmp_path, capsys):
+    assert bench.main(["--op", "residual", "--device", "cuda", "--results", str(tmp_path), *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cold", [0, 4096])
+def test_a_turn_leaves_the_answer_of_its_last_timed_call(contestant, cold):
+    made, _, folder = contestant
+    made.load(kind="variant", **ROLE)
+    prepared(made, folder, cold)
+    taken = made.turn(count=2, samples=3, seed=5, last=1, warm=True)["ns"]
+    assert len(taken) == 3
+    assert min(taken) > 0
+    made.answer(seed=5, folder=str(folder), name="found")
+    made.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    np.testing.assert_allclose(np.load(folder / "found.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
+
+
+def test_a_graph_is_captured_once_and_replayed(contestant, monkeypatch):
+    made, _, folder = contestant
+    made.load(kind="variant", **ROLE)
+    prepared(made, folder, 0)
+    captured = []
+    capture = made._captured  # noqa: SLF001 (watched)
+    monkeypatch.setattr(made, "_captured", lambda calls: captured.append(len(calls)) or capture(calls))
+    for _ in range(3):
+        made.turn(count=2, samples=2, seed=5, last=1, warm=False)
+    assert captured == [2]
+    assert made.release() == {}
+    assert made.replays is None
+
+
+def test_torch_works_on_the_contestant_s_stream_and_replays_a_graph_of_its_own(contestant, monkeypatch):
+    made, *_ = contestant
+    import torch
+
+    names = ("set_stream", "ExternalStream", "current_stream", "CUDAGraph", "graph", "is_available")
+    assert [name for name in names if not hasattr(torch.cuda, name)] == []
+    told = []
+    cuda = SimpleNamespace(
+        set_stream=lambda stream: told.append(("stream", stream)),
+        ExternalStream=lambda pointer: pointer,
+        current_stream=lambda: "current",
+        CUDAGraph=lambda: SimpleNamespace(replay=lambda: told.append("replayed")),
+        graph=lambda _, stream: told.append(("captured on", stream)) or nullcontext(),
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, set_num_threads=lambda _: None))
+    made.load(kind="torch", **ROLE)
+    made._captured([lambda: told.append("called")])()  # noqa: SLF001 (no GPU for torch here)
+    assert told == [("stream", made.stream.ptr), ("captured on", "current"), "called", "replayed"]
+
+
+def test_cold_batches_read_more_than_the_cache_first(contestant):
+    made, _, folder = contestant
+    made.load(kind="empty", **ROLE)
+    prepared(made, folder, 1 << 20)
+    assert made.scratch.nbytes == 2 << 20
+
+
+def test_roofline_of_a_gpu_has_memory_and_bounds(contestant):
+    roof = contestant[0].roofline(threads=1)
+    assert roof["gb_s@1"] >= roof[f"gb_s@{1 << 20}"] > 0
+    assert roof["gflops"] > 0
+
+
+@pytest.mark.usefixtures("gpu")
+def test_only_the_cold_protocol_empties_the_cache():
+    cold, graph = (GpuSession(1, protocol) for protocol in PROTOCOLS["cuda"])
+    assert (cold.cold_bytes, graph.cold_bytes, graph.cache_bytes) == (1 << 20, 0, 1 << 20)
