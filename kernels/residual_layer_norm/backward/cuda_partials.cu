@@ -1,4 +1,4 @@
-#include "crucible.cuh"
+#include "partials.cuh"
 
 constexpr int THREADS = 256;
 
@@ -42,10 +42,5 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 extern "C" __global__ void residual_layer_norm_backward_columns(const float* partials, float* dweight, float* dbias, int parts,
                                                                 int channels, bool accumulate) {
-  __shared__ float shares[GROUPS][WARP];
-  const int column = blockIdx.x * WARP + threadIdx.x;
-  const float sum = column_sum(partials, parts, 2 * channels, column, shares);
-  if (threadIdx.y != 0 || column >= 2 * channels) return;
-  float& gradient = column < channels ? dweight[column] : dbias[column - channels];
-  gradient = accumulate ? gradient + sum : sum;
+  add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }
