@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions", "proofs_on"]
 
-RACE_BUDGET_SECONDS = 60
+RACE_BUDGET_SECONDS = 40
 QUICK_EXAMPLES = 6  # drawn problems a variant, beside the fixed ones: a first run should start soon; `make prove` tries harder
 EVERY_VARIANT = "numba_*,numpy_*"  # all but the definitions, which need no proof to be measured by
 
