@@ -102,8 +102,10 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     budget_s = budget_seconds(options.budget)
     ops = table.select_ops(options.op)
     chosen = table.select(ops, options.variant)
-    if session.place == "cuda":
-        chosen = [v for v in chosen if v.device == "cuda"]
+    placed = [v for v in chosen if v.device == session.place]
+    if not placed:
+        raise RequestError(f"--variant {options.variant}: none of these runs on --device {options.device}")
+    chosen = placed
     proven_on = "cuda" if session.place == "cuda" else ""
     store = Store(options.results, machine_key(session.place))
     named = set((options.variant or "").split(","))

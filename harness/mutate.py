@@ -21,7 +21,7 @@ from harness.gpu.mutations import RULES
 from harness.proof.battery import Plan
 from harness.verify import prove_all
 from registry.cli import guarded
-from registry.errors import DONE, FAILED, RequestError
+from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.machine import thread_count
 from registry.table import discover
 
@@ -115,6 +115,8 @@ def score_of(outcomes: Iterable[Outcome]) -> float:
 def _planted(options: argparse.Namespace, progress: Progress) -> list[Mutant]:
     table = discover()
     variants = [v for v in table.select(table.select_ops(options.op), options.variant) if v.path.with_suffix(".cu").exists()]
+    if options.rule and not any(options.rule in rule.name for rule in RULES):
+        raise UnknownNameError("rule", options.rule, [rule.name for rule in RULES])
     every = [c for c in candidates(variants) if (options.rule or "") in c.mutation.rule.name]
     if not every:
         raise RequestError(f"--op {options.op}: no CUDA source in which a bug could be planted")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import simulator
 
-__all__ = ["INCLUDE", "CudaKernel", "SimulatedFault", "launch", "simulation"]
+__all__ = ["INCLUDE", "CudaKernel", "KernelError", "SimulatedFault", "launch", "simulation"]
 
 Shape = int | tuple[int, ...]
 Mode = Literal["fast", "checked"]
@@ -59,6 +59,10 @@ class CudaKernel:
     def source(self) -> Path:
         """The ``.cu`` file."""
         return Path(self.file).with_suffix(".cu")
+
+
+class KernelError(CrucibleError):
+    """A kernel that does not compile, or that the simulator cannot launch or execute: the message is the simulator's."""
 
 
 class SimulatedFault(CrucibleError):  # noqa: N818 (what happened, not what raised it)
@@ -156,6 +160,8 @@ def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *
     ------
     ContractError
         The arguments hold no array, or arrays of both kinds.
+    KernelError
+        The kernel does not compile, or cannot be launched or simulated like this.
     SimulatedFault
         The simulator found the kernel at fault.
     """
@@ -181,9 +187,14 @@ def _simulated_module(source: Path, options: tuple[str, ...]) -> simulator.Modul
 
 def _simulate(kernel: CudaKernel, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
     chosen = _simulation.get() or _Simulation()
-    compiled = _simulated_module(kernel.source, kernel.options).kernel(kernel.name)
+    import simulator
+
     how: dict[str, Any] = {"mode": chosen.mode, "order": chosen.order, "unwritten": chosen.take_unwritten(args)}
-    done = compiled.launch(grid, block, args, shared=shared, **how)
+    try:
+        compiled = _simulated_module(kernel.source, kernel.options).kernel(kernel.name)
+        done = compiled.launch(grid, block, args, shared=shared, **how)
+    except simulator.SimulatorError as error:
+        raise KernelError(f"{type(error).__name__}: {error}") from error
     chosen.launches.append(done)
     if done.findings:
         raise SimulatedFault(done.findings[0].kind if done.status == "ok" else done.status, done.findings)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from harness.bench import BROKEN
 from harness.gpu.agreement import Agreement, agreement, compared_problems
 from harness.proof.battery import PROFILES
 from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import device
 from registry.errors import DONE, FAILED, CrucibleError
 from registry.machine import machine_key
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Findings", "main"]
 
 EVERY = "cuda_*"
-INTERRUPTED = 130
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Findings:
     def sound(self) -> bool:
         """Whether every part did its work and found nothing wrong."""
         rejected = [p for p in self.proofs if p.status not in {"passed", "refused"}]
-        broken = [r for run in self.runs for r in run.rows if r.status in {"wrong", "failed", "crashed", "hung", "unchecked"}]
+        broken = [r for run in self.runs for r in run.rows if r.status in BROKEN]
         return not (self.failures or rejected or broken or any(a.note for a in self.agreements))
 
 

@@ -79,3 +79,41 @@ def test_a_large_product_on_an_a100_takes_what_its_data_sheet_says():
     sheet = next(s for s in SHEETS if s.name == "A100")
     assert bound(sheet, 1e6, {"bf16 mma": 312e6}) == (pytest.approx(1.0), "bf16 mma")
     assert bound(sheet, 2039e3, {"f32": 1.0}) == (pytest.approx(1.0), "memory")
+
+
+VARIANT = '''"""Nothing.
+
+Idea: a test.
+Source: a test.
+"""
+from kernels.layer_norm.spec import LAYER_NORM
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "nothing")
+
+@register(LAYER_NORM)
+def cuda_broken(x, weight, bias, y, mean, rstd, *, eps):
+    launch(_KERNEL, 1, 32, (y,))
+'''
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ('extern "C" __global__ void nothing(float* y) { y[0] = missing; }', "cuda_broken.cu:1: use of undeclared identifier"),
+        ('extern "C" __global__ void another(float* y) { y[0] = 1; }', "unknown kernel 'nothing'"),
+        ('extern "C" __global__ void nothing(float* y, int size) { y[0] = size; }', "LaunchError"),
+        (None, "no such file"),
+    ],
+)
+def test_kernel_that_cannot_run_is_one_line(source, told, tmp_path, capsys):
+    (tmp_path / "cuda_broken.py").write_text(VARIANT)
+    if source:
+        (tmp_path / "cuda_broken.cu").write_text(source)
+    words = ("--op", "layer_norm", "--variant", "cuda_broken", "--kernels-path", str(tmp_path), *SHAPE)
+    code, found, err = inspected(capsys, *words)
+    assert code != 0
+    assert found is None
+    assert told in err
+    assert len(err.strip().splitlines()) == 1

@@ -133,9 +133,10 @@ def test_controls_are_stored_with_the_run(session):
 def test_json_is_one_document_and_prints_of_a_variant_do_not_disturb_it(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(race_controls, "BANDS", ANYTHING)
     prove(tmp_path, folder, "numpy_printing")
-    assert raced(folder, tmp_path, "--variant", "numpy_printing", "--json", "--no-store") == 0
+    assert raced(folder, tmp_path, "--variant", "numpy_printing,cuda_*", "--json", "--no-store") == 0
     document = json.loads(capsys.readouterr().out)
     rows = {row["variant"]: row for row in document["boards"][0]["rows"]}
+    assert set(rows) == {"numpy_printing", "numpy", "torch"}  # what runs on another device is no row
     assert rows["numpy_printing"]["status"] == "passed"
     assert rows["numpy_printing"]["rank"] == "1"
     assert rows["numpy"]["status"] == "unproven"
@@ -252,6 +253,7 @@ def test_entry_that_failed_has_no_time():
     [
         (["--op", "residul"], "did you mean 'residual'?"),
         (["--op", "residual", "--variant", "nunpy"], "unknown variant"),
+        (["--op", "residual", "--variant", "cuda_naive"], "none of these runs on --device cpu"),
         (["--op", "residual", "--workload", "gpt2-124-b4-t64"], "did you mean 'gpt2-124m'?"),
         (["--op", "residual", "--workload", "big"], "write MODEL-bBATCH-tSEQUENCE"),
         (["--op", "matmul", "--workload", "gpt2-124m-b4-t64/qvk"], "did you mean 'qkv'?"),
