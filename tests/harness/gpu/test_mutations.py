@@ -158,3 +158,8 @@ def test_low_score_is_a_failure(capsys):
 def test_wrong_names_are_refused(capsys):
     assert mutate.main(["--op", "residual", "--variant", "numpy"]) == 2
     assert "no CUDA source" in capsys.readouterr().err
+
+
+def test_unknown_rule_is_told_with_those_that_exist(capsys):
+    assert mutate.main(["--op", "gelu", "--rule", "nosuch"]) == 2
+    assert "unknown rule 'nosuch'" in capsys.readouterr().err
