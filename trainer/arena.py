@@ -4,6 +4,10 @@ Buffers that live as long as the run stand one after the other. Transient ones (
 for the next) share a region: two of them may share bytes if no call needs both. Which calls need a buffer is read off the
 program, so nobody decides by hand what to reuse, and an output can never share bytes with an input of its own call.
 
+Gradients lend their memory too. Before the backward pass writes a tensor's gradient, its bytes hold activations; by the
+time the gradient comes, those are used up. Where every batch makes an update, activations thus cost almost nothing as long
+as they are smaller than the gradients.
+
 Source: greedy by size, of Y. Pisarchyk and J. Lee, Efficient Memory Management for Deep Neural Net Inference (2020),
 arXiv:2001.03288.
 """
@@ -11,9 +15,10 @@ arXiv:2001.03288.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +38,7 @@ MIB = 2**20
 
 
 class Kind(Enum):
-    """What a buffer is for; only transient ones share bytes."""
+    """What a buffer is for; only transient ones share bytes, with one another and with gradients not yet written."""
 
     PARAMETERS = "parameters"
     GRADIENTS = "gradients"
@@ -80,6 +85,12 @@ class View:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """First byte of the buffer that is part of it, and the first one behind it."""
+        item = np.dtype(self.buffer.dtype).itemsize
+        return item * self.start, item * (self.start + self.size)
+
 
 @dataclass
 class Plan:
@@ -94,7 +105,7 @@ class Plan:
     activations, temporaries : int
         Bytes of the transient buffers if none shared any, by whether the backward pass needs what the forward left.
     shared : int
-        Bytes of the region that they share.
+        Bytes of the region that they share, behind the gradients and beyond what those lend them.
     workspace : int
         Bytes of scratch memory, one piece for all calls.
     """
@@ -126,35 +137,70 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _lifetimes(timeline: Sequence[Iterable[Buffer]]) -> dict[Buffer, tuple[int, int]]:
+Timeline: TypeAlias = "Sequence[Iterable[View]]"  # per call, in order, what it touches
+Span = tuple[int, int, int, float]  # bytes from and to, first and last call: what is taken, and when
+
+
+def _lifetimes(timeline: Timeline) -> dict[Buffer, tuple[int, int]]:
     """Return, per transient buffer, the numbers of the first and the last call that touch it."""
     lives: dict[Buffer, tuple[int, int]] = {}
-    for time, buffers in enumerate(timeline):
-        for buffer in buffers:
+    for time, views in enumerate(timeline):
+        for buffer in (view.buffer for view in views):
             if buffer.kind is Kind.TRANSIENT:
                 lives[buffer] = (lives.get(buffer, (time, time))[0], time)
     return lives
 
 
-def _place(lives: Mapping[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, int], int]:
-    """Give each buffer, the largest first, the lowest offset free during its life; return offsets and the size needed."""
-    placed: list[tuple[int, int, int, int]] = []
+def _late_gradients(timeline: Timeline, offsets: Mapping[Buffer, int]) -> list[Span]:
+    """Return each part of the gradients, taken from the first call that touches it."""
+    first: dict[tuple[int, int], int] = {}
+    for time, views in enumerate(timeline):
+        for view in views:
+            if view.buffer.kind is Kind.GRADIENTS:
+                start, end = (offsets[view.buffer] + byte for byte in view.span)
+                first.setdefault((start, end), time)
+    return [(start, end, time, math.inf) for (start, end), time in first.items()]
+
+
+def _place(lives: Mapping[Buffer, tuple[int, int]], first: int, taken: Iterable[Span]) -> tuple[dict[Buffer, int], int]:
+    """Give each buffer an offset, `first` or higher, that is free during its life; return them and the end of all.
+
+    Two orders are tried: the largest first, and those that die last first, as fewer gradients can make room for them.
+    """
+    taken = sorted(taken)
+    largest = sorted(lives.items(), key=lambda item: (-item[0].size, -item[1][1]))
+    longest = sorted(lives.items(), key=lambda item: (-item[1][1], -item[0].size))
+    return min((_first_fit(order, first, taken) for order in (largest, longest)), key=lambda placed: placed[1])
+
+
+def _first_fit(
+    order: Iterable[tuple[Buffer, tuple[int, int]]], first: int, taken: Iterable[Span]
+) -> tuple[dict[Buffer, int], int]:
+    """Give each buffer in turn the lowest offset that is free during its life; return them and the end of all."""
+    placed = list(taken)
     offsets: dict[Buffer, int] = {}
-    for buffer, (born, dies) in sorted(lives.items(), key=lambda item: -item[0].size):
-        size, offset = _aligned(buffer.size), 0
-        for start, end, other_born, other_dies in sorted(placed):
+    last = first
+    for buffer, (born, dies) in order:
+        size, offset = _aligned(buffer.size), first
+        for start, end, other_born, other_dies in placed:
             if other_dies < born or dies < other_born:
                 continue
             if offset + size <= start:
                 break
-            offset = max(offset, end)
+            offset = max(offset, _aligned(end))
         offsets[buffer] = offset
-        placed.append((offset, offset + size, born, dies))
-    return offsets, max((end for _, end, _, _ in placed), default=0)
+        last = max(last, offset + size)
+        insort(placed, (offset, offset + size, born, dies))
+    return offsets, last
 
 
 def make_plan(
-    lasting: Sequence[Buffer], programs: Sequence[Sequence[Iterable[Buffer]]], backward_starts: int, workspace: int = 0
+    lasting: Sequence[Buffer],
+    programs: Sequence[Timeline],
+    backward_starts: int,
+    workspace: int = 0,
+    *,
+    lend_gradients: bool = False,
 ) -> Plan:
     """Plan the arena.
 
@@ -163,29 +209,33 @@ def make_plan(
     lasting : sequence of Buffer
         Buffers that live as long as the run.
     programs : sequence of timelines
-        Per program, the buffers that each of its calls touches. Programs never run at the same time, so each may use the
+        Per program, the views that each of its calls touches. Programs never run at the same time, so each may use the
         whole shared region.
     backward_starts : int
         Number of the first backward call of the first program: what lives across it is an activation.
     workspace : int
         Bytes of scratch memory of the neediest call.
+    lend_gradients : bool
+        Whether a program may begin by overwriting the gradients of the one before. Not so if gradients are added up.
     """
-    plan, offset = Plan(workspace=_aligned(workspace)), 0
-    for buffer in sorted(lasting, key=lambda b: list(Kind).index(b.kind)):
-        plan.offsets[buffer] = offset
+    plan, end = Plan(workspace=_aligned(workspace)), 0
+    for buffer in sorted(lasting, key=lambda b: (b.kind is Kind.GRADIENTS, list(Kind).index(b.kind))):
+        plan.offsets[buffer] = end
         size = _aligned(buffer.size)
         plan.by_kind[buffer.kind] = plan.by_kind.get(buffer.kind, 0) + size
-        offset += size
+        end += size
+    gradients = (end - plan.by_kind.get(Kind.GRADIENTS, 0), end)
     for number, timeline in enumerate(programs):
         lives = _lifetimes(timeline)
-        places, size = _place(lives)
-        plan.shared = max(plan.shared, size)
-        plan.offsets.update({buffer: offset + place for buffer, place in places.items()})
+        taken = _late_gradients(timeline, plan.offsets) if lend_gradients else [(*gradients, 0, math.inf)]
+        places, last = _place(lives, gradients[0], taken)
+        plan.offsets.update(places)
+        plan.shared = max(plan.shared, last - end)
         if number == 0:
             sizes = [(born < backward_starts <= dies, _aligned(b.size)) for b, (born, dies) in lives.items()]
             plan.activations = sum(size for crosses, size in sizes if crosses)
             plan.temporaries = sum(size for crosses, size in sizes if not crosses)
-    plan.workspace_offset = offset + plan.shared
+    plan.workspace_offset = end + plan.shared
     plan.total = plan.workspace_offset + plan.workspace
     return plan
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from registry.errors import ContractError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from registry.op import Op
     from registry.variant import Variant
-    from trainer.arena import Arena, Buffer, View
+    from trainer.arena import Arena, View
 
 __all__ = ["BoundCall", "Call", "bind"]
 
@@ -47,10 +47,6 @@ class Call:
     def __str__(self) -> str:
         name = f"{self.op.name}/{self.label}" if self.label else self.op.name
         return f"{name} ({self.where})" if self.where else name
-
-    def buffers(self) -> Iterable[Buffer]:
-        """Yield the buffers that it touches."""
-        return (view.buffer for view in self.arrays.values())
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from registry.errors import ContractError
 from trainer.arena import Arena, Kind, Plan, make_plan
 from trainer.calls import BoundCall, Call, bind
 from trainer.initialise import initialise
@@ -35,11 +36,11 @@ class Outline:
     batch, sequence : int
         B and T of one micro-step.
     micro_steps : int
-        How many micro-steps make one update.
+        How many micro-steps make one update. With a single one, activations may lie where its gradients will.
     """
 
     def __init__(self, table: Table, model: ModelShape, batch: int, sequence: int, micro_steps: int = 1) -> None:
-        self.model, self.batch, self.sequence = model, batch, sequence
+        self.model, self.batch, self.sequence, self.micro_steps = model, batch, sequence, micro_steps
         self.state = State(model)
         self.network = Network(table, model, self.state, batch, sequence)
         self.sampler = Network(table, model, self.state, 1, sequence)  # generates one text at a time
@@ -77,9 +78,10 @@ class Outline:
         item = np.dtype(np.float32).itemsize
         return make_plan(
             [*self.state.lasting, *self.network.lasting, *self.sampler.lasting],
-            [[c.buffers() for c in timeline], [c.buffers() for c in self.generate]],
+            [[c.arrays.values() for c in timeline], [c.arrays.values() for c in self.generate]],
             backward_starts=len(self.forward) + len(self.evaluate),
             workspace=max(needs) * item,
+            lend_gradients=self.micro_steps == 1,
         )
 
 
@@ -163,13 +165,21 @@ class Program:
         self.device.put(self._targets, targets.reshape(-1))
 
     def validate(self) -> float:
-        """Return the mean loss of the loaded batch."""
+        """Return the mean loss of the loaded batch; gradients do not survive it."""
         _run(self.forward)
         _run(self.evaluate)
         return self._mean_loss()
 
     def micro_step(self, *, accumulate: bool) -> float:
-        """Write the gradients of the loaded batch, or add them to those of earlier ones; return its mean loss."""
+        """Write the gradients of the loaded batch, or add them to those of earlier ones; return its mean loss.
+
+        Raises
+        ------
+        ContractError
+            There are no earlier ones: the program is planned for one micro-step an update, which overwrites them.
+        """
+        if accumulate and self.outline.micro_steps == 1:
+            raise ContractError("cannot add to gradients: the program is planned for one micro-step an update")
         _run(self.forward)
         _run(self.backward[accumulate])
         return self._mean_loss()

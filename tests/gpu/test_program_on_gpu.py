@@ -15,7 +15,7 @@ B, T = 1, 8
 def program(where):
     """Return a program of the first CUDA variant of each op that a simulator can run too."""
     table = discover()
-    outline = Outline(table, MODEL, B, T)
+    outline = Outline(table, MODEL, B, T, micro_steps=2)
     chosen = {}
     for (op, label), call in outline.needs().items():
         known = [v for v in table.variants[op].values() if v.device == "cuda" and v.name != "cuda_cublas"]

@@ -61,6 +61,14 @@ def test_accumulated_micro_steps_are_one_large_step(random):
         np.testing.assert_allclose(small.gradients[name], gradient, rtol=1e-4, atol=1e-7, err_msg=name)
 
 
+def test_a_program_for_single_micro_steps_cannot_add_to_gradients(random):
+    program = build()
+    program.load(*batch(random))
+    program.micro_step(accumulate=False)
+    with pytest.raises(ContractError, match="planned for one micro-step an update"):
+        program.micro_step(accumulate=True)
+
+
 def test_gradients_of_an_earlier_step_are_forgotten(random):
     program, fresh = build(), build()
     program.load(*batch(random))
