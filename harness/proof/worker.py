@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.buffers import Slot, fresh_inouts, view
+from harness.proof.process_state import ProcessState
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import set_threads
 from registry.op import Role
@@ -61,6 +62,7 @@ class Child:
         self.variant, self.talk, self.memory = variant, talk, memory
         self.map: mmap.mmap | None = None
         self.threads = 0
+        self.state = ProcessState()
 
     def serve(self) -> None:
         """Answer calls until told to stop."""
@@ -86,6 +88,8 @@ class Child:
         except Exception as error:  # noqa: BLE001 (somebody else's code may raise anything)
             lost = type(error).__name__ in GPU_ERRORS
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", **({"lost": "context"} if lost else {})}
+        if call.get("schedule", {}).get("device") != "cuda" and (changed := self.state.changed(self.threads)):
+            return {"error": f"changed {changed}", "lost": "state"}
         return {"error": "" if returned is None else f"returned a {type(returned).__name__}, the convention is None"}
 
     def _on_host(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:

@@ -80,7 +80,13 @@ class Raised(Exception):  # noqa: N818 (an outcome of a call, told to the batter
 
 
 class Died(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
-    """The variant's process ended or was ended; `status` is ``crashed`` or ``hung``."""
+    """The variant's process ended, or was ended as nothing else may run in it.
+
+    Attributes
+    ----------
+    status : {"crashed", "hung", "failed"}
+        ``failed`` if it changed what everybody in the process shares.
+    """
 
     def __init__(self, status: str, message: str) -> None:
         self.status = status
@@ -143,7 +149,7 @@ class Worker:
         Raised
             It raised an exception or returned something.
         Died
-            Its process crashed, exited, or did not answer in time.
+            Its process crashed, exited, did not answer in time, or is not what it was.
         """
         if variant is not self._variant:
             self._begin(variant, schedule.device if schedule else "host")
@@ -165,8 +171,10 @@ class Worker:
             self._variant = None
             raise Died("crashed", _farewell(answer.get("exited", 0)))
         if answer["error"]:
-            if answer.get("lost"):
+            if lost := answer.get("lost"):
                 self.renew()
+            if lost == "state":
+                raise Died("failed", answer["error"])
             raise Raised(answer["error"], answer.get("fault", ""))
 
     def renew(self) -> None:

@@ -1,9 +1,12 @@
 """Kernels that are wrong or dishonest: each must be rejected, and by the gate that is there for it."""
 
+import platform
+
 import pytest
 
 from harness.proof.battery import Plan, prove, prove_on
 from harness.proof.worker_handle import Limits, Worker
+from registry.machine import thread_count
 from registry.problem import parse_problem
 from registry.table import discover
 
@@ -12,7 +15,8 @@ FILE = '''"""{what}
 Idea: {what}
 Source: a test.
 """
-import ctypes, os, socket, time
+import ctypes, os, socket, threading, time
+import threadpoolctl
 import numpy as np
 from kernels.{family}.spec import {constant}
 from registry import register
@@ -49,6 +53,7 @@ ATTEND = """b, t, w = qkv.shape
     lse[:] = np.log(e.sum(axis=3)) + top[..., 0]
     y[:] = (e / e.sum(axis=3, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(b, t, w // 3)"""
 SOFTEN = "e = np.exp(x - x.max(axis=1, keepdims=True)); y[:] = e / e.sum(axis=1, keepdims=True)"
+FLUSH = "ctypes.CDLL('libm.so.6').fesetenv(ctypes.byref((ctypes.c_char * 32)(*bytes(28), 0xC0, 0x9F, 0, 0)))"
 HANGS = "numpy_never_returns"
 FORGE = """for fd in os.listdir('/proc/self/fd'):
         link = f'/proc/self/fd/{fd}'
@@ -90,6 +95,18 @@ PLANTED = {
     "numpy_leaves": ("layer_norm", "isolation", f"{ROWS}; os._exit(0)"),
     "numpy_segfaults": ("layer_norm", "isolation", f"{ROWS}; ctypes.string_at(8)"),
     HANGS: ("layer_norm", "isolation", "time.sleep(1e6)"),
+    "numpy_flushes_subnormals": ("layer_norm", "isolation", f"{ROWS}; {FLUSH}"),
+    "numpy_silences_numpy": ("layer_norm", "isolation", f"{ROWS}; np.seterr(all='raise')"),
+    "numpy_seeds_everybody": ("layer_norm", "isolation", f"{ROWS}; np.random.seed(0)"),
+    "numpy_sets_the_environment": ("layer_norm", "isolation", f"{ROWS}; os.environ['OMP_NUM_THREADS'] = '64'"),
+    "numpy_moves": ("layer_norm", "isolation", f"{ROWS}; os.chdir('/')"),
+    "numpy_stops_the_clock": ("layer_norm", "isolation", f"{ROWS}; time.perf_counter = lambda: 0.0"),
+    "numpy_leaves_a_thread": (
+        "layer_norm",
+        "isolation",
+        f"{ROWS}; threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
+    ),
+    "numpy_takes_one_thread": ("layer_norm", "isolation", f"{ROWS}; threadpoolctl.threadpool_limits(1)"),
     "numpy_forges_reports": ("layer_norm", "memory", FORGE),
     "numpy_remembers_by_corner": (
         "layer_norm",
@@ -109,6 +126,21 @@ PLANTED = {
         "values",
         ATTEND.replace("SHIFT", "0").replace(" / np.sqrt(q.shape[3], dtype=np.float32)", ""),
     ),
+}
+
+if platform.machine() != "x86_64":
+    del PLANTED["numpy_flushes_subnormals"]  # the bits of another processor
+if thread_count() == 1:
+    del PLANTED["numpy_takes_one_thread"]  # it is the only one
+CHANGED = {
+    "numpy_flushes_subnormals": "how subnormal numbers are treated",
+    "numpy_silences_numpy": "numpy's error handling",
+    "numpy_seeds_everybody": "numpy's random generator",
+    "numpy_sets_the_environment": "the environment",
+    "numpy_moves": "the working folder",
+    "numpy_stops_the_clock": "time.perf_counter",
+    "numpy_leaves_a_thread": "Python's threads",
+    "numpy_takes_one_thread": "the number of threads of a pool",
 }
 
 
@@ -143,6 +175,13 @@ def test_wrong_kernel_is_rejected_by_its_gate(name, folder, worker, answers):
     assert (proof.gate, proof.passed) == (PLANTED[name][1], False), proof
     assert proof.message
     assert "\n" not in proof.message
+
+
+@pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in CHANGED.items() if name in PLANTED])
+def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker):
+    variant = planted(folder, name)
+    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"))
+    assert (proof.status, proof.message) == ("failed", f"changed {what}")
 
 
 def test_kernel_that_hangs_is_ended(folder):
