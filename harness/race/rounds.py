@@ -203,7 +203,10 @@ def run_race(
     if not race.racing:
         return
     limit_rounds(race.racing, min(e.estimate_ns for e in race.racing), budget_s)
-    once = [e for e in race.racing if e.quota == 1]
+    once, others = ([e for e in race.racing if (e.quota == 1) is one] for one in (True, False))
+    if race.tight and not session.is_tight(board, sets, len(others)):
+        race.tight = False
+        race.each(others, race.prepare)
     for entry in once:
         entry.samples_ms.append(entry.estimate_ns / 1e6)
     race.answered = {0: once}

@@ -218,6 +218,32 @@ def test_cold_protocol_sweeps_the_caches_and_large_boards_release_their_buffers(
         assert session.cold_bytes == 0
 
 
+class Asked:
+    """A contestant's process that notes what it is asked."""
+
+    def __init__(self, ms):
+        self.ms, self.asked = ms, []
+
+    def ask(self, what, **message):
+        """Answer as a contestant would."""
+        self.asked.append(what)
+        return {"ns": [self.ms * 1e6] * message.get("samples", 1)}
+
+
+@pytest.mark.parametrize(("room", "prepared"), [(9, 1), (2, 2), (1, 1 + race.FEWEST_ROUNDS)])
+def test_buffers_stay_once_those_who_called_once_have_released_theirs(room, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(race, "disagreement", lambda *_: "")
+    monkeypatch.setattr(race, "MOST_ROUNDS", race.FEWEST_ROUNDS)
+    [board] = boards_for([discover().op("residual")], "", "N=64 C=64", "float32", tmp_path)
+    oracle = SimpleNamespace(ask=lambda *_, **__: None)
+    session = SimpleNamespace(set_count=lambda _: 1, is_tight=lambda *asked: asked[2] > room, torch=oracle, cold_bytes=0)
+    entries = [race.Entry(name, Asked(ms), yardstick=True) for name, ms in (("a", 30.0), ("b", 40.0), ("c", 9000.0))]
+    race.run_race(session, board, entries, 1.0, lambda *_: None)
+    assert [len(e.samples_ms) for e in entries] == [race.FEWEST_ROUNDS, race.FEWEST_ROUNDS, 1]
+    assert entries[0].process.asked.count("prepare") == prepared
+    assert entries[2].process.asked.count("turn") == 1
+
+
 def saved(folder, name, values):
     write_pristine(folder, name, {"y": np.asarray(values, np.float32)})
 
