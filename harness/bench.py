@@ -32,7 +32,7 @@ from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
 from registry.cli import add_kernels_path, guarded
-from registry.devices import device
+from registry.devices import raced_device
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
 from registry.records import RESULTS, Run, Store
@@ -82,9 +82,7 @@ class Request:
 
 
 def _session(options: argparse.Namespace) -> Session:
-    place = device(options.device).name
-    if place == "sim":
-        raise RequestError("--device sim: a simulated GPU has no time; race on --device cuda, where there is a GPU")
+    place = raced_device(options.device).name
     if place == "cuda" and options.compare:
         raise RequestError("--compare races on the CPU: leave --device out")
     protocol = options.protocol or PROTOCOLS[place][0]

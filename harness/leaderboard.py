@@ -18,9 +18,11 @@ from rich.console import Console
 from harness.board import report
 from harness.board.html import write_page
 from harness.race.statistics import paired_ratio, summarise
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import add_device, add_kernels_path, guarded, wide_console
+from registry.devices import raced_device
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
+from registry.machine import machine_key
 from registry.records import RESULTS, Champion, Row, Run, Store
 from registry.table import Table, discover
 
@@ -159,20 +161,22 @@ def main(argv: list[str] | None = None) -> int:
         "--check", action="store_true", help="compare champions.json with what the records give; exit 1 if it differs"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    add_device(parser)
     add_kernels_path(parser)
     options = parser.parse_args(argv)
 
     def body() -> int:
         table = discover(*options.kernels_path)
         names = {op.name for op in table.select_ops(options.op)}
-        store = Store(options.results)
+        store = Store(options.results, machine_key(raced_device(options.device).name))
         if options.check:
             return _check(store, table)
         refresh(store, table)
         runs = _select(standing_runs(store, table), names)
         if not runs:
             raise CrucibleError(
-                f"no race of {options.op} on this machine still holds; race it with: python -m harness.bench --op {options.op}"
+                f"no race of {options.op} on {store.folder.name} still holds; "
+                f"race it with: python -m harness.bench --op {options.op} --device {options.device}"
             )
         if options.html:
             write_page(options.html, runs)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-__all__ = ["add_kernels_path", "guarded", "wide_console"]
+__all__ = ["add_device", "add_kernels_path", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
@@ -25,6 +25,11 @@ def add_kernels_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants"
     )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, for commands that read what was raced."""
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="whose races: those of the CPU, or of this GPU")
 
 
 def wide_console(*, stderr: bool = False) -> Console:

@@ -15,13 +15,16 @@ import numpy as np
 
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
+from registry.replay import Replay
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike, NDArray
 
     from registry.variant import Variant
 
-__all__ = ["DEVICES", "Device", "Gpu", "Host", "SimulatedGpu", "device", "kind_of", "set_threads"]
+__all__ = ["DEVICES", "Device", "Gpu", "Host", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
 
 ALIGNMENT = 64
 DEVICES = ("cpu", "cuda", "sim")
@@ -50,6 +53,10 @@ class Device(Protocol):
         """Return an array of this device as one of the host: the same one where the device is the host."""
         ...
 
+    def repeated(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return what does `work`, which is the same calls on the same arrays each time, as quickly as this device can."""
+        ...
+
 
 class Host:
     """Plain memory."""
@@ -73,6 +80,10 @@ class Host:
         """Return the array itself."""
         return array
 
+    def repeated(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return the work itself."""
+        return work
+
 
 class SimulatedGpu(Host):
     """Plain memory, which the simulator copies from and to at each launch."""
@@ -84,6 +95,44 @@ class Gpu:
     """Memory of the current CUDA device, through CuPy. Unverified on hardware."""
 
     name = "cuda"
+
+    def __init__(self) -> None:
+        self._refused: Callable[[str], None] | None = None  # told of what no graph can hold; None where none are wanted
+
+    def take(self, number: int, processes: int, *, graphs: bool, say: Callable[[str], None]) -> None:
+        """Make GPU `number` this process's, and give it one stream for everything that follows.
+
+        Parameters
+        ----------
+        processes : int
+            How many on this machine want a GPU of their own.
+        graphs : bool
+            Capture repeated work in CUDA graphs.
+        say : callable
+            Told, once, why something could not be captured.
+
+        Raises
+        ------
+        RequestError
+            There are fewer GPUs.
+        """
+        import cupy
+
+        count = int(cupy.cuda.runtime.getDeviceCount())
+        if processes > count:
+            raise RequestError(
+                f"{processes} processes want a GPU each and there are {count}: torchrun --nproc-per-node {count}"
+            )
+        cupy.cuda.Device(number).use()
+        cupy.cuda.Stream(non_blocking=True).use()
+        told: set[str] = set()
+
+        def refused(why: str) -> None:
+            if why not in told:
+                say(f"launching kernels one by one where no CUDA graph can be captured: {why}")
+            told.add(why)
+
+        self._refused = refused if graphs else None
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialised CuPy array."""
@@ -104,6 +153,10 @@ class Gpu:
 
         copied: NDArray[Any] = cupy.asnumpy(array)
         return copied
+
+    def repeated(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return the work as a CUDA graph from the second time on, where graphs are wanted."""
+        return Replay(work, self._refused) if self._refused else work
 
 
 def _why_no_gpu() -> str:
@@ -135,6 +188,19 @@ def device(name: str) -> Device:
             raise RequestError(f"device 'cuda' is not available: {why}; CUDA variants also run on --device sim")
         return Gpu()
     return SimulatedGpu() if name == "sim" else Host()
+
+
+def raced_device(name: str) -> Device:
+    """Return the device called `name` if races are run on it.
+
+    Raises
+    ------
+    RequestError
+        It is unknown, not available here, or simulated.
+    """
+    if name == SimulatedGpu.name:
+        raise RequestError("--device sim: a simulated GPU has no time; race on --device cuda, where there is a GPU")
+    return device(name)
 
 
 def kind_of(variant: Variant, *, gpu: bool = False) -> str:

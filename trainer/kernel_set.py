@@ -46,13 +46,17 @@ class Chooser:
     Parameters
     ----------
     threads : int
-        Champions of as many threads are preferred.
+        Champions of as many threads are preferred, where the program runs on the CPU.
     device : {"host", "sim", "cuda"}
-        Where the program runs.
+        Where the program runs: champions are those of this device.
+    protocol : str
+        Of two champions of the same shape, the one that was raced like this is taken.
     """
 
-    def __init__(self, table: Table, store: Store, outline: Outline, threads: int, device: str = "host") -> None:
-        self.table, self.store, self.threads, self.device = table, store, threads, device
+    def __init__(
+        self, table: Table, store: Store, outline: Outline, threads: int, device: str = "host", protocol: str = ""
+    ) -> None:
+        self.table, self.store, self.threads, self.device, self.protocol = table, store, threads, device, protocol
         self.needs: dict[Need, Call] = outline.needs()
         self.step = workload_name(outline.model, outline.batch, outline.sequence)
         self._proven: dict[str, str] = {}
@@ -78,7 +82,7 @@ class Chooser:
             if need in named:
                 chosen[need] = Choice(named[need], "asked for")
             elif self.device != "host":
-                chosen[need] = self._highest_cuda(need, call)
+                chosen[need] = self.champion(need, call) or self._highest_cuda(need, call)
             elif request.base == "numpy":
                 chosen[need] = Choice(self.table.variant(need[0], "numpy"), "the plain definition")
             elif request.base == "numba":
@@ -89,7 +93,7 @@ class Chooser:
 
     def without_champion(self, request: KernelRequest) -> list[str]:
         """Return the ops that `request` needs a champion of and that have none, but might: not all their variants failed."""
-        if request.base != "best" or self.device != "host":
+        if self.device == "sim" or (self.device == "host" and request.base != "best"):
             return []
         named = request.resolve(self.table, self.needs)
         missing = {need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)}
@@ -99,14 +103,20 @@ class Chooser:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
         op, label = need
         workload = f"{self.step}/{label}" if label else self.step
-        candidates = [c for c in self.store.champions() if c.op == op and c.device == "host" and self._holds(c, call)]
+        candidates = [c for c in self.store.champions() if c.op == op and c.device == self.device and self._holds(c, call)]
         if not candidates:
             return None
-        best = min(candidates, key=lambda c: (c.threads != self.threads, c.workload != workload, _distance(c.dims, call.dims)))
-        reason = f"champion of {best.workload}"
+        on_host = self.device == "host"
+
+        def unlikeness(c: Champion) -> tuple[bool, bool, float, bool]:
+            other_threads = on_host and c.threads != self.threads
+            return other_threads, c.workload != workload, _distance(c.dims, call.dims), c.protocol != self.protocol
+
+        best = min(candidates, key=unlikeness)
+        reason = f"champion of {best.workload}" if on_host else f"champion of {best.workload} on this GPU ({best.protocol})"
         if best.workload != workload:
             reason += ", the most similar shape raced here"
-        if best.threads != self.threads:
+        if on_host and best.threads != self.threads:
             reason += f" with {best.threads} threads"
         return Choice(self.table.variant(op, best.variant), reason, _detail(best))
 
@@ -165,7 +175,7 @@ class Chooser:
         return self._proven[key] == "passed"
 
     def _may_win(self, variant: Variant) -> bool:
-        proof = self.store.proof(variant)
+        proof = self.store.proof(variant, self.device)
         return not variant.is_definition and (proof is None or proof.status == "passed")
 
     def _require_proof(self, variant: Variant) -> None:
@@ -173,14 +183,15 @@ class Chooser:
             self.store.require_proof(variant, self.device)
 
     def _highest_cuda(self, need: Need, call: Call) -> Choice:
-        """Return the highest proven rung: times of a GPU are not known here."""
+        """Return the highest proven rung, where no race has crowned anybody."""
         proven = [v for v in self._here(need[0]) if self._is_proven(v) and not v.refusals(call.dims, _params(call))]
         if not proven:
             raise EvidenceError(
                 f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
                 f"make it with: python -m harness.verify --op {need[0]} --device {self.device}"
             )
-        return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}; the highest rung")
+        raced = "" if self.device == "sim" else ", not raced on this GPU"
+        return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
 
     def _fastest_numba(self, need: Need, call: Call) -> Choice:
         known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]

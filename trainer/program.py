@@ -141,6 +141,17 @@ class Program:
         self.measure = bound(outline.measure)
         self.update = bound(outline.update, LATER)
         self.generate = bound(outline.generate)
+        # What changes from step to step is a parameter of the update only: all else may be captured and replayed.
+        self._validate = self._repeated(self.forward, self.evaluate)
+        self._micro_step = {more: self._repeated(self.forward, self.backward[more]) for more in (False, True)}
+        self._measure, self._generate = self._repeated(self.measure), self._repeated(self.generate)
+
+    def _repeated(self, *parts: Sequence[BoundCall]) -> Callable[[], None]:
+        def run() -> None:
+            for call in chain(*parts):
+                call()
+
+        return self.device.repeated(run)
 
     def forget(self) -> None:
         """Set the moments to zero, as before the first update."""
@@ -166,8 +177,7 @@ class Program:
 
     def validate(self) -> float:
         """Return the mean loss of the loaded batch; gradients do not survive it."""
-        _run(self.forward)
-        _run(self.evaluate)
+        self._validate()
         return self._mean_loss()
 
     def micro_step(self, *, accumulate: bool) -> float:
@@ -180,8 +190,7 @@ class Program:
         """
         if accumulate and self.outline.micro_steps == 1:
             raise ContractError("cannot add to gradients: the program is planned for one micro-step an update")
-        _run(self.forward)
-        _run(self.backward[accumulate])
+        self._micro_step[accumulate]()
         return self._mean_loss()
 
     def _mean_loss(self) -> float:
@@ -189,7 +198,7 @@ class Program:
 
     def gradient_norm(self) -> float:
         """Return the norm of all gradients together."""
-        _run(self.measure)
+        self._measure()
         return float(self.device.get(self._norm)[0])
 
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
@@ -203,7 +212,7 @@ class Program:
         prompt = np.zeros(self._prompt.shape, self._prompt.dtype)  # causal: what comes later changes nothing
         prompt[0, : len(recent)] = recent
         self.device.put(self._prompt, prompt)
-        _run(self.generate)
+        self._generate()
         return self.device.get(self._logits[len(recent) - 1])
 
     def first_fault(self) -> str:
@@ -216,11 +225,6 @@ class Program:
             if not all(np.isfinite(self.device.get(array)).all() for array in _written(call)):
                 return str(call.call)
         return ""
-
-
-def _run(calls: Sequence[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
 
 
 def _written(call: BoundCall) -> list[NDArray[Any]]:

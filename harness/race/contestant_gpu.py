@@ -14,6 +14,7 @@ import numpy as np
 from harness.race.clock import time_calls
 from harness.race.contestant import Contestant, serve
 from registry.devices import Gpu
+from registry.replay import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,14 +99,7 @@ class GpuContestant(Contestant):
                     call()
             replay: Callable[[], object] = captured.replay
             return replay
-        self.stream.begin_capture()
-        try:
-            for call in calls:
-                call()
-        finally:
-            graph = self.stream.end_capture()
-        graph.upload(self.stream)
-        return lambda: graph.launch(self.stream)
+        return capture(self.stream, lambda: [call() for call in calls])
 
     def _evict(self) -> None:
         if self.scratch is None or self.scratch.nbytes < 2 * self.cold:

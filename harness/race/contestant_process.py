@@ -70,7 +70,8 @@ class ContestantProcess:
         Raises
         ------
         ContestantError
-            ``failed`` (it raised), ``crashed`` (the process died) or ``hung`` (no answer within `limit_s`).
+            ``failed`` (it raised), ``refused`` (it raised `NotImplementedError`), ``crashed`` (the process died) or ``hung``
+            (no answer within `limit_s`).
         """
         self.start()
         child = self._child
@@ -89,7 +90,8 @@ class ContestantProcess:
             raise self._crashed()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ContestantError("failed", answer["error"])
+            refused = answer["error"].startswith(NotImplementedError.__name__)  # CuPy, of a library's call in a CUDA graph
+            raise ContestantError("refused" if refused else "failed", answer["error"])
         return answer
 
     def _line(self, descriptor: int, deadline: float) -> bytes | None:

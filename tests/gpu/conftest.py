@@ -17,6 +17,8 @@ def gpu(tmp_path, monkeypatch):
     caches = (launcher._gpu_module, launcher._gpu_function, machine.machine_key, machine.versions)  # noqa: SLF001 (theirs to forget)
     for kept in caches:
         kept.cache_clear()
+    fake_cupy.done.clear()
     yield fake_cupy.install(tmp_path / "site")
+    fake_cupy.cuda.Stream.null.use()
     for kept in caches:
         kept.cache_clear()

@@ -3,8 +3,9 @@
 Names, defaults and refusals are those of CuPy 14 (docs.cupy.dev, "API Reference"; `test_fake_cupy` compares the names where
 CuPy is installed): its arrays are no numpy arrays and do not mix with them, work goes to the current stream, and a stream that
 captures runs nothing. It is stricter where that finds mistakes: numpy's functions refuse its arrays, where CuPy
-would answer some of them. Work is done when it is submitted, so a forgotten `synchronize` does not show. It is no GPU: what
-runs here is unverified on hardware.
+would answer some of them, and memory may not be allocated during a capture, where CuPy's relaxed mode lets its pool grow. Work
+is done when it is submitted, so a forgotten `synchronize` does not show. `done` is what was, in order: a stream's handle
+and a description for each. It is no GPU: what runs here is unverified on hardware.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import hashlib
 import math
 import sys
 from pathlib import Path
-from time import perf_counter
 from types import SimpleNamespace
 
 import numpy as np
 
 import simulator
+from tests.gpu.fake_streams import CUDADriverError, CUDARuntimeError, Event, Graph, Stream, get_elapsed_time
+from tests.gpu.fake_streams import context as _context
 
 __all__ = [
     "RawKernel",
@@ -27,6 +29,7 @@ __all__ = [
     "asnumpy",
     "cublas",
     "cuda",
+    "done",
     "empty",
     "get_default_memory_pool",
     "ndarray",
@@ -37,46 +40,12 @@ __version__ = "14.fake"
 ALIGNMENT = 512  # what cudaMalloc and CuPy's pool give
 SHARED_WITHOUT_ASKING = 48 * 1024
 L2_BYTES = 1 << 20
+DEVICES = 1
 MEMORY_BYTES = 1 << 32
+done = _context.done
 SOURCES = Path(__file__).resolve().parents[2] / ".cache" / "fake_cupy"
 NO_MIXING = "Unsupported type <class 'numpy.ndarray'>"
 NO_NUMPY = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
-
-
-class CUDARuntimeError(RuntimeError):
-    """An error of the runtime, as ``cupy.cuda.runtime.CUDARuntimeError``."""
-
-
-class CUDADriverError(RuntimeError):
-    """An error of the driver, as ``cupy.cuda.driver.CUDADriverError``."""
-
-
-class Context:
-    """What this process has on the device: an error that ended it, and the stack of current streams."""
-
-    def __init__(self):
-        self.lost = ""
-        self.streams = []
-
-    def submit(self, work):
-        """Do `work`, or record it where the current stream captures."""
-        if self.lost:
-            raise CUDARuntimeError(self.lost)
-        stream = self.streams[-1]
-        if stream.captured is not None:
-            stream.captured.append(work)
-        else:
-            work()
-
-    def wait(self):
-        """Refuse what waits for the device while a stream captures."""
-        if self.lost:
-            raise CUDARuntimeError(self.lost)
-        if any(s.captured is not None for s in self.streams):
-            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
-
-
-_context = Context()
 
 
 class ndarray:  # noqa: N801 (CuPy's name)
@@ -119,7 +88,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
         if isinstance(value, np.ndarray) and value.ndim:
             raise TypeError(NO_MIXING)
         kept = value._memory if isinstance(value, ndarray) else value  # noqa: SLF001 (an array's own memory)
-        _context.submit(lambda: self._memory.__setitem__(where, kept))
+        _context.submit(lambda: self._memory.__setitem__(where, kept), "copy")
 
     def reshape(self, *shape):
         """Return a view of another shape."""
@@ -131,7 +100,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     def fill(self, value):
         """Set every element."""
-        _context.submit(lambda: self._memory.fill(value))
+        _context.submit(lambda: self._memory.fill(value), "fill")
 
     def copy(self):
         """Return a copy on the device."""
@@ -142,13 +111,22 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def sum(self):
         """Return the sum, an array without dims."""
         made = empty((), self.dtype)
-        _context.submit(lambda: made._memory.__setitem__((), self._memory.sum()))  # noqa: SLF001 (the same)
+        _context.submit(lambda: made._memory.__setitem__((), self._memory.sum()), "sum")  # noqa: SLF001 (the same)
         return made
 
     def get(self):
         """Return a copy on the host, after everything before."""
         _context.wait()
         return self._memory.copy()
+
+    def __dlpack__(self, *, stream=None, **_):
+        """Return a capsule of plain memory, which is where a GPU's is here."""
+        del stream
+        return self._memory.__dlpack__()
+
+    def __dlpack_device__(self):
+        """Say that it is memory of the host."""
+        return self._memory.__dlpack_device__()
 
     def item(self):
         """Return the only element as a Python scalar."""
@@ -159,6 +137,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
 def empty(shape, dtype=float):
     """Return memory of the device that holds anything (here NaN or -1)."""
+    _context.wait()
     shape, dtype = (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size > MEMORY_BYTES:
@@ -179,7 +158,6 @@ def asarray(a, dtype=None):
     """Return `a` on the device, itself where it is there already."""
     if isinstance(a, ndarray):
         return a
-    _context.wait()
     values = np.asarray(a, dtype)
     made = empty(values.shape, values.dtype)
     made[...] = ndarray(values.copy())
@@ -205,6 +183,7 @@ class RawKernel:
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         passed = [_parameter(a) for a in args]
+        shown = tuple(a.ctypes.data if isinstance(a, np.ndarray) else a for a in passed)
 
         def run():
             where = tuple(max(1, n) for n in grid), tuple(max(1, n) for n in block)  # as cupy.cuda.Function does
@@ -212,7 +191,7 @@ class RawKernel:
             if done.findings:
                 _context.lost = "cudaErrorIllegalAddress: an illegal memory access was encountered"
 
-        _context.submit(run)
+        _context.submit(run, (self.name, grid, block, shown, shared_mem))
 
 
 def _parameter(argument):
@@ -247,84 +226,17 @@ class RawModule:
         return RawKernel(self._module.kernel(name), name)
 
 
-class Stream:
-    """A queue of work that is always empty; as a context it is the current one."""
-
-    null: Stream
-
-    def __init__(self, null=False, non_blocking=False):
-        self.ptr, self.captured = (0 if null else id(self)), None
-        self.is_non_blocking = non_blocking
-
-    def __enter__(self):
-        _context.streams.append(self)
-        return self
-
-    def __exit__(self, *_):
-        _context.streams.pop()
-
-    def use(self):
-        """Become the current stream."""
-        _context.streams[-1] = self
-        return self
-
-    def synchronize(self):
-        """Wait until all work is done."""
-        _context.wait()
-
-    def begin_capture(self):
-        """Record what is submitted from now on, instead of doing it."""
-        if self.ptr == 0:
-            raise RuntimeError("cannot capture on the default (legacy) stream")
-        self.captured = []
-
-    def end_capture(self):
-        """Return what was recorded."""
-        captured, self.captured = self.captured, None
-        return Graph(captured)
-
-
-class Graph:
-    """Work that was recorded."""
-
-    def __init__(self, work):
-        self._work = work
-
-    def upload(self, stream=None):
-        """Do nothing: the graph is where it runs."""
-
-    def launch(self, stream=None):
-        """Do all of it, in order."""
-        with stream or _context.streams[-1]:
-            for work in self._work:
-                _context.submit(work)
-
-
-class Event:
-    """A moment on the device's clock, which is the host's here."""
-
-    def __init__(self, block=False):
-        self.block, self.stream, self.at = block, None, None
-
-    def record(self, stream=None):
-        """Remember now."""
-        self.stream, self.at = stream, perf_counter()
-
-    def synchronize(self):
-        """Wait for the work before it."""
-        _context.wait()
-
-
-def get_elapsed_time(start_event, end_event):
-    """Return the milliseconds between two events."""
-    return 1e3 * (end_event.at - start_event.at)
-
-
 class Device:
-    """The only device."""
+    """One of the devices, all of which share the memory of the host."""
 
     def __init__(self, device=None):
-        self.id = device or 0
+        self.id = _context.device if device is None else device
+
+    def use(self):
+        """Become the current device."""
+        if self.id >= DEVICES:
+            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        _context.device = self.id
 
     compute_capability = "90"
     attributes = property(lambda _: {"L2CacheSize": L2_BYTES, "MultiProcessorCount": 4, "ClockRate": 1_000_000})
@@ -348,14 +260,14 @@ def get_default_memory_pool():
 
 
 def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):
-    """Compute ``out = alpha * op(a) @ op(b) + beta * out``, as ``cupy.cublas.gemm``."""
+    """Compute ``out = alpha * op(a) @ op(b) + beta * out``, as ``cupy.cublas.gemm``; no graph can hold it."""
+    if _context.streams[-1].is_capturing():
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     left, right, into = a._memory, b._memory, out._memory  # noqa: SLF001 (the same)
     left, right = (left if transa == "N" else left.T), (right if transb == "N" else right.T)
-    _context.submit(lambda: np.copyto(into, alpha * (left @ right) + beta * into, casting="same_kind"))
+    _context.submit(lambda: np.copyto(into, alpha * (left @ right) + beta * into, casting="same_kind"), "gemm")
 
 
-Stream.null = Stream(null=True)
-_context.streams.append(Stream.null)
 cublas = SimpleNamespace(gemm=gemm)
 cuda = SimpleNamespace(
     Device=Device,
@@ -368,7 +280,7 @@ cuda = SimpleNamespace(
     get_elapsed_time=get_elapsed_time,
     runtime=SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
-        getDeviceCount=lambda: 1,
+        getDeviceCount=lambda: DEVICES,
         getDeviceProperties=lambda _: {"name": b"Fake GPU 1"},
         runtimeGetVersion=lambda: 13000,
     ),

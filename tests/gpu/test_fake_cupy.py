@@ -27,13 +27,26 @@ for name in {names}:
         found = getattr(found, part)
 """
 CLASSES = {
-    "ndarray": ("__cuda_array_interface__", "T", "fill", "reshape", "view", "copy", "sum", "get", "item", "flags", "nbytes"),
+    "ndarray": (
+        "__cuda_array_interface__",
+        "T",
+        "fill",
+        "reshape",
+        "view",
+        "copy",
+        "sum",
+        "get",
+        "item",
+        "flags",
+        "nbytes",
+        "__dlpack__",
+    ),
     "RawModule": ("get_function",),
     "RawKernel": ("__call__", "max_dynamic_shared_size_bytes"),
-    "cuda.Stream": ("null", "use", "synchronize", "begin_capture", "end_capture", "is_non_blocking"),
+    "cuda.Stream": ("null", "use", "synchronize", "begin_capture", "end_capture", "is_capturing", "is_non_blocking"),
     "cuda.Graph": ("launch", "upload"),
     "cuda.Event": ("record", "synchronize"),
-    "cuda.Device": ("attributes", "compute_capability", "mem_info", "synchronize"),
+    "cuda.Device": ("attributes", "compute_capability", "mem_info", "synchronize", "use"),
     "cuda.runtime": ("CUDARuntimeError", "getDeviceCount", "getDeviceProperties", "runtimeGetVersion"),
     "cuda.driver": ("CUDADriverError",),
     "cuda.compiler": ("CompileException",),
@@ -90,9 +103,8 @@ def test_a_kernel_runs_and_a_captured_one_runs_when_it_is_replayed(gpu, add_one)
     stream = gpu.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
+        assert stream.is_capturing()
         launch(add_one[0], 2, 32, (there, 40))
-        with pytest.raises(RuntimeError, match="capturing"):
-            gpu.asnumpy(there)
         graph = stream.end_capture()
     assert set(there.get()) == {1}
     graph.launch(stream)
@@ -100,6 +112,41 @@ def test_a_kernel_runs_and_a_captured_one_runs_when_it_is_replayed(gpu, add_one)
     assert set(there.get()) == {3}
     with pytest.raises(RuntimeError, match="default"):
         gpu.cuda.Stream.null.begin_capture()
+
+
+@pytest.mark.parametrize("forbidden", ["asnumpy", "synchronize", "empty"])
+def test_a_capture_that_waits_or_allocates_is_refused_and_lost(gpu, forbidden):
+    there, stream = gpu.zeros((4,), np.float32), gpu.cuda.Stream(non_blocking=True)
+    forbidden = {"asnumpy": lambda: gpu.asnumpy(there), "synchronize": stream.synchronize, "empty": lambda: gpu.empty((4,))}[
+        forbidden
+    ]
+    with stream:
+        stream.begin_capture()
+        there.fill(1)
+        with pytest.raises(gpu.cuda.runtime.CUDARuntimeError, match="StreamCaptureUnsupported"):
+            forbidden()
+        with pytest.raises(gpu.cuda.runtime.CUDARuntimeError, match="StreamCaptureInvalidated"):
+            stream.end_capture()
+        forbidden()
+    assert set(there.get()) == {0}
+
+
+def test_no_graph_holds_a_call_of_a_library(gpu):
+    there, stream = gpu.zeros((2, 2), np.float32), gpu.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(NotImplementedError, match="cuBLAS"):
+            gpu.cublas.gemm("N", "T", there, there, out=there)
+        stream.end_capture()
+
+
+def test_the_default_stream_may_not_run_into_the_capture_of_a_blocking_one(gpu):
+    there, blocking = gpu.zeros((4,), np.float32), gpu.cuda.Stream()
+    blocking.begin_capture()
+    with pytest.raises(gpu.cuda.runtime.CUDARuntimeError, match="StreamCaptureImplicit"):
+        there.fill(1)
+    with pytest.raises(gpu.cuda.runtime.CUDARuntimeError, match="StreamCaptureInvalidated"):
+        blocking.end_capture()
 
 
 def test_shared_memory_has_to_be_asked_for(gpu, add_one):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from registry import discover
+from registry import RequestError, discover
 from registry.devices import device
 from registry.models import ModelShape
 from trainer.program import Outline, Program
@@ -12,17 +12,25 @@ MODEL = ModelShape("tiny", 1, 32, 2, context=8, vocabulary=29, padded_vocabulary
 B, T = 1, 8
 
 
-def program(where):
-    """Return a program of the first CUDA variant of each op that a simulator can run too."""
+def program(where, **named):
+    """Return a program of the first CUDA variant of each op that a simulator can run too, or of the named one."""
     table = discover()
     outline = Outline(table, MODEL, B, T, micro_steps=2)
     chosen = {}
     for (op, label), call in outline.needs().items():
         known = [v for v in table.variants[op].values() if v.device == "cuda" and v.name != "cuda_cublas"]
-        chosen[op, label] = next(v for v in known if not v.refusals(call.dims, call.params))
-    made = Program(outline, chosen, device(where), 1)
+        usable = [v for v in known if not v.refusals(call.dims, call.params)]
+        chosen[op, label] = table.variant(op, named[op]) if op in named else usable[0]
+    made = Program(outline, chosen, device(where) if isinstance(where, str) else where, 1)
     made.initialise(3)
     return made
+
+
+def taken(graphs, told=None):
+    """Return a GPU that this process took for itself."""
+    gpu = device("cuda")
+    gpu.take(0, 1, graphs=graphs, say=(told if told is not None else []).append)
+    return gpu
 
 
 def step(made):
@@ -56,3 +64,73 @@ def test_an_array_of_the_gpu_is_never_taken_for_one_of_the_host():
     made = program("cuda")
     with pytest.raises(TypeError, match="Implicit conversion"):
         np.asarray(made.parameters["wte"])
+
+
+def test_steps_by_cuda_graph_are_those_without(gpu):
+    del gpu
+    told = []
+    captured, plain = program(taken(graphs=True, told=told)), program(taken(graphs=False))
+    for _ in range(3):  # done, captured, replayed
+        for found, expected in zip(step(captured), step(plain), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert told == []
+
+
+def test_what_is_captured_and_what_is_replayed_is_what_was_launched(gpu):
+    made = program(taken(graphs=True))
+    made.load(*(np.zeros((B, T), np.int32) for _ in range(2)))
+    passes = {
+        "first": lambda: made.micro_step(accumulate=False),
+        "later": lambda: made.micro_step(accumulate=True),
+        "norm": made.gradient_norm,
+        "validation": made.validate,
+        "sample": lambda: made.next_logits([1]),
+    }
+    for name, run in passes.items():
+        launched = []
+        for _ in range(3):
+            gpu.done.clear()
+            run()
+            launched.append(list(gpu.done))
+        assert launched[0] == launched[1] == launched[2], name
+        assert [what[0] for _, what in launched[0] if isinstance(what, tuple)] != [], name
+
+
+def test_a_replayed_step_calls_no_kernel_from_python(gpu, monkeypatch):
+    made = program(taken(graphs=True))
+    for _ in range(2):
+        step(made)
+    called = []
+    monkeypatch.setattr(gpu.RawKernel, "__call__", lambda self, *_, **__: called.append(self.name))
+    made.micro_step(accumulate=False)
+    made.gradient_norm()
+    assert called == []
+    made.apply(learning_rate=0.1, grad_scale=1.0, step=3)
+    assert len(called) == len(made.update)  # the update's rate changes: it stays outside of the graph
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_all_work_of_a_step_goes_to_one_stream_which_is_not_the_default_one(gpu, graphs):
+    made = program(taken(graphs=graphs))
+    step(made)
+    step(made)
+    [stream] = {stream for stream, _ in gpu.done}
+    assert stream not in {0, gpu.cuda.Stream.null.ptr}
+
+
+def test_a_library_s_call_which_no_graph_holds_is_said_once_and_made_as_it_is(gpu):
+    del gpu
+    told = []
+    captured = program(taken(graphs=True, told=told), matmul="cuda_cublas")
+    plain = program(taken(graphs=False), matmul="cuda_cublas")
+    for _ in range(3):
+        for found, expected in zip(step(captured), step(plain), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    [line] = told
+    assert "cuBLAS" in line
+
+
+@pytest.mark.usefixtures("gpu")
+def test_more_processes_than_gpus_are_refused_in_one_line():
+    with pytest.raises(RequestError, match="2 processes want a GPU each and there are 1: torchrun --nproc-per-node 1"):
+        device("cuda").take(1, 2, graphs=False, say=print)

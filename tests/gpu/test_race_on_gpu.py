@@ -50,12 +50,12 @@ def prepared(contestant, folder, cold):
     return contestant
 
 
-def prove(results, *names):
+def prove(results, *names, op="residual"):
     """Store made-up proofs of variants on the GPU."""
     table = discover()
     for name in names:
-        variant = table.variant("residual", name)
-        proof = {"op": "residual", "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
+        variant = table.variant(op, name)
+        proof = {"op": op, "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
         on_gpu = Evidence(**proof, status="passed", device="cuda", machine=machine_key("cuda"), versions=versions("cuda"))
         Store(results, machine_key("cuda")).add_evidence(on_gpu)
 
@@ -74,6 +74,18 @@ def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
     assert all(row.status == "passed" and min(row.samples_ms) > 0 for row in rows.values())
     assert [c.device for c in store.champions()] == ["cuda"]
     assert Store(tmp_path).runs() == []
+
+
+@pytest.mark.usefixtures("gpu", "quick")
+def test_a_library_s_call_is_no_failure_of_a_race_by_graphs_but_has_no_time_there(tmp_path, capsys):
+    prove(tmp_path, "cuda_naive", "cuda_cublas", op="matmul")
+    forward_only = "matmu[l]"  # the plain name stands for the family
+    words = ["--op", forward_only, "--device", "cuda", "--protocol", "cuda-graph", "--dims", "N=4 C=8 O=8", "--budget", "1s"]
+    assert bench.main([*words, "--variant", "cuda_naive,cuda_cublas", "--results", str(tmp_path)]) == 0, capsys.readouterr()
+    [run] = Store(tmp_path, machine_key("cuda")).runs()
+    rows = {row.variant: row for row in run.rows}
+    assert rows["cuda_naive"].status == "passed"
+    assert (rows["cuda_cublas"].status, rows["cuda_cublas"].samples_ms) == ("refused", [])
 
 
 @pytest.mark.usefixtures("gpu")
