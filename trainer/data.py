@@ -65,6 +65,9 @@ class Loader:
         B rows of T tokens, which follow each other in the stream.
     seed : int, optional
         Draw the places of the rows from it.
+    rank, ranks : int
+        This is one of `ranks` loaders, each of which returns its B rows of the same B x ranks: together they deal what a
+        single loader of B x ranks rows would.
 
     Attributes
     ----------
@@ -72,18 +75,20 @@ class Loader:
         Where the next batch begins; may be set to resume. A batch that no longer fits begins at 0 again.
     """
 
-    def __init__(self, tokens: NDArray[np.uint16], batch: int, sequence: int, seed: int | None = None) -> None:
+    def __init__(
+        self, tokens: NDArray[np.uint16], batch: int, sequence: int, seed: int | None = None, rank: int = 0, ranks: int = 1
+    ) -> None:
         _check_shape(batch, sequence)
-        if tokens.size <= batch * sequence:
-            raise RequestError(f"{tokens.size} tokens are too few for one batch of {batch} x {sequence} + 1")
+        if tokens.size <= ranks * batch * sequence:
+            raise RequestError(f"{tokens.size} tokens are too few for one batch of {ranks * batch} x {sequence} + 1")
         self.tokens, self.batch, self.sequence = tokens, batch, sequence
-        self.seed = seed
+        self.seed, self.rank, self.ranks = seed, rank, ranks
         self.reset()
 
     @property
     def batches(self) -> int:
         """How many batches one pass over the tokens has."""
-        return (self.tokens.size - 1) // (self.batch * self.sequence)
+        return (self.tokens.size - 1) // (self.ranks * self.batch * self.sequence)
 
     def reset(self) -> None:
         """Begin again with the first token, or with the first places drawn."""
@@ -93,14 +98,15 @@ class Loader:
     def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return inputs and targets, both new int32 arrays of shape (B, T); targets are the inputs one token on."""
         if self._random is not None:
-            starts = self._random.integers(self.tokens.size - self.sequence, size=self.batch)
+            starts = self._random.integers(self.tokens.size - self.sequence, size=(self.ranks, self.batch))[self.rank]
             rows = self.tokens[starts[:, None] + np.arange(self.sequence + 1)].astype(np.int32)
             return rows[:, :-1].copy(), rows[:, 1:].copy()
         size = self.batch * self.sequence
-        if self.position + size + 1 > self.tokens.size:
+        if self.position + self.ranks * size + 1 > self.tokens.size:
             self.reset()
-        window = self.tokens[self.position : self.position + size + 1].astype(np.int32)
-        self.position += size
+        start = self.position + self.rank * size
+        window = self.tokens[start : start + size + 1].astype(np.int32)
+        self.position += self.ranks * size
         shape = (self.batch, self.sequence)
         return window[:-1].reshape(shape).copy(), window[1:].reshape(shape).copy()
 

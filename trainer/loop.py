@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from registry.errors import CrucibleError
 from trainer.data import Loader
+from trainer.ranks import ALONE
 from trainer.schedule import clip_scale
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from trainer.data import Dataset
     from trainer.program import Program
+    from trainer.ranks import Ranks
     from trainer.settings import Settings
 
 __all__ = ["DivergedError", "History", "Interrupt", "Watcher", "fit", "interruptible", "validation_loss"]
@@ -129,8 +131,10 @@ def _checked(program: Program, value: float, what: str, step: int) -> float:
     return value
 
 
-def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt) -> History:
-    """Train, and return what happened.
+def fit(
+    program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt, ranks: Ranks = ALONE
+) -> History:
+    """Train, and return what happened: the same on all ranks, which begin with the same parameters.
 
     Raises
     ------
@@ -138,11 +142,12 @@ def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, i
         A loss or the norm of the gradients is not finite; the parameters are those before that step.
     """
     history, updates = History(), settings.updates
-    train, held_out = (Loader(tokens, settings.B, settings.T, settings.seed) for tokens in (data.train, data.validation))
+    dealt = settings.B, settings.T, settings.seed, ranks.rank, ranks.count
+    train, held_out = (Loader(tokens, *dealt) for tokens in (data.train, data.validation))
     validate_at = {round(i * updates / max(1, settings.evaluations - 1)) for i in range(settings.evaluations)}
 
     def validate(step: int) -> None:
-        loss = validation_loss(program, held_out, settings.validation_batches, step)
+        loss = ranks.mean(validation_loss(program, held_out, settings.validation_batches, step))
         history.val_loss.append(loss)
         history.val_steps.append(step)
         watcher.validated(step, loss)
@@ -154,14 +159,18 @@ def fit(program: Program, data: Dataset, settings: Settings, watcher: Watcher, i
         for micro_step in range(settings.micro_steps):
             program.load(*train.next_batch())
             losses.append(_checked(program, program.micro_step(accumulate=micro_step > 0), "loss", step))
-        norm = _checked(program, program.gradient_norm(), "norm of the gradients", step)
+        ranks.add(program.all_gradients)
+        norm = program.gradient_norm()
+        if not math.isfinite(norm):
+            raise DivergedError(step, "norm of the gradients", norm, ranks.first(program.first_fault()))
         program.apply(learning_rate=settings.schedule(step - 1), grad_scale=clip_scale(norm, settings.clip), step=step)
+        history.train_loss.append(ranks.mean(statistics.fmean(losses)))
         history.step_seconds.append(time.perf_counter() - start)
-        history.train_loss.append(statistics.fmean(losses))
         watcher.stepped(step, history.train_loss[-1], history.step_seconds[-1])
-        history.interrupted = interrupt.asked and step < updates
-        if (step in validate_at and not interrupt.asked) or step == updates:
+        stop = ranks.any(interrupt.asked)
+        history.interrupted = stop and step < updates
+        if (step in validate_at and not stop) or step == updates:
             validate(step)
-        if interrupt.asked:
+        if stop:
             break
     return history

@@ -37,14 +37,18 @@ class Outline:
         B and T of one micro-step.
     micro_steps : int
         How many micro-steps make one update. With a single one, activations may lie where its gradients will.
+    ranks : int
+        How many processes add up their gradients.
     """
 
-    def __init__(self, table: Table, model: ModelShape, batch: int, sequence: int, micro_steps: int = 1) -> None:
+    def __init__(
+        self, table: Table, model: ModelShape, batch: int, sequence: int, micro_steps: int = 1, ranks: int = 1
+    ) -> None:
         self.model, self.batch, self.sequence, self.micro_steps = model, batch, sequence, micro_steps
         self.state = State(model)
         self.network = Network(table, model, self.state, batch, sequence)
         self.sampler = Network(table, model, self.state, 1, sequence)  # generates one text at a time
-        scale = 1 / (batch * sequence * micro_steps)
+        scale = 1 / (batch * sequence * micro_steps * ranks)
         self.forward = self.network.forward()
         self.evaluate = self.network.evaluate()
         self.backward = self.network.backward(scale, accumulate=False)
@@ -99,6 +103,8 @@ class Program:
     ----------
     parameters, gradients : dict of str to array
         The sixteen tensors.
+    all_parameters, all_gradients : array
+        The same, each as one flat array.
     """
 
     def __init__(
@@ -116,6 +122,7 @@ class Program:
         state, network = outline.state, outline.network
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
         self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
+        self.all_parameters, self.all_gradients = (arena.array(state.buffers[n]) for n in ("parameters", "gradients"))
         self._tokens, self._targets = arena.array(network.tokens), arena.array(network.targets)
         self._losses, self._norm = arena.array(network.losses), arena.array(state.norm)
         self._prompt, self._logits = arena.array(outline.sampler.tokens), arena.array(outline.sampler.logits)

@@ -59,10 +59,12 @@ class ProgressBar:
         Of one update.
     gflops : float, optional
         Measured peak; without it no share is shown.
+    quiet : bool
+        Show nothing: another process does.
     """
 
-    def __init__(self, steps: int, tokens: int, flops: float, gflops: float | None) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, steps: int, tokens: int, flops: float, gflops: float | None, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
         self._steps, self._tokens, self._flops, self._gflops = steps, tokens, flops, gflops
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[facts]}"))
         self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)

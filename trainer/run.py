@@ -1,4 +1,8 @@
-"""``python -m trainer.run``: assemble the fastest proven kernels and train a GPT-2 with them."""
+"""``python -m trainer.run``: assemble the fastest proven kernels and train a GPT-2 with them.
+
+``torchrun --nproc-per-node N -m trainer.run`` trains with N processes, each on --batch rows of its own and, with --device cuda,
+on a GPU of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,17 @@ from rich.console import Console
 
 from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES
-from registry.errors import DONE
+from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from registry.models import find_model
 from registry.records import RESULTS
+from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
 from trainer.session import Session
 from trainer.settings import DEFAULT_MODEL, Settings
 
 if TYPE_CHECKING:
+    from trainer.ranks import Ranks
     from trainer.session import Result
 
 __all__ = ["main", "parser"]
@@ -28,18 +34,23 @@ __all__ = ["main", "parser"]
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser(prog="python -m trainer.run", description=__doc__)
+    made = argparse.ArgumentParser(
+        prog="python -m trainer.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = made.add_argument
     add("--kernels", default="best", metavar="SET", help="best, numpy, numba, cuda, op=variant,... or FILE.toml (default best)")
     add("--model", default=DEFAULT_MODEL, help="gpt2-nano to gpt2-1558m, d6 to d60 (default: %(default)s)")
     add("--data", default="embedded", help="embedded, tinyshakespeare, a text file or a glob (default: %(default)s)")
     add("--batch", type=int, metavar="B", help="rows of a micro-step")
     add("--sequence", type=int, metavar="T", help="tokens of a row")
-    add("--total-batch", type=int, metavar="TOKENS", help="tokens of an update, by accumulating gradients (default: B x T)")
+    add("--total-batch", type=int, metavar="TOKENS", help="tokens of an update, by accumulating gradients (default: B x T x N)")
     add("--steps", type=int, metavar="N", help="updates")
     add("--learning-rate", type=float, metavar="RATE", help="peak of the schedule")
-    add("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="CPU threads of each process (default: all cores, shared among processes)")
     add("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    add(
+        "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="on device cuda, replay what is captured once"
+    )
     add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL)")
     add("--seed", type=int, default=42, help="of the initial weights and of the sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
@@ -50,37 +61,67 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """Return the settings that the options ask for."""
-    same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "threads", "device", "out", "seed")
-    given = {name: getattr(options, name) for name in (*same, "results")}
-    return Settings(model=find_model(options.model), kernels_path=tuple(options.kernels_path), **given)
+def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
+    """Return the settings that the options ask for; cores that are not asked for are shared among the ranks of a machine."""
+    same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "device", "out", "seed")
+    given = {name: getattr(options, name) for name in (*same, "results", "cuda_graph")}
+    threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
+    path = tuple(options.kernels_path)
+    return Settings(model=find_model(options.model), kernels_path=path, threads=threads, ranks=ranks.count, **given)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; return an exit code."""
-    options = parser().parse_args(argv)
 
     def body() -> int:
-        settings = settings_of(options)
-        told = Console(stderr=True)
-        session = Session(settings, lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True))
-        console = told if options.json else wide_console()
-        session.prepare(race=not options.plan)
-        console.print(choices_table(session.choices, explain=options.explain))
-        console.print(plan_table(session.plan()))
-        if options.plan:
-            if options.json:
-                _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
-            return DONE
-        result = session.train()
-        if options.json:
-            _answer(result.to_json())
-        else:
-            _show(console, result)
-        return INTERRUPTED if result.interrupted else DONE
+        with joined() as ranks:
+            try:
+                return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
+            except CrucibleError as error:
+                if not ranks.is_first_failure():
+                    return error.exit_code
+                if ranks.count > 1:
+                    error.args = (f"rank {ranks.rank}: {error}",)
+                raise
+            except KeyboardInterrupt:
+                if ranks.rank:
+                    return INTERRUPTED
+                raise
 
     return guarded(body)
+
+
+def _lead(argv: list[str] | None, ranks: Ranks) -> int:
+    """Train as the process that decides and speaks."""
+    options = parser().parse_args(argv)
+    settings = settings_of(options, ranks)
+    told = Console(stderr=True)
+    session = Session(settings, lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True), ranks)
+    console = told if options.json else wide_console()
+    session.prepare(race=not options.plan)
+    console.print(choices_table(session.choices, explain=options.explain))
+    console.print(plan_table(session.plan()))
+    if options.plan:
+        if options.json:
+            _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
+        return DONE
+    result = session.train()
+    if options.json:
+        _answer(result.to_json())
+    else:
+        _show(console, result)
+    return INTERRUPTED if result.interrupted else DONE
+
+
+def _follow(argv: list[str] | None, ranks: Ranks) -> int:
+    """Train with the kernels that rank 0 chose, in silence; the request is good, since rank 0 has come so far with it."""
+    if not (kernels := ranks.heard()):
+        return DONE
+    options = parser().parse_args(argv)
+    options.kernels = kernels
+    session = Session(settings_of(options, ranks), lambda _: None, ranks)
+    session.prepare(race=True)
+    return INTERRUPTED if session.train().interrupted else DONE
 
 
 def _answer(document: dict[str, object]) -> None:
@@ -91,8 +132,9 @@ def _show(console: Console, result: Result) -> None:
     before, after = result.val_loss[0], result.val_loss[-1]
     speed = f"{result.tokens_per_second:,.0f} tokens/s, {result.step_ms_median:.0f} ms per step (median)"
     share = f", {result.share_of_roofline:.0%} of roofline" if result.share_of_roofline else ""
+    together = f" of {result.ranks} ranks" if result.ranks > 1 else ""
     lines = [
-        f"{result.steps} steps, {speed}{share}, {result.peak_rss_mib:,.0f} MiB at most",
+        f"{result.steps} steps{together}, {speed}{share}, {result.peak_rss_mib:,.0f} MiB at most",
         f"validation loss {before:.3f} -> {after:.3f}; unigram entropy of the text {result.unigram_entropy:.3f}",
         f"saved {result.saved}",
     ]

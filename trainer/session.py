@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.devices import device, set_threads
+from registry.devices import Gpu, device, set_threads
 from registry.machine import machine_key
 from registry.records import Store
 from registry.table import discover
@@ -18,6 +18,7 @@ from trainer.kernel_set import Choice, Chooser
 from trainer.loop import History, fit, interruptible
 from trainer.machine_facts import peak_gflops, peak_rss_mib
 from trainer.program import Outline, Program
+from trainer.ranks import ALONE
 from trainer.report import ProgressBar
 from trainer.sampling import sample
 from trainer.tokenizer import END_OF_TEXT, decode
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from trainer.arena import Plan
     from trainer.data import Dataset
     from trainer.kernel_request import Need
+    from trainer.ranks import Ranks
     from trainer.settings import Settings
 
 __all__ = ["Result", "Session"]
 
 SAMPLE_TOP_K = 40
+GRAPH, LAUNCHES = "cuda-graph", "cuda-cold"  # how kernels are raced that are going to be replayed, or launched one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class Result:
 
     Attributes
     ----------
+    ranks : int
+        How many processes trained it together.
     kernels : dict of str to str
         ``op`` to variant, or ``op/label`` where an op's calls have different ones: what ``--kernels`` takes.
     train_loss, val_loss : list of float
@@ -53,6 +58,7 @@ class Result:
 
     model: str
     steps: int
+    ranks: int
     kernels: dict[str, str]
     train_loss: list[float]
     val_loss: list[float]
@@ -78,16 +84,22 @@ class Session:
     ----------
     say : callable
         Told, line by line, what happens before the training starts and after it ends.
+    ranks : Ranks
+        Rank 0 proves, races, chooses, saves and samples; the settings of the others name the kernels that it chose.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
-        self.settings, self.say = settings, say
+    def __init__(self, settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> None:
+        self.settings, self.say, self.ranks = settings, say, ranks
         self.device = device(settings.device)
+        ranks.check(self.device.name)
+        if isinstance(self.device, Gpu):
+            self.device.take(ranks.local_rank, ranks.local_count, graphs=settings.cuda_graph, say=say)
         self.request = parse_kernels(settings.kernels)
         self.table = discover(*settings.kernels_path)
         set_threads(settings.threads)
         self.store = Store(settings.results, machine_key(self.device.name))
-        self.outline = Outline(self.table, settings.model, settings.B, settings.T, settings.micro_steps)
+        shape = settings.B, settings.T, settings.micro_steps, settings.ranks
+        self.outline = Outline(self.table, settings.model, *shape)
         self.choices: dict[Need, Choice] = {}
         self.rival: dict[Need, Choice] | None = None
         self._data: Dataset | None = None
@@ -120,11 +132,17 @@ class Session:
         return self._data
 
     def program(self) -> Program:
-        """Return the program with its memory and fresh weights, after a trial if there is a rival set of kernels."""
+        """Return the program with its memory and fresh weights, after a trial if there is a rival set of kernels.
+
+        From here on the ranks go together.
+        """
         made = Program(self.outline, self.variants, self.device, self.settings.threads, self._others)
         made.initialise(self.settings.seed)
         if self.rival:
             self._try(made, self.rival)
+        if self.ranks.rank == 0:
+            self.ranks.tell(",".join(f"{call}={variant}" for call, variant in self.kernels().items()))
+        self.ranks.share(made.all_parameters)
         return made
 
     def _try(self, program: Program, rival: dict[Need, Choice]) -> None:
@@ -151,6 +169,10 @@ class Session:
         for failed in self.table.unloadable:
             self.say(f"not loadable: {failed.path}: {failed.reason}")
         chooser = self._chooser()
+        if self.ranks.rank:
+            self._choose(chooser)
+            self._open_data()
+            return
         if lacking := chooser.unproven_on_gpu():
             self.say(
                 f"nothing proven on device {self.device.name!r} for {', '.join(lacking)}: proving CUDA variants first (once)"
@@ -160,6 +182,10 @@ class Session:
             make_champions(wanted, self.say)
             chooser = self._chooser()
         missing = chooser.without_champion(self.request)
+        if missing and self.device.name == "cuda":
+            every = "; race them with: python -m harness.bench --device cuda"
+            self.say(f"not raced on this GPU, so the highest proven rung is taken: {', '.join(missing)}{every}")
+            missing = []
         if not race:
             stand_ins = dict.fromkeys(missing, "numpy")
             if missing:
@@ -170,14 +196,18 @@ class Session:
         checkpoint.check_writable(self.settings.folder)
         if not missing:
             self._choose(chooser)
-        # Whatever is wrong with the request is said before the minutes that a race takes.
-        self._data = open_data(self.settings.data, batch=self.settings.B, sequence=self.settings.T, announce=self.say)
+        self._open_data()  # whatever is wrong with the request is said before the minutes that a race takes
         if missing:
             self._race(chooser, missing)
             self._choose(self._chooser())
 
+    def _open_data(self) -> None:
+        settings = self.settings
+        self._data = open_data(settings.data, batch=settings.B * settings.ranks, sequence=settings.T, announce=self.say)
+
     def _chooser(self) -> Chooser:
-        return Chooser(self.table, self.store, self.outline, self.settings.threads, self.device.name)
+        protocol = GRAPH if self.settings.cuda_graph else LAUNCHES
+        return Chooser(self.table, self.store, self.outline, self.settings.threads, self.device.name, protocol)
 
     def _choose(self, chooser: Chooser) -> None:
         self.choices = chooser.choose(self.request)
@@ -204,20 +234,21 @@ class Session:
         DivergedError
             The loss is not finite any more; nothing is saved.
         """
-        settings, data, program = self.settings, self.data, self.program()
+        settings, data, program, leads = self.settings, self.data, self.program(), self.ranks.rank == 0
         gflops, flops = peak_gflops(self.store, settings.threads), self.outline.flops_of_update(settings.micro_steps)
         with (
-            ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops) as bar,
+            ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, quiet=not leads) as bar,
             interruptible(bar.say) as interrupt,
         ):
-            history = fit(program, data, settings, bar, interrupt)
-        saved = checkpoint.save(settings.folder, settings.model, program.host_parameters(), self._metadata(history))
+            history = fit(program, data, settings, bar, interrupt, self.ranks)
+        saved = self._save(program, history) if leads else ""
         if history.interrupted:
             self.say(f"interrupted after step {history.steps} of {settings.updates}; saved {saved}")
         seconds = sum(history.settled_seconds) / len(history.settled_seconds)
         return Result(
             model=settings.model.name,
             steps=history.steps,
+            ranks=settings.ranks,
             kernels=self.kernels(),
             train_loss=history.train_loss,
             val_loss=history.val_loss,
@@ -227,25 +258,27 @@ class Session:
             step_ms_median=history.median_ms,
             share_of_roofline=flops / seconds / 1e9 / gflops if gflops else None,
             peak_rss_mib=peak_rss_mib(),
-            sample="" if history.interrupted else self._sample(program),
-            saved=str(saved),
+            sample=self._sample(program) if leads and not history.interrupted else "",
+            saved=saved,
             interrupted=history.interrupted,
         )
 
-    def _metadata(self, history: History) -> dict[str, Any]:
+    def _save(self, program: Program, history: History) -> str:
         settings = self.settings
-        return {
+        about = {
             "steps": history.steps,
             "of_steps": settings.updates,
             "data": settings.data,
             "batch": settings.B,
             "sequence": settings.T,
             "total_batch": settings.tokens_per_step,
+            "ranks": settings.ranks,
             "seed": settings.seed,
             "train_loss": history.train_loss[-1],
             "val_loss": history.val_loss[-1],
             "kernels": self.kernels(),
         }
+        return str(checkpoint.save(settings.folder, settings.model, program.host_parameters(), about))
 
     def _sample(self, program: Program) -> str:
         settings = self.settings

@@ -64,7 +64,12 @@ class Settings:
     Attributes
     ----------
     total_batch : int, optional
-        Tokens of one update: a multiple of batch x sequence, reached by accumulating gradients. Default: one micro-step.
+        Tokens of one update: a multiple of batch x sequence x ranks, reached by accumulating gradients. Default: one
+        micro-step.
+    ranks : int
+        Processes that train together, each on B rows of its own.
+    cuda_graph : bool
+        On device cuda, capture what is the same in each step once and replay it.
     out : Path, optional
         Where the model is saved; default ``out/MODEL``.
     seed : int
@@ -91,6 +96,8 @@ class Settings:
     learning_rate: float | None = None
     threads: int = field(default_factory=thread_count)
     device: str = "cpu"
+    ranks: int = 1
+    cuda_graph: bool = True
     out: Path | None = None
     seed: int = 42
     warmup_share: float = 0.05
@@ -118,8 +125,10 @@ class Settings:
         micro = self.tokens_per_micro_step
         if rest := self.tokens_per_step % micro:
             low = self.tokens_per_step - rest
+            factors = {"batch": self.B, "sequence": self.T} | ({"ranks": self.ranks} if self.ranks > 1 else {})
             raise RequestError(
-                f"--total-batch {self.total_batch} is no multiple of batch x sequence = {self.B} x {self.T} = {micro}; "
+                f"--total-batch {self.total_batch} is no multiple of {' x '.join(factors)} = "
+                f"{' x '.join(map(str, factors.values()))} = {micro}; "
                 f"nearest: {' or '.join(str(n) for n in (low, low + micro) if n)}"
             )
 
@@ -140,8 +149,8 @@ class Settings:
 
     @property
     def tokens_per_micro_step(self) -> int:
-        """B x T."""
-        return self.B * self.T
+        """B x T, on each of the ranks."""
+        return self.B * self.T * self.ranks
 
     @property
     def tokens_per_step(self) -> int:
@@ -150,7 +159,7 @@ class Settings:
 
     @property
     def micro_steps(self) -> int:
-        """Micro-steps of one update."""
+        """Micro-steps of one update, on each rank."""
         return self.tokens_per_step // self.tokens_per_micro_step
 
     @property

@@ -32,6 +32,8 @@ OPTIONS = {
     "--learning-rate",
     "--threads",
     "--device",
+    "--cuda-graph",
+    "--no-cuda-graph",
     "--out",
     "--seed",
     "--plan",
