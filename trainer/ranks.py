@@ -8,6 +8,7 @@ travel by NCCL, on the stream that all other work is on: that path is unverified
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -128,7 +129,7 @@ def _in_one_line() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = re.sub(r"^\[[^]]*\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
         raise CrucibleError(f"another process of the run is gone, or did not answer in time ({reason})") from error
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from harness.race import controls
 from registry import cuda as launcher
 from registry import machine
 from tests.gpu import fake_cupy
@@ -22,3 +23,11 @@ def gpu(tmp_path, monkeypatch):
     fake_cupy.cuda.Stream.null.use()
     for kept in caches:
         kept.cache_clear()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let the controls of a race read anything, on a small problem: this tests no machine."""
+    monkeypatch.setattr(controls, "BANDS", dict.fromkeys(("a_a", "twice"), (0.0, float("inf"))))
+    monkeypatch.setattr(controls, "WORK", 1e4)
+    monkeypatch.setattr(controls, "ROUNDS", 3)

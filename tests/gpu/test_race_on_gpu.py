@@ -8,27 +8,16 @@ import numpy as np
 import pytest
 
 from harness import bench
-from harness.race import controls as race_controls
 from harness.race.contestant_buffers import write_pristine
 from harness.race.contestant_gpu import GpuContestant
 from harness.race.session import PROTOCOLS
 from harness.race.session_gpu import GpuSession
-from registry.fingerprint import contract_hash, source_hash
-from registry.machine import machine_key, versions
-from registry.records import Evidence, Store
-from registry.table import discover
+from registry.machine import machine_key
+from registry.records import Store
+from tests.gpu.proofs import prove
 
 DIMS = {"N": 8, "C": 12}
-ANYTHING = {"a_a": (0.0, float("inf")), "twice": (0.0, float("inf"))}
 ROLE = {"op": "residual", "variant": "cuda_naive", "threads": 1}
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Let the controls read anything, on a small problem: this tests no machine."""
-    monkeypatch.setattr(race_controls, "BANDS", ANYTHING)
-    monkeypatch.setattr(race_controls, "WORK", 1e4)
-    monkeypatch.setattr(race_controls, "ROUNDS", 3)
 
 
 @pytest.fixture
@@ -50,20 +39,10 @@ def prepared(contestant, folder, cold):
     return contestant
 
 
-def prove(results, *names, op="residual"):
-    """Store made-up proofs of variants on the GPU."""
-    table = discover()
-    for name in names:
-        variant = table.variant(op, name)
-        proof = {"op": op, "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
-        on_gpu = Evidence(**proof, status="passed", device="cuda", machine=machine_key("cuda"), versions=versions("cuda"))
-        Store(results, machine_key("cuda")).add_evidence(on_gpu)
-
-
 @pytest.mark.usefixtures("gpu", "quick")
 @pytest.mark.parametrize("protocol", PROTOCOLS["cuda"])
 def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
-    prove(tmp_path, "cuda_naive", "cuda_vector")
+    prove(tmp_path, "cuda", "residual", "cuda_naive", "cuda_vector")
     words = ["--op", "residual", "--device", "cuda", "--protocol", protocol, "--dims", "N=8 C=12", "--budget", "1s"]
     assert bench.main([*words, "--variant", "cuda_*", "--results", str(tmp_path)]) == 0, capsys.readouterr()
     store = Store(tmp_path, machine_key("cuda"))
@@ -78,7 +57,7 @@ def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
 
 @pytest.mark.usefixtures("gpu", "quick")
 def test_a_library_s_call_is_no_failure_of_a_race_by_graphs_but_has_no_time_there(tmp_path, capsys):
-    prove(tmp_path, "cuda_naive", "cuda_cublas", op="matmul")
+    prove(tmp_path, "cuda", "matmul", "cuda_naive", "cuda_cublas")
     forward_only = "matmu[l]"  # the plain name stands for the family
     words = ["--op", forward_only, "--device", "cuda", "--protocol", "cuda-graph", "--dims", "N=4 C=8 O=8", "--budget", "1s"]
     assert bench.main([*words, "--variant", "cuda_naive,cuda_cublas", "--results", str(tmp_path)]) == 0, capsys.readouterr()

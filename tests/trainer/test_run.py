@@ -9,15 +9,15 @@ import sys
 import pytest
 
 from registry.fingerprint import contract_hash, source_hash
-from registry.models import MODELS, ModelShape
+from registry.models import MODELS
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
+from tests.trainer.tiny import PICO
 from trainer import checkpoint, run, session, settings
 from trainer.data import open_data
 from trainer.program import Outline
 from trainer.sampling import sample
 
-PICO = ModelShape("gpt2-pico", 1, 16, 2, context=16)
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
 OPTIONS = {
     "--help",

@@ -11,9 +11,10 @@ from registry.models import ModelShape
 from trainer.initialise import initialise
 from trainer.program import Outline, Program
 
-__all__ = ["TINY", "batch", "break_call", "build", "variant_sets"]
+__all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
 
 TINY = ModelShape("tiny", 2, 48, 3, context=20, vocabulary=61, padded_vocabulary=64)
+PICO = ModelShape("gpt2-pico", 1, 16, 2, context=16)
 B, T = 3, 16
 
 

@@ -1,0 +1,59 @@
+"""Two ranks, each with a (stand-in's) GPU of its own, train as one process with twice the rows; so they do in the simulator."""
+
+import json
+
+import numpy as np
+import pytest
+from torch.distributed import is_nccl_available
+
+from tests.gpu.proofs import first_rungs
+from tests.trainer.test_ranks import parameters, told, torchrun
+
+TEXT = "To be, or not to be, that is the question.\n\n" * 200
+RUNS = {"cuda": "tests.gpu.pico_run_on_gpu", "sim": "tests.trainer.pico_run"}
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("device", RUNS)
+def test_two_ranks_train_as_one_process_with_twice_the_rows(device, tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    first_rungs(tmp_path / "results", device)
+    given = {"data": tmp_path / "text.txt", "out": tmp_path / "out", "results": tmp_path / "results", "device": device}
+    words = ["--json", "--steps=3", *(f"--{name}={value}" for name, value in given.items())]
+    halves = torchrun([*words, "--batch=1"], module=RUNS[device])
+    assert halves.returncode == 0, halves.stderr
+    first, second = (parameters(tmp_path / "out", rank) for rank in (0, 1))
+    for name, tensor in first.items():
+        np.testing.assert_array_equal(second[name], tensor, err_msg=name)
+
+    found = json.loads(halves.stdout)
+    expected = json.loads(torchrun([*words, "--batch=2"], ranks=1, module=RUNS[device]).stdout)
+    assert set(found["kernels"].values()) == {"cuda_naive"}
+    np.testing.assert_allclose(found["train_loss"], expected["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-5)
+
+    asked = [line for line in halves.stderr.splitlines() if line.startswith("asked:")]
+    if device == "sim":
+        assert asked == []
+    else:
+        assert {f"asked: group of nccl on GPU {rank}" for rank in (0, 1)} <= set(asked)
+        assert {f"asked: torch on GPU {rank}" for rank in (0, 1)} <= set(asked)
+        assert "asked: stream of the other work: True" in asked
+        assert "asked: stream of the other work: False" not in asked
+
+
+@pytest.mark.usefixtures("gpu")
+def test_more_ranks_than_gpus_are_refused_in_one_line(tmp_path):
+    given = {"out": tmp_path / "out", "results": tmp_path / "results", "device": "cuda"}
+    done = torchrun([f"--{name}={value}" for name, value in given.items()], ranks=3, module=RUNS["cuda"])
+    assert done.returncode != 0
+    assert told(done) == ["error: rank 0: 3 processes want a GPU each and there are 2: torchrun --nproc-per-node 2"]
+
+
+@pytest.mark.skipif(is_nccl_available(), reason="this build of torch has NCCL")
+@pytest.mark.usefixtures("gpu")
+def test_ranks_on_gpus_need_nccl(tmp_path):
+    given = {"out": tmp_path / "out", "results": tmp_path / "results", "device": "cuda"}
+    done = torchrun([f"--{name}={value}" for name, value in given.items()])
+    [line] = told(done)
+    assert line.startswith("error: rank 0: --device cuda with 2 processes needs NCCL, which torch")

@@ -1,0 +1,70 @@
+"""``python -m tests.trainer.pico_run``: ``trainer.run`` with a model that the plain definitions train in a moment.
+
+Each rank leaves its parameters in ``--out``. What ``PICO_FAULT`` names goes wrong in rank 1, at its second step.
+"""
+
+import functools
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from registry.models import MODELS
+from tests.trainer.tiny import PICO, break_call
+from trainer import ranks, run, session, settings
+from trainer.data import open_data
+from trainer.loop import fit
+from trainer.sampling import sample
+
+__all__ = ["faults", "main"]
+
+
+def spoil_loss(program):
+    """Let the next loss be no number."""
+    program.parameters["fcb"][0, 5] = np.nan
+
+
+def spoil_gradients(program):
+    """Let the next gradients be infinite."""
+    break_call(program, "matmul_backward_bias/fc (layer 0)")
+
+
+faults = {
+    "loss": spoil_loss,
+    "gradients": spoil_gradients,
+    "death": lambda _: os._exit(3),
+    "interrupt": lambda _: signal.raise_signal(signal.SIGINT),
+}
+
+
+def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
+    """Train as `fit` does; go wrong if told to, and leave the parameters behind."""
+    told = watcher.stepped
+
+    def stepped(step, loss, seconds):
+        told(step, loss, seconds)
+        fault = os.environ.get("PICO_FAULT")
+        if fault and step == 1 and among.rank == 1:
+            faults[fault](program)
+
+    watcher.stepped = stepped
+    history = fit(program, data, chosen, watcher, interrupt, among)
+    np.savez(chosen.folder / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
+    return history
+
+
+def main(argv):
+    """Train; return an exit code."""
+    MODELS[PICO.name] = PICO
+    settings.RECIPES[PICO.name] = settings.Recipe(2, 16, 4, 1e-2)
+    cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
+    session.open_data = functools.partial(open_data, cache=cache)
+    session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
+    session.fit = watched_fit
+    return run.main([f"--model={PICO.name}", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
