@@ -28,7 +28,7 @@ __all__ = ["ALONE", "Alone", "Ranks", "Together", "joined"]
 TIMEOUT = timedelta(minutes=10)  # how long a process waits for the slowest one to come to the same exchange
 POLL_SECONDS = 0.2
 SIZE = "WORLD_SIZE"
-PLACES = ("RANK", SIZE, "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+PLACES = ("RANK", SIZE, "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 KERNELS, FAILURES = "kernels", "failures"
 
 
@@ -130,7 +130,7 @@ def _in_one_line() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = re.sub(r"^\[[^]]*\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
-        raise CrucibleError(f"another process of the run is gone, or did not answer in time ({reason})") from error
+        raise CrucibleError(f"another process of the run is gone or cannot be reached ({reason})") from error
 
 
 class Together:
@@ -154,7 +154,7 @@ class Together:
         if wrong := [name for name, value in places.items() if not value.isdigit()]:
             told = ", ".join(f"{name}={places[name]!r}" for name in wrong)
             raise RequestError(f"{SIZE} is {places[SIZE]}, but {told}: start the processes with torchrun, or unset {SIZE}")
-        self.rank, self.count, self.local_rank, self.local_count = map(int, places.values())
+        self.rank, self.count, self.local_rank, self.local_count, _ = map(int, places.values())
         self._told = False
         self._gpu_group: Any = None
         import torch.distributed
@@ -249,7 +249,10 @@ class Together:
 
 @contextmanager
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
-    """Yield this process's place in the run: alone, unless torchrun started it with others."""
+    """Yield this process's place in the run: alone, unless torchrun started it with others.
+
+    After an error nobody is waited for: another process may be in the middle of an exchange.
+    """
     if environment.get(SIZE, "1") in {"", "1"}:
         yield ALONE
         return

@@ -79,13 +79,13 @@ def main(argv: list[str] | None = None) -> int:
                 return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
             except CrucibleError as error:
                 if not ranks.is_first_failure():
-                    return error.exit_code
+                    raise SystemExit(error.exit_code) from None  # another rank has said why, or does now
                 if ranks.count > 1:
                     error.args = (f"rank {ranks.rank}: {error}",)
                 raise
             except KeyboardInterrupt:
                 if ranks.rank:
-                    return INTERRUPTED
+                    raise SystemExit(INTERRUPTED) from None  # rank 0 says so
                 raise
 
     return guarded(body)
