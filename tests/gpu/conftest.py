@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from harness.race import controls
+from kernels.matmul import cuda_cublas
 from registry import cuda as launcher
 from registry import machine
 from tests.gpu import fake_cupy
@@ -15,7 +16,8 @@ def gpu(tmp_path, monkeypatch):
     """Put the stand-in in CuPy's place."""
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    caches = (launcher._gpu_module, launcher._gpu_function, machine.machine_key, machine.versions)  # noqa: SLF001 (theirs to forget)
+    of_launcher = launcher._gpu_module, launcher._gpu_function  # noqa: SLF001 (theirs to forget)
+    caches = (*of_launcher, cuda_cublas._why_not, machine.machine_key, machine.versions)  # noqa: SLF001 (the same)
     for kept in caches:
         kept.cache_clear()
     fake_cupy.done.clear()
