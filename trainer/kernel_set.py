@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Chooser"]
 
+NAIVE = "_naive"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -143,10 +145,16 @@ class Chooser:
         return [op for op in ops if known[op] and not any(self.store.proof(v, self.device) for v in known[op])]
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
-        """Return, per op, the variants that have no fresh evidence of any outcome."""
-        candidates = {op: [v for v in self._here(op) if not v.is_definition] for op in ops}
-        lacking = {op: [v.name for v in variants if self.store.proof(v) is None] for op, variants in candidates.items()}
-        return {op: names for op, names in lacking.items() if names}
+        """Return, per op, the variants that have no fresh evidence of any outcome.
+
+        Where there are others, the naive rungs are left out: they are there to be read, and a first run is to start soon.
+        """
+        found = {}
+        for op in ops:
+            candidates = [v for v in self._here(op) if not v.is_definition]
+            able = [v for v in candidates if not v.name.endswith(NAIVE)] or candidates
+            found[op] = [v.name for v in able if self.store.proof(v) is None]
+        return {op: names for op, names in found.items() if names}
 
     def _holds(self, champion: Champion, call: Call) -> bool:
         """Whether the champion is still what was raced, is proven, and takes this call."""
