@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_translation
 from simulator.codegen.translate import translate
+from simulator.ptx.model import BITS
 from simulator.runtime.variables import lay_out_kernel
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from simulator.codegen.compile import Target
-    from simulator.ptx.model import Kernel, Module
+    from simulator.ptx.model import Instruction, Kernel, Module
     from simulator.runtime.variables import ModuleMemory
 
 __all__ = ["Program"]
+
+_ACCESSES = {"ld", "ldu", "st", "atom", "red"}
 
 
 class Program:
@@ -38,3 +46,27 @@ class Program:
         self.static_shared, self.local_bytes = layout.static_shared, layout.local
         self.translation = translate(kernel, layout.places, checked=checked, native=target.native)
         self.code = compile_translation(self.translation, target, CACHE / "objects")
+
+    @cached_property
+    def block_lengths(self) -> npt.NDArray[np.int64]:
+        """Return the number of instructions in each basic block."""
+        return np.array([len(block.instructions) for block in self.kernel.blocks])
+
+    @cached_property
+    def prints(self) -> bool:
+        """Return whether the kernel calls printf."""
+        return any(i.name == "call" and "vprintf" in i.text for i in self.kernel.instructions)
+
+    @cached_property
+    def copies(self) -> bool:
+        """Return whether the kernel has asynchronous copies."""
+        return any(instruction.name == "cp" for instruction in self.kernel.instructions)
+
+    @cached_property
+    def narrowest_access(self) -> int:
+        """Return the bytes of the narrowest element the kernel reads or writes in device or shared memory, at most 4."""
+        return min([4, *(BITS[i.type] // 8 for i in self.kernel.instructions if _is_access(i))])
+
+
+def _is_access(instruction: Instruction) -> bool:
+    return instruction.name in _ACCESSES and instruction.space not in {"param", "local"} and bool(instruction.type)

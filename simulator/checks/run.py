@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ from simulator.checks.findings import Finding, finding_at, told
 from simulator.checks.layout import CONTROL_WORDS, COUNTER_FIELDS, RECORD_FIELDS, REPORT_FIELDS, Field
 from simulator.codegen.layout import LANES, PARAMETER_BYTES, PARAMETERS
 from simulator.errors import LaunchError
-from simulator.ptx.model import BITS
 from simulator.runtime.launch import Execution, Launch, Request
 from simulator.runtime.run import stopped_by
 from simulator.runtime.scheduler import Outcome
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from simulator.program import Program
-    from simulator.ptx.model import Kernel
 
 __all__ = ["run_checked"]
 
@@ -30,7 +29,6 @@ _MAX_BLOCKS = (1 << 24) - 2
 _MAX_REPORTS = 256
 _MAX_RECORDS = 1 << 16
 _RECORD_BYTES = 1 << 28
-_ACCESSES = {"ld", "ldu", "st", "atom", "red"}
 
 
 class _Checker:
@@ -41,13 +39,13 @@ class _Checker:
         if request.blocks > _MAX_BLOCKS:
             raise LaunchError(f"{program.kernel.name}: a checked launch has at most {_MAX_BLOCKS:,} blocks.")
         size, threads = len(arena.memory), request.warps * LANES
-        shift = _granule_shift(program.kernel)
+        shift = program.narrowest_access.bit_length() - 1  # what lies in one granule of memory shares a history
         records = min(_MAX_RECORDS, max(64, _RECORD_BYTES // (4 * threads)), 64 * request.blocks)
         self.shadow = _shadow(execution)
         self.history = np.zeros(((size >> shift) + 1, 4), np.int64)
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
         self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
-        self.copies = np.zeros((threads, QUEUE_LENGTH, COPY_FIELDS) if _copies(program.kernel) else 1, np.int64)
+        self.copies = np.zeros((threads, QUEUE_LENGTH, COPY_FIELDS) if program.copies else 1, np.int64)
         self.copy_state = np.zeros((threads, 2), np.int64)
         self.records = np.zeros((records, RECORD_FIELDS), np.int64)
         self.record_rows = np.zeros((records, threads), np.int32)
@@ -83,18 +81,6 @@ class _Checker:
         return self.reports[: int(self.control[Field.REPORT_COUNT])]
 
 
-def _copies(kernel: Kernel) -> bool:
-    return any(instruction.name == "cp" for instruction in kernel.instructions)
-
-
-def _granule_shift(kernel: Kernel) -> int:
-    """Return the log2 of the bytes that share a history: those of the narrowest access, at most 4."""
-    narrow = [
-        BITS[i.type] // 8 for i in kernel.instructions if i.name in _ACCESSES and i.space not in {"param", "local"} and i.type
-    ]
-    return min([4, *narrow]).bit_length() - 1
-
-
 def _shadow(execution: Execution) -> npt.NDArray[np.uint8]:
     """Return shadow memory: what may be accessed, what has a value, what must not be written."""
     arena, program = execution.arena, execution.program
@@ -126,8 +112,8 @@ def run_checked(program: Program, request: Request) -> Launch:
         status = stopped[0].kind
     findings += stopped + _barrier_findings(execution)
     findings.sort(key=lambda finding: (finding.path, finding.line, finding.kind))
-    counters = count_lines(program.kernel, execution.block_counts(), checker.counters)
-    return Launch(status, findings, counters, execution.instructions(), execution.prints.text(execution.arena.memory))
+    count = partial(count_lines, program.kernel, execution.block_counts(), checker.counters)
+    return Launch(status, findings, execution.instructions(), execution.prints.text(execution.arena.memory), count)
 
 
 def _barrier_findings(execution: Execution) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from typing import TYPE_CHECKING
 
@@ -134,8 +135,7 @@ def _scalar(kernel: Kernel, number: int, parameter: Parameter, argument: object)
 
 def _finite_or_infinite(value: float, kind: str) -> float:
     """Return a double as the parameter holds it: what is beyond float becomes infinite, as in a C conversion."""
-    with np.errstate(over="ignore"):
-        return float(np.float32(value)) if kind == "f32" else value
+    return ctypes.c_float(value).value if kind == "f32" else value
 
 
 def _whole(kernel: Kernel, number: int, parameter: Parameter, value: int) -> int:

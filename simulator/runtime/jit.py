@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils, sigutils
 from numba.core.ccallback import CFunc
@@ -23,7 +24,7 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Longs", "Number", "Words", "as_pointer", "callback", "compiled", "inlined"]
+__all__ = ["Longs", "Number", "Words", "as_pointer", "callback", "compiled", "inlined", "run_warp"]
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 Longs = npt.NDArray[np.int64]
@@ -78,3 +79,15 @@ def as_pointer(_typing_context: object, source: object) -> object:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(source), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # (numba has no types)
+def run_warp(_typing_context: object, _function: object, _state: object) -> object:
+    """Call the machine code at an address with the address of a warp's state; return the warp's status."""
+
+    def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> object:  # noqa: ANN401 (numba's protocol)
+        function, state = arguments
+        kind = ir.FunctionType(ir.IntType(32), [ir.IntType(64)])
+        return builder.call(builder.inttoptr(function, kind.as_pointer()), [state])
+
+    return types.int32(types.int64, types.int64), generate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,10 @@ from simulator.errors import LaunchError
 from simulator.runtime.arguments import Dimensions, arrays_of, check_geometry, pack
 from simulator.runtime.memory import Arena
 from simulator.runtime.printing import PrintBuffer
-from simulator.runtime.scheduler import Outcome, WarpFunction, run_grid
+from simulator.runtime.scheduler import Outcome, run_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -28,7 +29,7 @@ __all__ = ["Execution", "Launch", "Request"]
 _FUEL, _PATIENCE = 10_000, 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Launch:
     """What a launch came to.
 
@@ -38,19 +39,24 @@ class Launch:
         ``"ok"``, or the kind of the finding that stopped the launch before its end.
     findings
         Everything found wrong, in the order of the source; a fast launch finds only what stops it.
-    counters
-        What a checked launch counted.
     instructions
         Instructions executed, summed over threads.
     printed
         What the kernel printed.
+    count
+        Sums up what a checked launch counted; None for a fast one.
     """
 
     status: str
     findings: list[Finding] = field(default_factory=list)
-    counters: Counters | None = None
     instructions: int = 0
     printed: str = ""
+    count: Callable[[], Counters] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def counters(self) -> Counters | None:
+        """Return what a checked launch counted, summed up when first asked for; None for a fast launch."""
+        return self.count() if self.count is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,20 @@ class Request:
         return draw.permutation(blocks), draw.permutation(warps)
 
 
+@lru_cache(maxsize=16)
+def _fresh_states(block: Dimensions, size: int, registers: int) -> npt.NDArray[np.uint8]:
+    """Return the states of a block's warps, of `size` bytes each, as all launches begin; `registers` is where those lie."""
+    x, y, z = block
+    warps = (x * y * z + LANES - 1) // LANES
+    states = np.zeros((warps, size), np.uint8)
+    states[:, registers:] = 0xFF
+    header = Execution.header_of(states)
+    thread = np.arange(warps * LANES).reshape(warps, LANES)
+    header["tid"][:, 0], header["tid"][:, 1], header["tid"][:, 2] = thread % x, thread // x % y, thread // (x * y)
+    header["warp"], header["warps"], header["ntid"] = np.arange(warps), warps, block
+    return states
+
+
 class Execution:
     """A request being carried out; what findings are made of stays readable after it."""
 
@@ -112,22 +132,18 @@ class Execution:
         program.memory.copy_into(self.arena)
         self.states = self._prepare_states()
         self.notes = np.zeros(16, np.int64)
-        self.prints = PrintBuffer.for_kernel(kernel)
+        self.prints = PrintBuffer(prints=program.prints)
 
     def _prepare_states(self) -> npt.NDArray[np.uint8]:
         """Return one row of state per warp, its header filled in."""
-        request, size = self.request, self.program.translation.state_bytes
-        raw = np.zeros(request.warps * size + 64, np.uint8)
+        request, translation = self.request, self.program.translation
+        fresh = _fresh_states(request.block, translation.state_bytes, translation.layout.registers)
+        raw = np.empty(fresh.size + 64, np.uint8)
         skip = -raw.ctypes.data % 64
-        states = raw[skip : skip + request.warps * size].reshape(request.warps, size)
-        states[:, self.program.translation.layout.registers :] = 0xFF
+        states = raw[skip : skip + fresh.size].reshape(fresh.shape)
+        states[:] = fresh
         header = self.header_of(states)
-        thread = np.arange(request.warps * LANES).reshape(request.warps, LANES)
-        x, y, _ = request.block
-        header["tid"][:, 0], header["tid"][:, 1], header["tid"][:, 2] = thread % x, thread // x % y, thread // (x * y)
-        header["warp"], header["warps"] = np.arange(request.warps), request.warps
-        header["ntid"], header["nctaid"] = request.block, request.grid
-        header["dynamic_shared"] = request.shared
+        header["nctaid"], header["dynamic_shared"] = request.grid, request.shared
         header["arena"], header["arena_size"] = self.arena.address, len(self.arena.memory)
         header["shared"], header["shared_size"] = self.arena.shared, self.arena.shared_size
         stride = self.arena.local_stride
@@ -160,7 +176,7 @@ class Execution:
             np.int64,
         )
         outcome = run_grid(
-            WarpFunction(self.program.code.address),
+            self.program.code.address,
             self.states.view(np.int32),
             self.states.view(np.int64),
             self.states.ctypes.data,
@@ -187,8 +203,7 @@ class Execution:
 
     def instructions(self) -> int:
         """Return the instructions executed, summed over threads."""
-        lengths = np.array([len(block.instructions) for block in self.program.kernel.blocks])
-        return int(self.block_counts()[:, 1] @ lengths)
+        return int(self.block_counts()[:, 1] @ self.program.block_lengths)
 
     def fault(self) -> tuple[Fault, int, int]:
         """Return the fault of the warp that stopped: its code, its instruction and its lowest lane."""

@@ -14,8 +14,6 @@ from simulator.runtime.support_memory import PRINT_ARGUMENT_BYTES, PRINT_RECORD
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from simulator.ptx.model import Kernel
-
 __all__ = ["PrintBuffer"]
 
 _CALLS = 4096
@@ -26,15 +24,10 @@ _LONG = {"ll", "l", "z"}
 class PrintBuffer:
     """Room for the calls of one launch; those beyond `_CALLS` are dropped, as on a device."""
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, *, prints: bool) -> None:
+        calls = _CALLS if prints else 0
         self.words = np.zeros(2 + PRINT_RECORD * calls, np.int64)
         self.words[1] = calls
-
-    @classmethod
-    def for_kernel(cls, kernel: Kernel) -> PrintBuffer:
-        """Return a buffer, an empty one for a kernel that does not print."""
-        prints = any(i.name == "call" and "vprintf" in i.text for i in kernel.instructions)
-        return cls(_CALLS if prints else 0)
 
     @property
     def address(self) -> int:
@@ -43,6 +36,8 @@ class PrintBuffer:
 
     def text(self, memory: npt.NDArray[np.uint8]) -> str:
         """Return what was printed; formats and strings are read from the arena's memory."""
+        if not self.words[0]:
+            return ""
         records = self.words[2:].reshape(-1, PRINT_RECORD)[: int(self.words[0])]
         return "".join(_formatted(record, memory) for record in records)
 

@@ -26,7 +26,6 @@ def run_fast(program: Program, request: Request) -> Launch:
     return Launch(
         found[0].kind if found else "ok",
         found,
-        None,
         execution.instructions(),
         execution.prints.text(execution.arena.memory),
     )

@@ -6,20 +6,17 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import int32, int64, types
 
 from simulator.checks.order import join_at_barrier, start_block
 from simulator.codegen.layout import OFFSETS, PENDING
-from simulator.runtime.jit import compiled
+from simulator.runtime.jit import compiled, run_warp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from simulator.runtime.jit import Longs, Words
 
-__all__ = ["CONTROL", "NOTE_FIELDS", "Outcome", "WarpFunction", "run_grid"]
+__all__ = ["CONTROL", "NOTE_FIELDS", "Outcome", "run_grid"]
 
 
 class Outcome(IntEnum):
@@ -48,20 +45,6 @@ _READY, _WAITING, _ENDED = 0, 1, 2
 _AND, _OR, _POPC, _ARRIVE = 1, 2, 3, 4
 _BARRIERS = 16
 _WARP = 32
-
-
-class WarpFunction(types.WrapperAddressProtocol):  # type: ignore[misc]  # numba has no types
-    """Machine code that runs a warp, as numba calls it."""
-
-    def __init__(self, address: int) -> None:
-        self._address = address
-
-    def __wrapper_address__(self) -> int:
-        return self._address
-
-    def signature(self) -> object:
-        """Return the type: the address of the warp's state to a status."""
-        return int32(int64)
 
 
 @compiled
@@ -156,7 +139,7 @@ def _release(  # noqa: C901, PLR0912 (all sixteen barriers in one pass)
 
 @compiled
 def _run_block(  # noqa: C901 (the turns of the warps in one loop)
-    function: Callable[[int], int],
+    function: int,
     words: Words,
     longs: Longs,
     base: int,
@@ -178,7 +161,7 @@ def _run_block(  # noqa: C901 (the turns of the warps in one loop)
             if state[warp] != _READY:
                 continue
             longs[warp, _FUEL] = control[4]
-            status = function(base + warp * words.shape[1] * 4)
+            status = run_warp(function, base + warp * words.shape[1] * 4)
             if status == _EXIT:
                 state[warp] = _ENDED
                 yields = 0
@@ -208,7 +191,7 @@ def _run_block(  # noqa: C901 (the turns of the warps in one loop)
 
 @compiled
 def run_grid(
-    function: Callable[[int], int],
+    function: int,
     words: Words,
     longs: Longs,
     base: int,
@@ -221,7 +204,7 @@ def run_grid(
 ) -> int:
     """Run every block of a grid and return an outcome.
 
-    `words` and `longs` are the warps' states as 32-bit and 64-bit integers, one row per warp, at the address `base`.
+    `function` is the address of the code that runs a warp; `words` and `longs` are the warps' states as 32-bit and 64-bit integers, one row per warp, at the address `base`.
     """
     state = np.zeros(words.shape[0], np.int64)
     arrived = np.zeros(_BARRIERS, np.int64)
