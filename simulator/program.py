@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.checks.traffic import PATTERN_WORDS
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_translation
 from simulator.codegen.translate import translate
@@ -61,6 +62,11 @@ class Program:
     def copies(self) -> bool:
         """Return whether the kernel has asynchronous copies."""
         return any(instruction.name == "cp" for instruction in self.kernel.instructions)
+
+    @cached_property
+    def patterns(self) -> npt.NDArray[np.int64]:
+        """Return room for what the checker remembers of the kernel's accesses from launch to launch."""
+        return np.zeros((len(self.kernel.instructions), 2, PATTERN_WORDS), np.int64)
 
     @cached_property
     def narrowest_access(self) -> int:

@@ -2,6 +2,9 @@
 
 Shadow memory holds a byte per byte of the arena, made of the bits below. A history of three stamps per granule of memory (its
 last write and two of its last reads, by different threads) is what accesses are compared with.
+
+Nearly every access of a correct kernel is in order at first sight. What shows that is a few loops over the lanes without
+calls; what they cannot decide goes, lane by lane, to the functions that know all the rules and report.
 """
 
 from __future__ import annotations
@@ -10,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from numba import carray, int32, int64, types, uint8, uint32
 
-from simulator.checks.layout import CONTROL_WORDS, COUNTER_FIELDS, SCRATCH, Code, Field
+from simulator.checks.layout import BASE, CLOCK, COUNTER_FIELDS, WARP_BASE, Code, Field
 from simulator.checks.order import acquire, fence, is_ordered, release
 from simulator.checks.reports import report
-from simulator.checks.traffic import bank_wavefronts, sectors
+from simulator.checks.traffic import turns_of
 from simulator.codegen.layout import OFFSETS
-from simulator.runtime.jit import as_pointer, callback, compiled, inlined
+from simulator.runtime.jit import as_pointer, callback, compiled, inlined, longs_at, words_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +30,13 @@ __all__ = ["FUNCTIONS", "INITIALISED", "IN_FLIGHT", "READ_ONLY", "VALID", "stamp
 
 VALID, INITIALISED, READ_ONLY, IN_FLIGHT = 1, 2, 4, 8
 _WORD = 4
-_VALID4, _INITIALISED4, _IN_FLIGHT4 = 0x01010101, 0x02020202, 0x08080808
+_IN_EACH_BYTE = 0x01010101
+_VALID4, _INITIALISED4, _IN_FLIGHT4 = (bit * _IN_EACH_BYTE for bit in (VALID, INITIALISED, IN_FLIGHT))
+_READ_WANTS, _READ_MINDS = (bits * _IN_EACH_BYTE for bits in (VALID | INITIALISED, VALID | INITIALISED | IN_FLIGHT))
+_WRITE_WANTS, _WRITE_MINDS = (bits * _IN_EACH_BYTE for bits in (VALID, VALID | READ_ONLY | IN_FLIGHT))
 
 _WRITE, _ATOMIC, _STRONG, _ACQUIRE, _RELEASE, _SHARED, _LOCAL, _BLOCK_SCOPE = 1, 2, 4, 8, 16, 32, 64, 128
-_EPOCH_SHIFT, _EPOCH_MASK, _THREAD_SHIFT, _BLOCK_SHIFT = 1, (1 << 28) - 1, 29, 39
-_HEADER_WORDS = OFFSETS["print_buffer"] // 4
+_EPOCH_SHIFT, _EPOCH_MASK, _THREAD_SHIFT, _WARP_SHIFT, _BLOCK_SHIFT = 1, (1 << 28) - 1, 29, 34, 39
 _WARP_WORD, _ARENA_WORD = OFFSETS["warp"] // 4, OFFSETS["arena"] // 8
 _SHADOW, _ARENA_SIZE, _SHIFT, _HISTORY = (
     Field.SHADOW.value,
@@ -39,9 +44,8 @@ _SHADOW, _ARENA_SIZE, _SHIFT, _HISTORY = (
     Field.GRANULE_SHIFT.value,
     Field.HISTORY.value,
 )
-_GRANULES, _BLOCK, _COUNTERS = Field.GRANULES.value, Field.BLOCK.value, Field.COUNTERS.value
+_BLOCK, _COUNTERS, _LEARNED = Field.BLOCK.value, Field.COUNTERS.value, Field.LEARNED.value
 _SHARED_START, _SHARED_END, _LOCAL_START = Field.SHARED_START.value, Field.SHARED_END.value, Field.LOCAL_START.value
-_CLOCK = 64
 _OFFSETS = types.CPointer(int64)
 
 
@@ -97,6 +101,52 @@ def _shadow_of(  # noqa: C901 (two widths of the same few tests)
 
 
 @compiled
+def _is_plain(  # noqa: C901, PLR0912 (five loops over the lanes)
+    check: Longs, access: int, lanes: int, first: int, size: int, offsets: Longs
+) -> bool:
+    """Return whether all bytes may be accessed so and there is nothing to report; a write then initialises them."""
+    low, high = int64(0), check[_ARENA_SIZE] - size
+    if access & _SHARED:
+        low, high = check[_SHARED_START], check[_SHARED_END] - size
+    least, most, bits = first, first, int64(0)
+    for lane in range(32):
+        offset = offsets[lane] if (lanes >> uint32(lane)) & uint32(1) else first
+        least, most, bits = min(least, offset), max(most, offset), bits | offset
+    if size & (size - 1) or bits & (size - 1) or least < low or most > high:
+        return False
+    words = words_at(check[_SHADOW])
+    wants, minds = uint32(_READ_WANTS), uint32(_READ_MINDS)
+    if access & _ATOMIC:
+        minds = uint32(_READ_MINDS | _WRITE_MINDS)
+    elif access & _WRITE:
+        wants, minds = uint32(_WRITE_WANTS), uint32(_WRITE_MINDS)
+    wrong, known = uint32(0), uint32(_INITIALISED4)
+    if size < _WORD:
+        part = uint32((int64(1) << (8 * size)) - 1)
+        for lane in range(32):
+            offset = offsets[lane] if (lanes >> uint32(lane)) & uint32(1) else first
+            mine = part << uint32(8 * (offset & 3))
+            wrong |= (words[offset >> 2] ^ wants) & minds & mine
+        if wrong == uint32(0) and access & _WRITE:
+            for lane in range(32):
+                offset = offsets[lane] if (lanes >> uint32(lane)) & uint32(1) else first
+                words[offset >> 2] |= uint32(_INITIALISED4) & (part << uint32(8 * (offset & 3)))
+        return bool(wrong == uint32(0))
+    for place in range(size >> 2):
+        for lane in range(32):
+            offset = offsets[lane] if (lanes >> uint32(lane)) & uint32(1) else first
+            word = words[(offset >> 2) + place]
+            wrong |= (word ^ wants) & minds
+            known &= word
+    if wrong == uint32(0) and access & _WRITE and known != uint32(_INITIALISED4):
+        for place in range(size >> 2):
+            for lane in range(32):
+                offset = offsets[lane] if (lanes >> uint32(lane)) & uint32(1) else first
+                words[(offset >> 2) + place] |= uint32(_INITIALISED4)
+    return bool(wrong == uint32(0))
+
+
+@compiled
 def _check_memory(check: Longs, first_thread: int, index: int, access: int, lanes: int, size: int, offsets: Longs) -> int:
     """Check each lane's bytes; return 1 if the access must not happen."""
     shadow = carray(as_pointer(check[_SHADOW]), check[_ARENA_SIZE], uint8)
@@ -146,22 +196,17 @@ def _report_unset(check: Longs, index: int, thread: int, offset: int, size: int)
 
 
 @compiled
-def _count(check: Longs, checker: int, index: int, lanes: int, size: int, offsets: Longs) -> Number:
+def _count(check: Longs, checker: int, index: int, lanes: int, first: int, size: int, offsets: Longs) -> Number:
     """Count a request; return whether it goes to shared memory."""
-    seen = carray(as_pointer(checker + 8 * SCRATCH), 256, int64)
-    active, first = 0, int64(-1)
-    for lane in range(32):
-        if (lanes >> uint32(lane)) & uint32(1):
-            active += 1
-            if first < 0:
-                first = offsets[lane]
+    active = 32
+    if lanes != uint32(0xFFFFFFFF):
+        active = 0
+        for lane in range(32):
+            active += int64((lanes >> uint32(lane)) & uint32(1))
     shared = check[_SHARED_START] <= first < check[_SHARED_END]
     place = 2 * index + (1 if shared else 0)
-    row = carray(as_pointer(check[_COUNTERS] + 8 * COUNTER_FIELDS * place), COUNTER_FIELDS, int64)
-    if shared:
-        turns, ideal = bank_wavefronts(offsets, lanes, size, seen)
-    else:
-        turns, ideal = sectors(offsets, lanes, size, seen)
+    row = longs_at(check[_COUNTERS] + 8 * COUNTER_FIELDS * place)
+    turns, ideal = turns_of(check, checker, place, shared, lanes, active, first, size, offsets)
     row[0] += 1
     row[1] += active
     row[2] += turns
@@ -227,19 +272,72 @@ def _compare_read(
 
 
 @inlined
-def _check_order(
+def _known(stamp: int, mine: int, base: int, warp_base: int, shared: int) -> Number:
+    """Return whether nobody left a stamp, or the lane itself, or one whom barriers have told the whole warp of.
+
+    Shared memory is another's in another block. Unless something else than barriers has told threads of each other
+    (`Field.LEARNED`), False means that the accesses are not ordered.
+    """
+    epoch = (stamp >> _EPOCH_SHIFT) & _EPOCH_MASK
+    mates = stamp >> _WARP_SHIFT == mine >> _WARP_SHIFT
+    here = epoch < base or (mates and epoch < warp_base)
+    known = here if stamp >> _BLOCK_SHIFT == mine >> _BLOCK_SHIFT else shared
+    return stamp == 0 or known or stamp >> _THREAD_SHIFT == mine >> _THREAD_SHIFT
+
+
+@compiled
+def _enter_reads(check: Longs, warp: int, index: int, access: int, lanes: int, size: int, offsets: Longs, shared: int) -> None:
+    """Compare each lane's read with the history of every granule it touches; what it did before in this epoch is known."""
+    history = longs_at(check[_HISTORY])
+    block, base, warp_base = check[_BLOCK], check[BASE + warp], check[WARP_BASE + warp]
+    shift, end, learned = check[_SHIFT], check[_LOCAL_START], check[_LEARNED]
+    last, repeats = int64(-1), 0
+    for lane in range(32):
+        offset = offsets[lane]
+        if not (lanes >> uint32(lane)) & uint32(1) or offset >= end:
+            continue
+        repeats = repeats + 1 if offset == last else 0  # of lanes that read the same place, two expose every conflict
+        last = offset
+        if repeats > 1:
+            continue
+        stamp = stamp_of(block, 32 * warp + lane, check[CLOCK + 32 * warp + lane], 1 if access & _STRONG else 0)
+        for granule in range(offset >> shift, ((offset + size - 1) >> shift) + 1):
+            entry = granule << 2
+            read = history[entry + 1]
+            if read == stamp or history[entry + 2] == stamp:
+                continue
+            if not _known(history[entry], stamp, base, warp_base, shared):
+                _compare_read(check, history, entry, warp, lane, stamp, index, access, offset, size, shared)
+            elif _known(read, stamp, base, warp_base, shared):
+                history[entry + 1] = stamp
+                history[entry + 3] = (history[entry + 3] & 0xFFFFFFFF) | (int64(index) << 32)
+            elif not learned:
+                history[entry + 2] = stamp
+            else:
+                _compare_read(check, history, entry, warp, lane, stamp, index, access, offset, size, shared)
+
+
+@inlined
+def _enter_write(
     check: Longs, history: Longs, warp: int, lane: int, index: int, access: int, offset: int, size: int, shared: int, same: int
 ) -> None:
-    """Compare one lane's access with the history of every granule it touches; what it did before in this epoch is known."""
-    thread, shift = 32 * warp + lane, check[_SHIFT]
-    stamp = stamp_of(check[_BLOCK], thread, check[_CLOCK + thread], 1 if access & _STRONG else 0)
+    """Compare one lane's write with the history of every granule it touches, and enter it there."""
+    base, warp_base, shift = check[BASE + warp], check[WARP_BASE + warp], check[_SHIFT]
+    stamp = stamp_of(check[_BLOCK], 32 * warp + lane, check[CLOCK + 32 * warp + lane], 1 if access & _STRONG else 0)
     for granule in range(offset >> shift, ((offset + size - 1) >> shift) + 1):
         entry = granule << 2
-        if access & _WRITE:
-            if history[entry] != stamp or history[entry + 1] or history[entry + 2]:
-                _compare_write(check, history, entry, warp, lane, stamp, index, access, offset, size, shared, same)
-        elif history[entry + 1] != stamp and history[entry + 2] != stamp:
-            _compare_read(check, history, entry, warp, lane, stamp, index, access, offset, size, shared)
+        known = _known(history[entry], stamp, base, warp_base, shared)
+        if not (history[entry + 1] or history[entry + 2]):
+            if history[entry] == stamp:
+                continue
+        else:
+            known &= _known(history[entry + 1], stamp, base, warp_base, shared)
+            known &= _known(history[entry + 2], stamp, base, warp_base, shared)
+        if known:
+            history[entry], history[entry + 1], history[entry + 2] = stamp, 0, 0
+            history[entry + 3] = (history[entry + 3] & ~int64(0xFFFFFFFF)) | index
+        else:
+            _compare_write(check, history, entry, warp, lane, stamp, index, access, offset, size, shared, same)
 
 
 @compiled
@@ -253,51 +351,66 @@ def _synchronise(check: Longs, warp: int, lane: int, index: int, access: int, of
         release(check, warp, lane, offset, index)
 
 
+@inlined
+def _first_of(lanes: int, offsets: Longs) -> Number:
+    """Return the offset of the lowest lane."""
+    lane = 0
+    while not (lanes >> uint32(lane)) & uint32(1):
+        lane += 1
+    return offsets[lane]
+
+
 @callback(int32(int64, int64, int32, int32, uint32, int32, _OFFSETS))
 def _check_access(state: int, checker: int, index: int, access: int, lanes: int, size: int, offsets: Longs) -> int:
     """Check a load, an atomic or the write of a copy; a true result ends the launch."""
     if lanes == uint32(0):
         return 0
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
-    warp = int64(header[_WARP_WORD])
-    wide = int64(size)
-    if _check_memory(check, check[_BLOCK] * 1024 + 32 * warp, index, access, lanes, wide, offsets):
+    check = longs_at(checker)
+    warp, wide, first = int64(words_at(state)[_WARP_WORD]), int64(size), _first_of(lanes, offsets)
+    if not _is_plain(check, access, lanes, first, wide, offsets) and _check_memory(
+        check, check[_BLOCK] * 1024 + 32 * warp, index, access, lanes, wide, offsets
+    ):
         return 1
-    shared = _count(check, checker, index, lanes, wide, offsets)
+    shared = _count(check, checker, index, lanes, first, wide, offsets)
     if access & _LOCAL:
         return 0
-    history = carray(as_pointer(check[_HISTORY]), check[_GRANULES] << 2, int64)
-    last, repeats = int64(-1), 0
+    if not access & (_STRONG | _WRITE):
+        _enter_reads(check, warp, index, access, lanes, wide, offsets, shared)
+        return 0
+    history = longs_at(check[_HISTORY])
     for lane in range(32):
-        if not (lanes >> uint32(lane)) & uint32(1):
-            continue
-        offset = offsets[lane]
-        if offset >= check[_LOCAL_START]:
+        if not (lanes >> uint32(lane)) & uint32(1) or offsets[lane] >= check[_LOCAL_START]:
             continue
         if access & _STRONG:
-            _synchronise(check, warp, lane, index, access, offset)
-        if not access & _WRITE:  # of lanes that read the same place, two expose every conflict
-            repeats = repeats + 1 if offset == last else 0
-            last = offset
-            if repeats > 1:
-                continue
-        _check_order(check, history, warp, lane, index, access, offset, wide, shared, 0)
+            _synchronise(check, warp, lane, index, access, offsets[lane])
+        if access & _WRITE:
+            _enter_write(check, history, warp, lane, index, access, offsets[lane], wide, shared, 0)
+        else:
+            _enter_reads(check, warp, index, access, uint32(1) << uint32(lane), wide, offsets, shared)
     return 0
 
 
-@compiled
+@inlined
 def _store_lane(arena: int, offset: int, lane: int, element_bytes: int, count: int, values: int) -> int:
     """Write a lane's elements; return whether they were there already."""
-    memory = carray(as_pointer(arena + offset), element_bytes * count, uint8)
     same = 1
+    if element_bytes >= _WORD and not offset & 3:
+        memory, each = words_at(arena + offset), element_bytes >> 2
+        for element in range(count):
+            source = words_at(values + 256 * element + lane * element_bytes)
+            for word in range(each):
+                if memory[element * each + word] != source[word]:
+                    same = 0
+                    memory[element * each + word] = source[word]
+        return same
+    bytes_there = carray(as_pointer(arena + offset), element_bytes * count, uint8)
     for element in range(count):
-        source = carray(as_pointer(values + 256 * element + lane * element_bytes), element_bytes, uint8)
+        bytes_given = carray(as_pointer(values + 256 * element + lane * element_bytes), element_bytes, uint8)
         for byte in range(element_bytes):
             place = element * element_bytes + byte
-            if memory[place] != source[byte]:
+            if bytes_there[place] != bytes_given[byte]:
                 same = 0
-                memory[place] = source[byte]
+                bytes_there[place] = bytes_given[byte]
     return same
 
 
@@ -308,25 +421,25 @@ def _check_store(
     """Check a store and carry it out; a true result ends the launch."""
     if lanes == uint32(0):
         return 0
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
-    longs = carray(as_pointer(state), _HEADER_WORDS // 2, int64)
-    warp = int64(header[_WARP_WORD])
+    check = longs_at(checker)
+    warp, arena, first = int64(words_at(state)[_WARP_WORD]), longs_at(state)[_ARENA_WORD], _first_of(lanes, offsets)
     size = int64(element_bytes) * count
-    history = carray(as_pointer(check[_HISTORY]), check[_GRANULES] << 2, int64)
-    if _check_memory(check, check[_BLOCK] * 1024 + 32 * warp, index, access, lanes, size, offsets):
+    if not _is_plain(check, access, lanes, first, size, offsets) and _check_memory(
+        check, check[_BLOCK] * 1024 + 32 * warp, index, access, lanes, size, offsets
+    ):
         return 1
-    shared = _count(check, checker, index, lanes, size, offsets)
+    shared = _count(check, checker, index, lanes, first, size, offsets)
+    history = longs_at(check[_HISTORY])
     for lane in range(32):
         if not (lanes >> uint32(lane)) & uint32(1):
             continue
         offset = offsets[lane]
-        same = _store_lane(longs[_ARENA_WORD], offset, lane, element_bytes, count, values)
+        same = _store_lane(arena, offset, lane, int64(element_bytes), int64(count), values)
         if access & _LOCAL or offset >= check[_LOCAL_START]:
             continue
         if access & _STRONG:
             _synchronise(check, warp, lane, index, access, offset)
-        _check_order(check, history, warp, lane, index, access, offset, size, shared, same)
+        _enter_write(check, history, warp, lane, index, access, offset, size, shared, same)
     return 0
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from numba import carray, int32, int64, types, uint8, uint32
 
 from simulator.checks.access import IN_FLIGHT, stamp_of
-from simulator.checks.layout import CLOCK, CONTROL_WORDS, Code, Field
+from simulator.checks.layout import CLOCK, Code, Field
 from simulator.checks.reports import report
 from simulator.codegen.layout import OFFSETS
-from simulator.runtime.jit import as_pointer, callback, compiled
+from simulator.runtime.jit import as_pointer, callback, compiled, longs_at, words_at
 
 if TYPE_CHECKING:
     from simulator.runtime.jit import Longs
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["COPY_FIELDS", "FUNCTIONS", "QUEUE_LENGTH"]
 
 QUEUE_LENGTH, COPY_FIELDS = 256, 3
-_HEADER_WORDS = OFFSETS["print_buffer"] // 4
 _WARP_WORD = OFFSETS["warp"] // 4
 _COMMIT = -1
 _WHO_SHIFT = 29
@@ -39,8 +38,8 @@ def _queue(check: Longs, thread: int) -> tuple[Longs, Longs]:
 @callback(types.void(int64, int64, int32, int32, uint32, types.CPointer(int64)))
 def _check_copy(state: int, checker: int, index: int, size: int, lanes: int, offsets: Longs) -> None:
     """Put a copy of each lane in flight."""
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
+    check = longs_at(checker)
+    header = words_at(state)
     shadow = carray(as_pointer(check[Field.SHADOW.value]), check[Field.ARENA_SIZE.value], uint8)
     for lane in range(32):
         if not (lanes >> uint32(lane)) & uint32(1):
@@ -76,8 +75,8 @@ def _land(check: Longs, thread: int, offset: int, size: int) -> None:
 @callback(types.void(int64, int64, int32, int32, uint32))
 def _check_copy_groups(state: int, checker: int, number: int, everything: int, lanes: int) -> None:
     """Close a group, or land the copies of all but the last `number` groups."""
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
+    check = longs_at(checker)
+    header = words_at(state)
     for lane in range(32):
         if not (lanes >> uint32(lane)) & uint32(1):
             continue

@@ -71,6 +71,10 @@ class Field(IntEnum):
     VARIABLE_COUNT = 22
     BARRIER_FENCED_ANY = 23
     INSTRUCTIONS = 24
+    LEARNED = 25
+    """Whether anything but barriers of the whole block may have told threads of each other since `start_block`."""
+    PATTERNS = 26
+    """Address of what `simulator.checks.traffic` remembers."""
 
 
 class Code(IntEnum):

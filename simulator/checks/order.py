@@ -21,7 +21,6 @@ from simulator.checks.layout import (
     BARRIER_FENCED,
     BASE,
     CLOCK,
-    CONTROL_WORDS,
     FENCE_CLOCK,
     FENCED,
     FENCED_ACQUIRED,
@@ -43,7 +42,7 @@ from simulator.checks.layout import (
 )
 from simulator.checks.reports import report
 from simulator.codegen.layout import OFFSETS
-from simulator.runtime.jit import as_pointer, callback, compiled
+from simulator.runtime.jit import as_pointer, callback, compiled, longs_at, words_at
 
 if TYPE_CHECKING:
     from simulator.runtime.jit import Longs, Number, Words
@@ -51,31 +50,39 @@ if TYPE_CHECKING:
 __all__ = ["FUNCTIONS", "acquire", "fence", "is_ordered", "join_at_barrier", "release", "start_block"]
 
 _BLOCK, _WARPS, _THREADS = Field.BLOCK.value, Field.WARPS.value, Field.THREADS.value
-_ANY_FENCED = Field.BARRIER_FENCED_ANY.value
+_ANY_FENCED, _LEARNED = Field.BARRIER_FENCED_ANY.value, Field.LEARNED.value
 _WARP_WORD = OFFSETS["warp"] // 4
 _LIVE_WORD = OFFSETS["live"] // 4
 _BAR_ID_WORD = OFFSETS["barrier_id"] // 4
-_HEADER_WORDS = OFFSETS["print_buffer"] // 4
 _WAITING, _ENDED = 1, 2
 _BLOCK_SCOPE, _DEVICE_SCOPE = 0, 1
 
 
 @compiled
+def _fill(check: Longs, start: int, count: int, value: int) -> None:
+    for place in range(start, start + count):
+        check[place] = value
+
+
+@compiled
 def start_block(checker: int, block: int) -> None:
     """Forget the last block's threads; its releases stay."""
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
+    check = longs_at(checker)
     warps, threads = check[_WARPS], check[_THREADS]
     check[_BLOCK] = block
     check[_ANY_FENCED] = 0
-    check[CLOCK : CLOCK + threads] = 1
-    check[BASE : BASE + warps] = 1
-    check[WARP_BASE : WARP_BASE + warps] = 1
-    check[KNOWN_LANES : KNOWN_LANES + warps * 1024] = 0
-    check[KNOWN : KNOWN + warps * THREADS] = 0
-    check[ACQUIRED : ACQUIRED + WARPS] = 0
-    check[FENCED : FENCED + 2 * WARPS] = 0
-    check[FENCE_CLOCK : FENCE_CLOCK + 2 * THREADS] = 0
-    check[BARRIER_FENCED : BARRIER_FENCED + 2 * THREADS] = 0
+    _fill(check, CLOCK, threads, 1)
+    _fill(check, BASE, warps, 1)
+    _fill(check, WARP_BASE, warps, 1)
+    if check[_LEARNED]:
+        check[_LEARNED] = 0
+        _fill(check, KNOWN_LANES, warps * 1024, 0)
+        _fill(check, KNOWN, warps * THREADS, 0)
+        _fill(check, ACQUIRED, WARPS, 0)
+        _fill(check, FENCED, 2 * WARPS, 0)
+        _fill(check, FENCED_ACQUIRED, 2 * WARPS, 0)
+        _fill(check, FENCE_CLOCK, 2 * THREADS, 0)
+        _fill(check, BARRIER_FENCED, 2 * THREADS, 0)
     shadow = carray(as_pointer(check[0]), check[1], types.uint8)
     shadow[check[7] : check[8]] = 1
     state = carray(as_pointer(check[Field.COPY_STATE.value]), THREADS * 2, int64)
@@ -121,7 +128,7 @@ def is_ordered(check: Longs, warp: int, lane: int, block: int, thread: int, epoc
 @compiled
 def join_at_barrier(checker: int, words: Words, state: Longs, number: int) -> None:  # noqa: C901, PLR0912 (whole and partial barriers in one pass)
     """Let the warps that wait at a barrier of the block know of each other."""
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
+    check = longs_at(checker)
     warps = words.shape[0]
     whole = True
     latest, base, acquired = int64(0), int64(0), int64(0)
@@ -140,6 +147,7 @@ def join_at_barrier(checker: int, words: Words, state: Longs, number: int) -> No
         if whole:
             check[BASE + warp] = latest + 1
             continue
+        check[_LEARNED] = 1
         check[BASE + warp] = base
         for other in range(warps):
             if not (state[other] == _WAITING and words[other, _BAR_ID_WORD] == number):
@@ -152,9 +160,10 @@ def join_at_barrier(checker: int, words: Words, state: Longs, number: int) -> No
     for warp in range(warps):
         if state[warp] == _WAITING and words[warp, _BAR_ID_WORD] == number:
             check[WARP_BASE + warp] = latest + 1
-            check[CLOCK + 32 * warp : CLOCK + 32 * warp + 32] = latest + 1
-    if whole:
-        check[BARRIER_FENCED : BARRIER_FENCED + 2 * THREADS] = check[FENCE_CLOCK : FENCE_CLOCK + 2 * THREADS]
+            _fill(check, CLOCK + 32 * warp, 32, latest + 1)
+    if whole and check[_LEARNED]:
+        for place in range(2 * THREADS):
+            check[BARRIER_FENCED + place] = check[FENCE_CLOCK + place]
         for warp in range(warps):
             if check[FENCED + WARPS * _BLOCK_SCOPE + warp]:
                 check[_ANY_FENCED] = 1
@@ -163,20 +172,21 @@ def join_at_barrier(checker: int, words: Words, state: Longs, number: int) -> No
 @callback(types.void(int64, int64, uint32, types.CPointer(uint32)))
 def _check_warp_barrier(state: int, checker: int, active: int, named: Longs) -> None:  # noqa: C901, PLR0912 (whole and partial warps)
     """Let the lanes that met at a warp barrier know of each other."""
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
+    check = longs_at(checker)
+    header = words_at(state)
     warp = int64(header[_WARP_WORD])
     first = CLOCK + 32 * warp
     latest = int64(0)
-    together = active == uint32(header[_LIVE_WORD])
+    together = active == header[_LIVE_WORD]
     for lane in range(32):
         latest = max(latest, check[first + lane])
         if (active >> uint32(lane)) & uint32(1) and named[lane] & active != active:
             together = False
     if together:
         check[WARP_BASE + warp] = latest + 1
-        check[first : first + 32] = latest + 1
+        _fill(check, first, 32, latest + 1)
         return
+    check[_LEARNED] = 1
     known = KNOWN_LANES + warp * 1024
     before = carray(as_pointer(checker + 8 * layout.SCRATCH), 32, int64)
     for lane in range(32):
@@ -204,6 +214,7 @@ def _check_warp_barrier(state: int, checker: int, active: int, named: Longs) -> 
 @compiled
 def fence(check: Longs, warp: int, lane: int, scope: int) -> None:
     """Keep what a lane knows, for its later releases at up to this scope, and begin its next epoch."""
+    check[_LEARNED] = 1
     me = 32 * warp + lane
     for narrower in range(scope + 1):
         place = narrower * WARPS + warp
@@ -224,8 +235,8 @@ def fence(check: Longs, warp: int, lane: int, scope: int) -> None:
 
 @callback(types.void(int64, int64, int32, uint32))
 def _check_fence(state: int, checker: int, block_scope: int, lanes: int) -> None:
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
+    check = longs_at(checker)
+    header = words_at(state)
     for lane in range(32):
         if (lanes >> uint32(lane)) & uint32(1):
             fence(check, int64(header[_WARP_WORD]), lane, _BLOCK_SCOPE if block_scope else _DEVICE_SCOPE)
@@ -255,6 +266,7 @@ def acquire(check: Longs, warp: int, offset: int) -> None:
     number = _variable(check, offset, False)  # noqa: FBT003 (numba takes no keywords from every caller)
     if number < 0:
         return
+    check[_LEARNED] = 1
     check[ACQUIRED + warp] |= (int64(1) << number) | check[VARIABLE_INHERITED + number]
     if check[VARIABLE_BLOCK + number] == check[_BLOCK] + 1:
         for thread in range(check[_THREADS]):
@@ -288,6 +300,8 @@ def _record_row(check: Longs, number: int) -> Number:
     row = check[Field.RECORD_COUNT.value]
     if row >= check[Field.RECORD_LIMIT.value]:
         return int64(-1)
+    epochs = carray(as_pointer(check[Field.RECORD_ROWS.value] + 4 * check[_THREADS] * row), check[_THREADS], int32)
+    epochs[:] = 0
     record = carray(as_pointer(check[Field.RECORDS.value] + 8 * RECORD_FIELDS * row), RECORD_FIELDS, int64)
     record[0], record[1] = number, heads[block]
     heads[block] = row + 1
@@ -306,7 +320,7 @@ def release(check: Longs, warp: int, lane: int, offset: int, index: int) -> None
     known = VARIABLE_KNOWN + number * THREADS
     if check[VARIABLE_BLOCK + number] != check[_BLOCK] + 1:
         check[VARIABLE_BLOCK + number] = check[_BLOCK] + 1
-        check[known : known + threads] = 0
+        _fill(check, known, threads, 0)
     for thread in range(threads):
         check[known + thread] = max(check[known + thread], _released(check, _BLOCK_SCOPE, warp, lane, thread))
     row = _record_row(check, number)
@@ -321,8 +335,8 @@ def release(check: Longs, warp: int, lane: int, offset: int, index: int) -> None
 
 @callback(types.void(int64, int64, int32, uint32))
 def _check_membership(state: int, checker: int, index: int, lanes: int) -> None:
-    check = carray(as_pointer(checker), CONTROL_WORDS, int64)
-    header = carray(as_pointer(state), _HEADER_WORDS, int32)
+    check = longs_at(checker)
+    header = words_at(state)
     for lane in range(32):
         if (lanes >> uint32(lane)) & uint32(1):
             thread = check[_BLOCK] * 1024 + 32 * int64(header[_WARP_WORD]) + lane

@@ -11,10 +11,20 @@ from simulator.checks.access import INITIALISED, READ_ONLY, VALID
 from simulator.checks.copies import COPY_FIELDS, QUEUE_LENGTH
 from simulator.checks.counters import count_lines
 from simulator.checks.findings import Finding, finding_at, told
-from simulator.checks.layout import CONTROL_WORDS, COUNTER_FIELDS, RECORD_FIELDS, REPORT_FIELDS, Field
+from simulator.checks.layout import (
+    CLOCK,
+    CONTROL_WORDS,
+    COUNTER_FIELDS,
+    RECORD_FIELDS,
+    REPORT_FIELDS,
+    VARIABLE_KEY,
+    VARIABLE_KNOWN,
+    Field,
+)
 from simulator.codegen.layout import LANES, PARAMETER_BYTES, PARAMETERS
 from simulator.errors import LaunchError
 from simulator.runtime.launch import Execution, Launch, Request
+from simulator.runtime.memory import Reserve
 from simulator.runtime.run import stopped_by
 from simulator.runtime.scheduler import Outcome
 
@@ -29,6 +39,8 @@ _MAX_BLOCKS = (1 << 24) - 2
 _MAX_REPORTS = 256
 _MAX_RECORDS = 1 << 16
 _RECORD_BYTES = 1 << 28
+_HISTORY_WORDS = 4
+_histories = Reserve(limit=1 << 28)
 
 
 class _Checker:
@@ -42,21 +54,24 @@ class _Checker:
         shift = program.narrowest_access.bit_length() - 1  # what lies in one granule of memory shares a history
         records = min(_MAX_RECORDS, max(64, _RECORD_BYTES // (4 * threads)), 64 * request.blocks)
         self.shadow = _shadow(execution)
-        self.history = np.zeros(((size >> shift) + 1, 4), np.int64)
+        self.granules = (size >> shift) + 1
+        self.history = _histories.take(8 * _HISTORY_WORDS * self.granules)
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
         self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
-        self.copies = np.zeros((threads, QUEUE_LENGTH, COPY_FIELDS) if program.copies else 1, np.int64)
-        self.copy_state = np.zeros((threads, 2), np.int64)
-        self.records = np.zeros((records, RECORD_FIELDS), np.int64)
-        self.record_rows = np.zeros((records, threads), np.int32)
+        self.copies = np.empty((threads, QUEUE_LENGTH, COPY_FIELDS) if program.copies else 1, np.int64)
+        self.copy_state = np.empty((threads, 2), np.int64)
+        self.records = np.empty((records, RECORD_FIELDS), np.int64)
+        self.record_rows = np.empty((records, threads), np.int32)
         self.record_heads = np.zeros(request.blocks, np.int64)
-        self.control = np.zeros(CONTROL_WORDS, np.int64)
+        self.control = np.empty(CONTROL_WORDS, np.int64)  # but for the parts set here, each block begins with its own
+        self.control[:CLOCK] = 0
+        self.control[VARIABLE_KEY:VARIABLE_KNOWN] = 0
         for name, value in {
             Field.SHADOW: self.shadow.ctypes.data,
             Field.ARENA_SIZE: size,
             Field.GRANULE_SHIFT: shift,
             Field.HISTORY: self.history.ctypes.data,
-            Field.GRANULES: len(self.history),
+            Field.GRANULES: self.granules,
             Field.WARPS: request.warps,
             Field.THREADS: threads,
             Field.SHARED_START: arena.shared,
@@ -72,6 +87,8 @@ class _Checker:
             Field.RECORD_HEADS: self.record_heads.ctypes.data,
             Field.RECORD_ROWS: self.record_rows.ctypes.data,
             Field.INSTRUCTIONS: len(program.kernel.instructions),
+            Field.LEARNED: 1,
+            Field.PATTERNS: program.patterns.ctypes.data,
         }.items():
             self.control[name] = value
 
@@ -113,7 +130,10 @@ def run_checked(program: Program, request: Request) -> Launch:
     findings += stopped + _barrier_findings(execution)
     findings.sort(key=lambda finding: (finding.path, finding.line, finding.kind))
     count = partial(count_lines, program.kernel, execution.block_counts(), checker.counters)
-    return Launch(status, findings, execution.instructions(), execution.prints.text(execution.arena.memory), count)
+    printed = execution.prints.text(execution.arena.memory)
+    execution.arena.give_back()
+    _histories.give_back(checker.history)
+    return Launch(status, findings, execution.instructions(), printed, count)
 
 
 def _barrier_findings(execution: Execution) -> list[Finding]:

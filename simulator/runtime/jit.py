@@ -24,7 +24,9 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Longs", "Number", "Words", "as_pointer", "callback", "compiled", "inlined", "run_warp"]
+__all__ = [
+    "Longs", "Number", "Words", "as_pointer", "callback", "compiled", "inlined", "longs_at", "run_warp", "words_at",
+]  # fmt: skip
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 Longs = npt.NDArray[np.int64]
@@ -79,6 +81,24 @@ def as_pointer(_typing_context: object, source: object) -> object:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(source), generate
+
+
+def _array_at(element: object) -> Any:  # noqa: ANN401 (an intrinsic of numba's)
+    """Return an intrinsic that takes an address for an array of unknown length; its indices are not tested for their sign."""
+
+    @intrinsic  # type: ignore[untyped-decorator]  # (numba has no types)
+    def at(_typing_context: object, address: object) -> object:
+        kind = types.CPointer(element)
+
+        def generate(context: Any, builder: Any, _signature: object, arguments: Any) -> object:  # noqa: ANN401 (numba's protocol)
+            return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+        return kind(address), generate
+
+    return at
+
+
+longs_at, words_at = _array_at(types.int64), _array_at(types.uint32)
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # (numba has no types)

@@ -18,11 +18,42 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Arena", "Buffer", "place_arrays"]
+__all__ = ["Arena", "Buffer", "Reserve", "place_arrays"]
 
 _UNIT = 256
 _RED_ZONE = 256
 _MAX_ARENA = (1 << 31) - 4096
+
+
+class Reserve:
+    """Memory that one launch hands on to the next: pages fresh from the system cost more than many a launch.
+
+    Parameters
+    ----------
+    limit
+        Bytes beyond which memory is not kept.
+    """
+
+    def __init__(self, limit: int = 1 << 26) -> None:
+        self._limit = limit
+        self._spare: list[npt.NDArray[np.uint8]] = []
+
+    def take(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return `size` bytes of zeros."""
+        spare = self._spare.pop() if self._spare else None  # one step: no two threads get the same
+        if spare is None or len(spare) < size:
+            return np.zeros(size, np.uint8)
+        spare[:size] = 0
+        return spare[:size]
+
+    def give_back(self, memory: npt.NDArray[np.uint8]) -> None:
+        """Keep memory that `take` returned and nobody uses any more."""
+        whole = memory if memory.base is None else memory.base
+        if not self._spare and len(whole) <= self._limit:
+            self._spare.append(whole)
+
+
+_reserve = Reserve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +93,7 @@ def place_arrays(arrays: Sequence[tuple[int, npt.NDArray[np.generic]]], start: i
 class Arena:
     """The memory of one launch."""
 
+    raw: npt.NDArray[np.uint8]
     memory: npt.NDArray[np.uint8]
     buffers: list[Buffer]
     shared: int
@@ -101,9 +133,9 @@ class Arena:
         size = aligned(local_at + stride * threads + 4096, _UNIT)
         if size > _MAX_ARENA:
             raise LaunchError(f"the arrays and local memory of the launch take {size:,} bytes; the simulated device has 2 GiB.")
-        raw = np.zeros(size + _UNIT, np.uint8)
+        raw = _reserve.take(size + _UNIT)
         skip = -raw.ctypes.data % _UNIT
-        arena = cls(raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
+        arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
         for buffer in buffers:
             arena.memory[buffer.offset : buffer.offset + buffer.size] = buffer.bytes
         return arena
@@ -131,6 +163,10 @@ class Arena:
         for buffer in self.buffers:
             if buffer.array.flags.writeable:
                 buffer.bytes[:] = self.memory[buffer.offset : buffer.offset + buffer.size]
+
+    def give_back(self) -> None:
+        """Hand the memory on to the next launch; nothing of this one is in the arena any more."""
+        _reserve.give_back(self.raw)
 
     def describe(self, offset: int) -> str:
         """Say in words what lies at an offset."""

@@ -23,12 +23,9 @@ def run_fast(program: Program, request: Request) -> Launch:
     execution = Execution(program, request)
     outcome = execution.run()
     found = stopped_by(execution, outcome)
-    return Launch(
-        found[0].kind if found else "ok",
-        found,
-        execution.instructions(),
-        execution.prints.text(execution.arena.memory),
-    )
+    printed = execution.prints.text(execution.arena.memory)
+    execution.arena.give_back()
+    return Launch(found[0].kind if found else "ok", found, execution.instructions(), printed)
 
 
 def stopped_by(execution: Execution, outcome: Outcome) -> list[Finding]:

@@ -14,7 +14,7 @@ from simulator.runtime.jit import compiled, run_warp
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from simulator.runtime.jit import Longs, Words
+    from simulator.runtime.jit import Longs, Number, Words
 
 __all__ = ["CONTROL", "NOTE_FIELDS", "Outcome", "run_grid"]
 
@@ -106,11 +106,15 @@ def _release(  # noqa: C901, PLR0912 (all sixteen barriers in one pass)
 ) -> bool:
     """Let the warps go whose barrier is complete; return whether there were any."""
     released = False
-    alive = 0
+    alive, waited_at = 0, 0
     for warp in range(words.shape[0]):
         if state[warp] != _ENDED:
             alive += _lanes(words[warp, _LIVE])
+        if state[warp] == _WAITING:
+            waited_at |= 1 << words[warp, _BAR_ID]
     for number in range(_BARRIERS):
+        if not (waited_at >> number) & 1:
+            continue
         here, wanted, first, second = arrived[number], 0, -1, -1
         for warp in range(words.shape[0]):
             if state[warp] == _WAITING and words[warp, _BAR_ID] == number:
@@ -149,7 +153,7 @@ def _run_block(  # noqa: C901 (the turns of the warps in one loop)
     block: int,
     state: Longs,
     arrived: Longs,
-) -> int:
+) -> Number:
     """Run one block to its end; return an outcome."""
     state[:] = _READY
     arrived[:] = 0
@@ -201,10 +205,11 @@ def run_grid(
     warp_order: Longs,
     shared: npt.NDArray[np.uint8],
     notes: Longs,
-) -> int:
+) -> Number:
     """Run every block of a grid and return an outcome.
 
-    `function` is the address of the code that runs a warp; `words` and `longs` are the warps' states as 32-bit and 64-bit integers, one row per warp, at the address `base`.
+    `function` is the address of the code that runs a warp. `words` and `longs` are the warps' states as 32-bit and 64-bit
+    integers, one row per warp, at the address `base`.
     """
     state = np.zeros(words.shape[0], np.int64)
     arrived = np.zeros(_BARRIERS, np.int64)

@@ -293,3 +293,24 @@ def test_a_finding_tells_line_place_and_thread():
     (found,) = done.findings
     assert (done.status, found.line, found.code, found.block, found.thread) == ("out_of_bounds", 4, "y[i + 1] = i;", 0, 63)
     assert "0 bytes past the end of argument 0 (256 bytes)" in str(found)
+
+
+RELAYED = """(float* x, int* first, int* second, float* y) {
+  const int block = blockIdx.x, i = threadIdx.x;
+  if (block == 0 && i == 0) { x[0] = 1; __threadfence(); atomicExch(first, 1); }
+  if (block == 1 && i == 0) { if (atomicAdd(first, 0)) __threadfence(); }
+  if (block == 2) {
+    if (i == 32) __threadfence();
+    __syncthreads();
+    if (i == 0 && %s) atomicExch(second, 1);
+  }
+  if (block == 3 && i == 0 && atomicAdd(second, 0)) y[0] = x[0];
+}"""
+
+
+@pytest.mark.parametrize(("condition", "kinds"), [("true", ["race"]), ("(atomicAdd(first, 0), __threadfence(), true)", [])])
+def test_what_another_block_fenced_is_not_passed_on(condition, kinds):
+    code = HEAD + RELAYED % condition
+    arguments = (zeros(1), zeros(1, np.int32), zeros(1, np.int32), zeros(1))
+    done = only_kernel(code).launch(4, N, arguments, mode="checked")
+    assert [finding.kind for finding in done.findings] == kinds
