@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.emitter import ints
-from simulator.codegen.memory import Access, gather, guard, locate, scatter
+from simulator.codegen.emitter import ZERO, ints
+from simulator.codegen.memory import Access, guard, locate, near
+from simulator.codegen.moves import copy_bytes
 from simulator.codegen.warp_emitter import refuse
 from simulator.ptx.model import Address, Immediate, Register
 
 if TYPE_CHECKING:
     from simulator.codegen.warp_emitter import WarpEmitter
-    from simulator.ptx.model import Instruction, Operand
+    from simulator.ptx.model import Instruction
 
 __all__ = ["TRANSLATORS"]
 
 _COMMIT = -1
-_WORD_BYTES = 4
 
 
 def _copy(emitter: WarpEmitter, instruction: Instruction) -> None:
@@ -65,7 +65,7 @@ def _start(emitter: WarpEmitter, instruction: Instruction) -> None:
     count, lanes = size.value, emitter.lanes(instruction)
     into = locate(emitter, target, "shared")
     written = guard(emitter, instruction, into, count, lanes, Access.WRITE)
-    given = _source_bytes(emitter, rest[0]) if rest else ""
+    given = emitter.read(rest[0], 32) if rest else ""
     reading = written
     if given:
         reading = emitter.both(written, emitter.op("icmp ne", ints(32), given, emitter.constant(0)))
@@ -73,15 +73,8 @@ def _start(emitter: WarpEmitter, instruction: Instruction) -> None:
     reading = guard(emitter, instruction, origin, count, reading, Access.READ)
     if emitter.checked:
         _tell_checker(emitter, instruction, into.offsets, count, written)
-    for start in range(0, count, _WORD_BYTES):
-        some = reading
-        if given:
-            some = emitter.both(reading, emitter.op("icmp ugt", ints(32), given, emitter.constant(start)))
-        scatter(emitter, into.offsets, gather(emitter, origin.offsets, 32, some, start), 32, written, start)
-
-
-def _source_bytes(emitter: WarpEmitter, operand: Operand) -> str:
-    return emitter.read(operand, 32)
+    read = emitter.select(reading, ints(32), given or emitter.constant(count), ZERO)
+    copy_bytes(emitter, near(emitter, into), near(emitter, origin), count, read, written)
 
 
 def _tell_checker(emitter: WarpEmitter, instruction: Instruction, offsets: str, count: int, lanes: str) -> None:

@@ -1,6 +1,7 @@
 """LLVM IR to machine code, with the objects kept on disk.
 
-LLVM runs at optimisation level 0: kernels are compiled once and run on small problems, and the vectors are explicit already.
+Kernels are compiled at optimisation level 0: once, to be run on small problems, and their vectors are explicit already. The
+functions that all kernels call (`simulator.codegen.moves`) are few and small, and get level 2.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CompiledCode", "Target", "compile_translation"]
 
 _MASKED_MEMORY = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+_KERNEL_LEVEL, _HELPER_LEVEL = 0, 2
 _keep_alive: list[object] = []
 
 
@@ -95,17 +97,22 @@ def _host_function(library: ctypes.CDLL, name: str) -> int:
     return ctypes.cast(found, ctypes.c_void_p).value or 0
 
 
-def _object_of(text: str, target: Target, folder: Path) -> bytes:
+def _machine(target: Target, level: int) -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=level, jit=True
+    )
+
+
+def _object_of(text: str, target: Target, level: int, folder: Path) -> bytes:
     """Return the object code of LLVM IR, compiled unless a file has it."""
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
-    key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{text}".encode()).hexdigest()
     path = folder / f"{key[:32]}.o"
     if path.is_file():
         return path.read_bytes()
     module = llvm.parse_assembly(text)
     module.verify()
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=target.cpu, features=target.features, opt=0, jit=True)
-    code: bytes = machine.emit_object(module)
+    code: bytes = _machine(target, level).emit_object(module)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         file.write(code)
@@ -116,9 +123,8 @@ def _object_of(text: str, target: Target, folder: Path) -> bytes:
 def compile_translation(translation: Translation, target: Target, folder: Path) -> CompiledCode:
     """Return machine code for a translated kernel, from the cache in `folder` where it is there."""
     _start_llvm()
-    code = _object_of(translation.text, target, folder)
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=target.cpu, features=target.features, opt=0, jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
+    for text, level in [(translation.text, _KERNEL_LEVEL), *((helper, _HELPER_LEVEL) for helper in translation.helpers)]:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(_object_of(text, target, level, folder)))
     engine.finalize_object()
     return CompiledCode(engine, engine.get_function_address(translation.entry))

@@ -131,13 +131,13 @@ def each_lane(emitter: WarpEmitter, name: str, bits: int, *values: str) -> str:
         wide = [emitter.cast("fpext", floats(16), value, floats(32)) for value in values]
         return emitter.cast("fptrunc", floats(32), each_lane(emitter, name, 32, *wide), floats(16))
     helper = f"lanes_{name}_{bits}"
-    emitter.helpers.setdefault(helper, _lane_loop(helper, name, bits, len(values)))
+    if helper not in emitter.helpers:
+        emitter.helpers[helper] = _lane_loop(helper, name, bits, len(values))
     places = []
     for slot, value in enumerate(values):
         places.append(emitter.scratch(slot))
         emitter.emit(f"store {floats(bits)} {value}, ptr {places[-1]}, align 64")
-    arguments = ", ".join(f"ptr {place}" for place in places)
-    emitter.emit(f"call void @{helper}({arguments}, i32 {emitter.active_bits})")
+    emitter.call(helper, "void", *(("ptr", place) for place in places), ("i32", emitter.active_bits))
     return emitter.value(f"load {floats(bits)}, ptr {places[0]}, align 64")
 
 
@@ -147,7 +147,7 @@ def _lane_loop(helper: str, name: str, bits: int, count: int) -> str:
     parameters = ", ".join(f"ptr %in{k}" for k in range(count))
     lines = [
         f"declare double @host_{name}({', '.join(['double'] * count)})",
-        f"define internal void @{helper}({parameters}, i32 %lanes) {{",
+        f"define void @{helper}({parameters}, i32 %lanes) {{",
         "entry:",
         "  br label %loop",
         "loop:",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.codegen.control import flush_refused
 from simulator.codegen.convert import local_base
-from simulator.codegen.emitter import MASK, ZERO, ints
-from simulator.codegen.layout import ADDRESS_BIAS, LANES, PARAMETERS, Fault, Status
+from simulator.codegen.emitter import MASK, ints
+from simulator.codegen.layout import ADDRESS_BIAS, PARAMETERS, Fault, Status
+from simulator.codegen.moves import load_lanes, store_lanes
 from simulator.codegen.warp_emitter import items_of, refuse
 from simulator.ptx.model import BITS, SINK, Address, Register, Symbol
 
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from simulator.codegen.warp_emitter import WarpEmitter
     from simulator.ptx.model import Instruction, Operand
 
-__all__ = ["ATOMIC_OPERATIONS", "ATOMIC_TYPES", "TRANSLATORS", "Access", "Place", "gather", "guard", "locate", "scatter"]
+__all__ = ["ATOMIC_OPERATIONS", "ATOMIC_TYPES", "TRANSLATORS", "Access", "Place", "guard", "locate", "near"]
 
-_GATHER_OFFSETS, _GATHER_VALUES = 20, 21
 ATOMIC_OPERATIONS = ("add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec")
 ATOMIC_TYPES = ("u32", "s32", "f32", "u64", "s64", "f64", "b32", "b64", "b16")
 _FLOAT_ADD_ONLY = {"f32", "f64"}
@@ -48,10 +48,14 @@ class Access(IntFlag):
 
 
 class Place(NamedTuple):
-    """Where the lanes of an access go: offsets into the arena, and into the window for shared memory."""
+    """Where the lanes of an access go."""
 
     offsets: str
+    """Offsets into the arena."""
+    bits: int
+    """Their width: 32 will do for shared memory in fast mode."""
     window: str
+    """In that case, the offsets into the block's shared memory."""
     space: str
 
 
@@ -59,67 +63,32 @@ def locate(emitter: WarpEmitter, address: Operand, space: str) -> Place:
     """Return where an address operand points, for each lane."""
     if not isinstance(address, Address):
         raise TypeError(f"{address!r} is no address")
-    if isinstance(address.base, Register):
-        value = emitter.read(address.base, 64)
-        if address.offset:
-            value = emitter.op("add", ints(64), value, emitter.constant(address.offset, 64))
-    elif isinstance(address.base, Symbol):
-        symbol = Symbol(address.base.name, address.base.offset + address.offset)
-        value = emitter.constant(emitter.symbol_address(symbol), 64)
-    else:
-        value = emitter.constant(address.offset, 64)
+    bits = 32 if space == "shared" and not emitter.checked else 64
+    value = _value_of(emitter, address, bits)
     if space == "shared":
-        base = emitter.broadcast("i64", emitter.launch_constant("shared"))
-        return Place(emitter.op("add", ints(64), value, base), value, space)
+        base = emitter.launch_constant("shared")
+        if bits == BITS["u32"]:
+            first = emitter.broadcast("i32", emitter.value(f"trunc i64 {base} to i32"))
+            return Place(emitter.op("add", ints(32), value, first), bits, value, space)
+        return Place(emitter.op("add", ints(64), value, emitter.broadcast("i64", base)), bits, "", space)
     if space == "local":
         value = emitter.op("add", ints(64), value, local_base(emitter))
-    return Place(emitter.op("sub", ints(64), value, emitter.constant(ADDRESS_BIAS, 64)), "", space)
+    return Place(emitter.op("sub", ints(64), value, emitter.constant(ADDRESS_BIAS, 64)), bits, "", space)
 
 
-# the arena
+def near(emitter: WarpEmitter, place: Place) -> str:
+    """Return the offsets with 32 bits, which those inside the arena fit in: it is smaller than 2 GiB."""
+    return emitter.resize(place.offsets, place.bits, 32)
 
 
-def _base(emitter: WarpEmitter, extra: int) -> str:
-    arena = emitter.launch_constant("arena")
-    return emitter.value(f"getelementptr i8, ptr {arena}, i64 {extra}") if extra else arena
-
-
-def _pointers(emitter: WarpEmitter, offsets: str, extra: int) -> str:
-    near = emitter.resize(offsets, 64, 32)  # the arena is smaller than 2 GiB
-    return emitter.value(f"getelementptr i8, ptr {_base(emitter, extra)}, {ints(32)} {near}")
-
-
-def _store_offsets(emitter: WarpEmitter, offsets: str) -> str:
-    place = emitter.scratch(_GATHER_OFFSETS)
-    emitter.emit(f"store {ints(32)} {emitter.resize(offsets, 64, 32)}, ptr {place}, align 64")
-    return place
-
-
-def gather(emitter: WarpEmitter, offsets: str, bits: int, lanes: str, extra: int = 0) -> str:
-    """Read an integer of `bits` at `offsets` plus `extra` in each lane of a mask; the others get zero."""
-    kind = ints(bits)
-    if emitter.native:
-        pointers = (f"<{LANES} x ptr>", _pointers(emitter, offsets, extra))
-        name = f"llvm.masked.gather.v{LANES}i{bits}.v{LANES}p0"
-        return emitter.call(name, kind, pointers, ("i32", bits // 8), (MASK, lanes), (kind, ZERO))
-    source, result = _store_offsets(emitter, offsets), emitter.scratch(_GATHER_VALUES)
-    arguments = (("ptr", _base(emitter, extra)), ("ptr", source), ("i32", emitter.to_bits(lanes)), ("ptr", result))
-    emitter.call(f"gather_{bits}", "void", *arguments)
-    return emitter.value(f"load {kind}, ptr {result}, align 64")
-
-
-def scatter(emitter: WarpEmitter, offsets: str, value: str, bits: int, lanes: str, extra: int = 0) -> None:
-    """Write an integer of `bits` at `offsets` plus `extra` in each lane of a mask; of equal offsets the last lane wins."""
-    kind = ints(bits)
-    if emitter.native:
-        pointers = (f"<{LANES} x ptr>", _pointers(emitter, offsets, extra))
-        name = f"llvm.masked.scatter.v{LANES}i{bits}.v{LANES}p0"
-        emitter.call(name, "void", (kind, value), pointers, ("i32", bits // 8), (MASK, lanes))
-        return
-    source, values = _store_offsets(emitter, offsets), emitter.scratch(_GATHER_VALUES)
-    emitter.emit(f"store {kind} {value}, ptr {values}, align 64")
-    arguments = (("ptr", _base(emitter, extra)), ("ptr", source), ("i32", emitter.to_bits(lanes)), ("ptr", values))
-    emitter.call(f"scatter_{bits}", "void", *arguments)
+def _value_of(emitter: WarpEmitter, address: Address, bits: int) -> str:
+    if isinstance(address.base, Register):
+        value = emitter.read(address.base, bits)
+        return emitter.op("add", ints(bits), value, emitter.constant(address.offset, bits)) if address.offset else value
+    if isinstance(address.base, Symbol):
+        symbol = Symbol(address.base.name, address.base.offset + address.offset)
+        return emitter.constant(emitter.symbol_address(symbol), bits)
+    return emitter.constant(address.offset, bits)
 
 
 # checks
@@ -132,10 +101,11 @@ def guard(emitter: WarpEmitter, instruction: Instruction, place: Place, size: in
         _call_checker(emitter, instruction, place, "check_access", access, lanes, (("i32", size), ("ptr", offsets)))
         return lanes
     if place.space == "shared":
-        room = emitter.op("sub", "i64", emitter.launch_constant("shared_size"), size)
-        last = emitter.broadcast("i32", emitter.value(f"trunc i64 {room} to i32"))
-        inside = emitter.op("icmp sle", ints(32), emitter.resize(place.window, 64, 32), last)
-        inside = emitter.both(inside, emitter.op("icmp sge", ints(32), emitter.resize(place.window, 64, 32), ZERO))
+        end = emitter.op("add", "i64", emitter.launch_constant("shared_size"), 1)
+        starts = emitter.call("llvm.usub.sat.i64", "i64", ("i64", end), ("i64", size))
+        inside = emitter.op(
+            "icmp ult", ints(32), place.window, emitter.broadcast("i32", emitter.value(f"trunc i64 {starts} to i32"))
+        )
     else:
         last = emitter.broadcast("i64", emitter.op("sub", "i64", emitter.launch_constant("arena_size"), size))
         inside = emitter.op("icmp ule", ints(64), place.offsets, last)
@@ -146,7 +116,7 @@ def guard(emitter: WarpEmitter, instruction: Instruction, place: Place, size: in
 
 def _scratch_offsets(emitter: WarpEmitter, place: Place) -> str:
     offsets = emitter.scratch(0)
-    emitter.emit(f"store {ints(64)} {place.offsets}, ptr {offsets}, align 64")
+    emitter.emit(f"store {ints(64)} {emitter.resize(place.offsets, place.bits, 64)}, ptr {offsets}, align 64")
     return offsets
 
 
@@ -206,9 +176,10 @@ def _load(emitter: WarpEmitter, instruction: Instruction) -> None:
         return
     place = locate(emitter, address, instruction.space)
     lanes = guard(emitter, instruction, place, bits // 8 * len(targets), emitter.lanes(instruction), _strength(instruction))
+    offsets = near(emitter, place)
     for index, item in enumerate(targets):
         if item != SINK:
-            _write_loaded(emitter, instruction, item, gather(emitter, place.offsets, bits, lanes, index * bits // 8))
+            _write_loaded(emitter, instruction, item, load_lanes(emitter, offsets, bits, lanes, index * bits // 8))
 
 
 def _load_parameter(emitter: WarpEmitter, instruction: Instruction, targets: tuple[Operand, ...], address: Address) -> None:
@@ -219,7 +190,9 @@ def _load_parameter(emitter: WarpEmitter, instruction: Instruction, targets: tup
         raise refuse(instruction, "an unknown parameter")
     for index, item in enumerate(targets):
         offset = PARAMETERS + parameter.offset + address.offset + index * bits // 8
-        scalar = emitter.value(f"load i{bits}, ptr {_base(emitter, offset)}, align 1")
+        arena = emitter.launch_constant("arena")
+        place = emitter.value(f"getelementptr i8, ptr {arena}, i64 {offset}")
+        scalar = emitter.value(f"load i{bits}, ptr {place}, align 1")
         _write_loaded(emitter, instruction, item, emitter.broadcast(f"i{bits}", scalar))
 
 
@@ -247,8 +220,9 @@ def _store(emitter: WarpEmitter, instruction: Instruction) -> None:
         _call_checker(emitter, instruction, place, "check_store", access, lanes, rest)
         return
     lanes = guard(emitter, instruction, place, bits // 8 * len(sources), lanes, access)
+    offsets = near(emitter, place)
     for index, item in enumerate(sources):
-        scatter(emitter, place.offsets, emitter.read(item, bits), bits, lanes, index * bits // 8)
+        store_lanes(emitter, offsets, emitter.read(item, bits), bits, lanes, index * bits // 8)
 
 
 # atomics

@@ -36,9 +36,10 @@ _NEVER = {"tensor", "multimem", "mbarrier", "bulk", "cluster"}
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A kernel's LLVM IR and what the launcher must know of it."""
+    """A kernel's LLVM IR, that of the functions it calls, and what the launcher must know of it."""
 
     text: str
+    helpers: tuple[str, ...]
     entry: str
     layout: StateLayout
     state_bytes: int
@@ -82,10 +83,6 @@ def translate(kernel: Kernel, symbols: dict[str, Place], *, checked: bool, nativ
     functions = [emit_block(emitter, block, entry, one) for block in kernel.blocks]
     functions.append(emit_dispatcher(emitter, entry))
     declarations = [text for _, text in sorted(emitter.declarations.items())]
-    helpers: dict[str, None] = {}
-    for text in emitter.helpers.values():
-        head, _, body = text.partition("\n")
-        helpers[head] = None
-        functions.append(body)
-    text = "\n".join([*declarations, *helpers, *functions, ""])
-    return Translation(text, entry, emitter.layout, emitter.file.end, checked)
+    text = "\n".join([*declarations, *functions, ""])
+    helpers = tuple(text for _, text in sorted(emitter.helpers.items()))
+    return Translation(text, helpers, entry, emitter.layout, emitter.file.end, checked)

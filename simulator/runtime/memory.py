@@ -133,7 +133,7 @@ class Arena:
         size = aligned(local_at + stride * threads + 4096, _UNIT)
         if size > _MAX_ARENA:
             raise LaunchError(f"the arrays and local memory of the launch take {size:,} bytes; the simulated device has 2 GiB.")
-        raw = _reserve.take(size + _UNIT)
+        raw = _reserve.take(size + 2 * _UNIT)  # slack on both sides: narrow elements are read with what follows them
         skip = -raw.ctypes.data % _UNIT
         arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
         for buffer in buffers:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from simulator.checks import access, copies, order
-from simulator.runtime import support_atomics, support_memory, support_tensor_core, support_warp
+from simulator.runtime import support_atomics, support_memory, support_warp
 
 __all__ = ["support_addresses"]
 
-_MODULES = (support_memory, support_atomics, support_warp, support_tensor_core, access, copies, order)
+_MODULES = (support_memory, support_atomics, support_warp, access, copies, order)
 
 
 def support_addresses() -> dict[str, int]:

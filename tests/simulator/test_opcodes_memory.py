@@ -240,16 +240,16 @@ def test_asynchronous_copies_to_shared_memory(cache, size, mode):
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])
 def test_an_asynchronous_copy_fills_the_rest_with_zeros(mode):
-    x, y = np.arange(1, 129, dtype=np.uint32), np.full(128, 9, np.uint32)
+    x, y = np.arange(512, dtype=np.uint32).astype(np.uint8) | 1, np.full(512, 9, np.uint8)
     body = f"""{{ .shared .align 16 .b8 box[512]; .reg .b64 s; mov.u64 s, box; mad.wide.u32 %a3, %lane, 16, s;
-    cvt.u32.u64 %r1, %a3; {at("%a1", "x", 16)} {at("%a2", "y", 16)} rem.u32 %r2, %lane, 5; mul.lo.u32 %r2, %r2, 4;
+    cvt.u32.u64 %r1, %a3; {at("%a1", "x", 16)} {at("%a2", "y", 16)} rem.u32 %r2, %lane, 17;
     cp.async.cg.shared.global [%r1], [%a1], 16, %r2; cp.async.wait_all; bar.sync 0;
     ld.shared.v4.u32 {{%r3, %r4, %r5, %r6}}, [%a3]; st.global.v4.u32 [%a2], {{%r3, %r4, %r5, %r6}}; }}"""
     run(body, mode=mode, x=x, y=y)
-    expected = x.reshape(32, 4).copy()
+    expected = x.reshape(32, 16).copy()
     for lane in range(32):
-        expected[lane, lane % 5 :] = 0
-    assert y.reshape(32, 4).tolist() == expected.tolist()
+        expected[lane, lane % 17 :] = 0
+    assert y.reshape(32, 16).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
