@@ -18,7 +18,7 @@ from simulator.checks.order import acquire, fence, is_ordered, release
 from simulator.checks.reports import report
 from simulator.checks.traffic import turns_of
 from simulator.codegen.layout import OFFSETS
-from simulator.runtime.jit import as_pointer, callback, compiled, inlined, longs_at, words_at
+from simulator.runtime.jit import as_pointer, callback, compiled, count_lanes, inlined, longs_at, words_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def _who(stamp: int) -> int:
     return ((stamp >> _BLOCK_SHIFT) - 1) * 1024 + ((stamp >> _THREAD_SHIFT) & 1023)
 
 
-@inlined
+@compiled
 def _shadow_of(  # noqa: C901 (two widths of the same few tests)
     shadow: npt.NDArray[np.uint8], words: Words, offset: int, size: int, write: int
 ) -> int:
@@ -198,11 +198,7 @@ def _report_unset(check: Longs, index: int, thread: int, offset: int, size: int)
 @compiled
 def _count(check: Longs, checker: int, index: int, lanes: int, first: int, size: int, offsets: Longs) -> Number:
     """Count a request; return whether it goes to shared memory."""
-    active = 32
-    if lanes != uint32(0xFFFFFFFF):
-        active = 0
-        for lane in range(32):
-            active += int64((lanes >> uint32(lane)) & uint32(1))
+    active = count_lanes(lanes)
     shared = check[_SHARED_START] <= first < check[_SHARED_END]
     place = 2 * index + (1 if shared else 0)
     row = longs_at(check[_COUNTERS] + 8 * COUNTER_FIELDS * place)
@@ -271,7 +267,7 @@ def _compare_read(
         history[entry + 2] = stamp
 
 
-@inlined
+@compiled
 def _known(stamp: int, mine: int, base: int, warp_base: int, shared: int) -> Number:
     """Return whether nobody left a stamp, or the lane itself, or one whom barriers have told the whole warp of.
 
@@ -351,7 +347,7 @@ def _synchronise(check: Longs, warp: int, lane: int, index: int, access: int, of
         release(check, warp, lane, offset, index)
 
 
-@inlined
+@compiled
 def _first_of(lanes: int, offsets: Longs) -> Number:
     """Return the offset of the lowest lane."""
     lane = 0
@@ -390,7 +386,7 @@ def _check_access(state: int, checker: int, index: int, access: int, lanes: int,
     return 0
 
 
-@inlined
+@compiled
 def _store_lane(arena: int, offset: int, lane: int, element_bytes: int, count: int, values: int) -> int:
     """Write a lane's elements; return whether they were there already."""
     same = 1

@@ -56,6 +56,7 @@ class _Checker:
         self.shadow = _shadow(execution)
         self.granules = (size >> shift) + 1
         self.history = _histories.take(8 * _HISTORY_WORDS * self.granules)
+        self.history[:] = 0
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
         self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
         self.copies = np.empty((threads, QUEUE_LENGTH, COPY_FIELDS) if program.copies else 1, np.int64)

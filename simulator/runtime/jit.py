@@ -25,8 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "Longs", "Number", "Words", "as_pointer", "callback", "compiled", "inlined", "longs_at", "run_warp", "words_at",
-]  # fmt: skip
+    "Longs",
+    "Number",
+    "Words",
+    "as_pointer",
+    "callback",
+    "compiled",
+    "count_lanes",
+    "inlined",
+    "longs_at",
+    "run_warp",
+    "words_at",
+]
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 Longs = npt.NDArray[np.int64]
@@ -59,6 +69,16 @@ def inlined(function: Function) -> Function:
     """Compile a function into each of its callers."""
     made: Function = numba.njit(inline="always")(function)
     return made
+
+
+@inlined
+def count_lanes(bits: int) -> Number:
+    """Return how many of 32 bits are set."""
+    left = np.int64(bits) & 0xFFFFFFFF
+    left -= (left >> 1) & 0x55555555
+    left = (left & 0x33333333) + ((left >> 2) & 0x33333333)
+    left = (left + (left >> 4)) & 0x0F0F0F0F
+    return ((left * 0x01010101) & 0xFFFFFFFF) >> 24
 
 
 def callback(signature: object) -> Callable[[Function], Any]:

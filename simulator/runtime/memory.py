@@ -39,12 +39,9 @@ class Reserve:
         self._spare: list[npt.NDArray[np.uint8]] = []
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return `size` bytes of zeros."""
+        """Return `size` bytes, whatever is in them."""
         spare = self._spare.pop() if self._spare else None  # one step: no two threads get the same
-        if spare is None or len(spare) < size:
-            return np.zeros(size, np.uint8)
-        spare[:size] = 0
-        return spare[:size]
+        return spare[:size] if spare is not None and len(spare) >= size else np.empty(size, np.uint8)
 
     def give_back(self, memory: npt.NDArray[np.uint8]) -> None:
         """Keep memory that `take` returned and nobody uses any more."""
@@ -136,8 +133,12 @@ class Arena:
         raw = _reserve.take(size + 2 * _UNIT)  # slack on both sides: narrow elements are read with what follows them
         skip = -raw.ctypes.data % _UNIT
         arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
+        filled = 0
         for buffer in buffers:
+            arena.memory[filled : buffer.offset] = 0
+            filled = max(filled, buffer.offset + buffer.size)
             arena.memory[buffer.offset : buffer.offset + buffer.size] = buffer.bytes
+        arena.memory[filled:] = 0
         return arena
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.checks.order import join_at_barrier, start_block
 from simulator.codegen.layout import OFFSETS, PENDING
-from simulator.runtime.jit import compiled, run_warp
+from simulator.runtime.jit import compiled, count_lanes, run_warp
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,15 +48,6 @@ _WARP = 32
 
 
 @compiled
-def _lanes(bits: Longs) -> int:
-    left, count = np.int64(bits) & 0xFFFFFFFF, 0
-    while left:
-        left &= left - 1
-        count += 1
-    return count
-
-
-@compiled
 def _begin(words: Words, longs: Longs, control: Longs, grid: Longs, block: int) -> None:
     """Put every warp at the kernel's first block."""
     threads = control[7]
@@ -85,8 +76,8 @@ def _give_votes(words: Words, state: Longs, number: int) -> None:
     for warp in range(words.shape[0]):
         if state[warp] == _WAITING and words[warp, _BAR_ID] == number:
             kind = words[warp, _BAR_KIND]
-            votes += _lanes(words[warp, _BAR_VOTES])
-            threads += _lanes(words[warp, _LIVE])
+            votes += count_lanes(words[warp, _BAR_VOTES])
+            threads += count_lanes(words[warp, _LIVE])
     if kind == 0:
         return
     for warp in range(words.shape[0]):
@@ -109,7 +100,7 @@ def _release(  # noqa: C901, PLR0912 (all sixteen barriers in one pass)
     alive, waited_at = 0, 0
     for warp in range(words.shape[0]):
         if state[warp] != _ENDED:
-            alive += _lanes(words[warp, _LIVE])
+            alive += count_lanes(words[warp, _LIVE])
         if state[warp] == _WAITING:
             waited_at |= 1 << words[warp, _BAR_ID]
     for number in range(_BARRIERS):
@@ -118,7 +109,7 @@ def _release(  # noqa: C901, PLR0912 (all sixteen barriers in one pass)
         here, wanted, first, second = arrived[number], 0, -1, -1
         for warp in range(words.shape[0]):
             if state[warp] == _WAITING and words[warp, _BAR_ID] == number:
-                here += _lanes(words[warp, _LIVE])
+                here += count_lanes(words[warp, _LIVE])
                 wanted = max(wanted, words[warp, _BAR_COUNT])
                 if first < 0:
                     first = words[warp, _BAR_PC]
@@ -170,7 +161,7 @@ def _run_block(  # noqa: C901 (the turns of the warps in one loop)
                 state[warp] = _ENDED
                 yields = 0
             elif status == _BARRIER and words[warp, _BAR_KIND] == _ARRIVE:
-                arrived[words[warp, _BAR_ID]] += _lanes(words[warp, _LIVE])
+                arrived[words[warp, _BAR_ID]] += count_lanes(words[warp, _LIVE])
                 ready += 1
             elif status == _BARRIER:
                 state[warp] = _WAITING
