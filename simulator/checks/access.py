@@ -1,7 +1,7 @@
 """One access of a warp, checked: bounds, alignment, initialisation, order against earlier accesses, and what it costs.
 
-Shadow memory holds a byte per byte of the arena, made of the bits below. A history of three stamps per granule of memory (its
-last write and two of its last reads, by different threads) is what accesses are compared with.
+Shadow memory holds a byte per byte of the arena, made of the bits below. What was accessed before stands in the history of
+`simulator.checks.history`.
 
 Nearly every access of a correct kernel is in order at first sight. What shows that is a few loops over the lanes without
 calls; what they cannot decide goes, lane by lane, to the functions that know all the rules and report.
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from numba import carray, int32, int64, types, uint8, uint32
 
-from simulator.checks.layout import BASE, CLOCK, COUNTER_FIELDS, WARP_BASE, Code, Field
-from simulator.checks.order import acquire, fence, is_ordered, release
+from simulator.checks.history import enter_reads, enter_write
+from simulator.checks.layout import COUNTER_FIELDS, Code, Field
+from simulator.checks.order import acquire, fence, release
 from simulator.checks.reports import report
 from simulator.checks.traffic import turns_of
 from simulator.codegen.layout import OFFSETS
-from simulator.runtime.jit import as_pointer, callback, compiled, count_lanes, inlined, longs_at, words_at
+from simulator.runtime.jit import as_pointer, callback, compiled, count_lanes, longs_at, words_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from simulator.runtime.jit import Longs, Number, Words
 
-__all__ = ["FUNCTIONS", "INITIALISED", "IN_FLIGHT", "READ_ONLY", "VALID", "stamp_of"]
+__all__ = ["FUNCTIONS", "INITIALISED", "IN_FLIGHT", "READ_ONLY", "VALID"]
 
 VALID, INITIALISED, READ_ONLY, IN_FLIGHT = 1, 2, 4, 8
 _WORD = 4
@@ -36,35 +37,11 @@ _READ_WANTS, _READ_MINDS = (bits * _IN_EACH_BYTE for bits in (VALID | INITIALISE
 _WRITE_WANTS, _WRITE_MINDS = (bits * _IN_EACH_BYTE for bits in (VALID, VALID | READ_ONLY | IN_FLIGHT))
 
 _WRITE, _ATOMIC, _STRONG, _ACQUIRE, _RELEASE, _SHARED, _LOCAL, _BLOCK_SCOPE = 1, 2, 4, 8, 16, 32, 64, 128
-_EPOCH_SHIFT, _EPOCH_MASK, _THREAD_SHIFT, _WARP_SHIFT, _BLOCK_SHIFT = 1, (1 << 28) - 1, 29, 34, 39
 _WARP_WORD, _ARENA_WORD = OFFSETS["warp"] // 4, OFFSETS["arena"] // 8
-_SHADOW, _ARENA_SIZE, _SHIFT, _HISTORY = (
-    Field.SHADOW.value,
-    Field.ARENA_SIZE.value,
-    Field.GRANULE_SHIFT.value,
-    Field.HISTORY.value,
-)
-_BLOCK, _COUNTERS, _LEARNED = Field.BLOCK.value, Field.COUNTERS.value, Field.LEARNED.value
+_SHADOW, _ARENA_SIZE, _HISTORY = Field.SHADOW.value, Field.ARENA_SIZE.value, Field.HISTORY.value
+_BLOCK, _COUNTERS = Field.BLOCK.value, Field.COUNTERS.value
 _SHARED_START, _SHARED_END, _LOCAL_START = Field.SHARED_START.value, Field.SHARED_END.value, Field.LOCAL_START.value
 _OFFSETS = types.CPointer(int64)
-
-
-@inlined
-def stamp_of(block: int, thread: int, epoch: int, strong: int) -> int:
-    """Pack who accessed memory and when; zero means nobody."""
-    return ((block + 1) << _BLOCK_SHIFT) | (thread << _THREAD_SHIFT) | (epoch << _EPOCH_SHIFT) | strong
-
-
-@compiled
-def _ordered_after(check: Longs, stamp: int, warp: int, lane: int, shared: int) -> Number:
-    thread = (stamp >> _THREAD_SHIFT) & 1023
-    epoch = (stamp >> _EPOCH_SHIFT) & _EPOCH_MASK
-    return is_ordered(check, warp, lane, (stamp >> _BLOCK_SHIFT) - 1, thread, epoch, shared)
-
-
-@compiled
-def _who(stamp: int) -> int:
-    return ((stamp >> _BLOCK_SHIFT) - 1) * 1024 + ((stamp >> _THREAD_SHIFT) & 1023)
 
 
 @compiled
@@ -212,131 +189,6 @@ def _count(check: Longs, checker: int, index: int, lanes: int, first: int, size:
 
 
 @compiled
-def _compare_write(
-    check: Longs,
-    history: Longs,
-    entry: int,
-    warp: int,
-    lane: int,
-    stamp: int,
-    index: int,
-    access: int,
-    offset: int,
-    size: int,
-    shared: int,
-    same: int,
-) -> None:
-    """Compare a write with a granule's last write and reads, and enter it."""
-    strong, me = access & _STRONG, _who(stamp)
-    written = history[entry]
-    if written and not (strong and written & 1) and not _ordered_after(check, written, warp, lane, shared):
-        code = Code.SAME_VALUE_RACE.value if same else Code.RACE.value
-        report(check, code, index, history[entry + 3] & 0xFFFFFFFF, me, _who(written), offset, size)
-    for place in range(1, 3):
-        read = history[entry + place]
-        if read and not (strong and read & 1) and not _ordered_after(check, read, warp, lane, shared):
-            report(check, Code.RACE.value, index, history[entry + 3] >> 32, me, _who(read), offset, size)
-        history[entry + place] = 0
-    history[entry] = stamp
-    history[entry + 3] = (history[entry + 3] & ~int64(0xFFFFFFFF)) | index
-
-
-@compiled
-def _compare_read(
-    check: Longs,
-    history: Longs,
-    entry: int,
-    warp: int,
-    lane: int,
-    stamp: int,
-    index: int,
-    access: int,
-    offset: int,
-    size: int,
-    shared: int,
-) -> None:
-    """Compare a read with a granule's last write, and keep it beside one read by another thread."""
-    written, me = history[entry], _who(stamp)
-    if written and not (access & _STRONG and written & 1) and not _ordered_after(check, written, warp, lane, shared):
-        report(check, Code.RACE.value, index, history[entry + 3] & 0xFFFFFFFF, me, _who(written), offset, size)
-    first = history[entry + 1]
-    if first == 0 or _who(first) == me or _ordered_after(check, first, warp, lane, shared):
-        history[entry + 1] = stamp
-        history[entry + 3] = (history[entry + 3] & 0xFFFFFFFF) | (int64(index) << 32)
-    else:
-        history[entry + 2] = stamp
-
-
-@compiled
-def _known(stamp: int, mine: int, base: int, warp_base: int, shared: int) -> Number:
-    """Return whether nobody left a stamp, or the lane itself, or one whom barriers have told the whole warp of.
-
-    Shared memory is another's in another block. Unless something else than barriers has told threads of each other
-    (`Field.LEARNED`), False means that the accesses are not ordered.
-    """
-    epoch = (stamp >> _EPOCH_SHIFT) & _EPOCH_MASK
-    mates = stamp >> _WARP_SHIFT == mine >> _WARP_SHIFT
-    here = epoch < base or (mates and epoch < warp_base)
-    known = here if stamp >> _BLOCK_SHIFT == mine >> _BLOCK_SHIFT else shared
-    return stamp == 0 or known or stamp >> _THREAD_SHIFT == mine >> _THREAD_SHIFT
-
-
-@compiled
-def _enter_reads(check: Longs, warp: int, index: int, access: int, lanes: int, size: int, offsets: Longs, shared: int) -> None:
-    """Compare each lane's read with the history of every granule it touches; what it did before in this epoch is known."""
-    history = longs_at(check[_HISTORY])
-    block, base, warp_base = check[_BLOCK], check[BASE + warp], check[WARP_BASE + warp]
-    shift, end, learned = check[_SHIFT], check[_LOCAL_START], check[_LEARNED]
-    last, repeats = int64(-1), 0
-    for lane in range(32):
-        offset = offsets[lane]
-        if not (lanes >> uint32(lane)) & uint32(1) or offset >= end:
-            continue
-        repeats = repeats + 1 if offset == last else 0  # of lanes that read the same place, two expose every conflict
-        last = offset
-        if repeats > 1:
-            continue
-        stamp = stamp_of(block, 32 * warp + lane, check[CLOCK + 32 * warp + lane], 1 if access & _STRONG else 0)
-        for granule in range(offset >> shift, ((offset + size - 1) >> shift) + 1):
-            entry = granule << 2
-            read = history[entry + 1]
-            if read == stamp or history[entry + 2] == stamp:
-                continue
-            if not _known(history[entry], stamp, base, warp_base, shared):
-                _compare_read(check, history, entry, warp, lane, stamp, index, access, offset, size, shared)
-            elif _known(read, stamp, base, warp_base, shared):
-                history[entry + 1] = stamp
-                history[entry + 3] = (history[entry + 3] & 0xFFFFFFFF) | (int64(index) << 32)
-            elif not learned:
-                history[entry + 2] = stamp
-            else:
-                _compare_read(check, history, entry, warp, lane, stamp, index, access, offset, size, shared)
-
-
-@inlined
-def _enter_write(
-    check: Longs, history: Longs, warp: int, lane: int, index: int, access: int, offset: int, size: int, shared: int, same: int
-) -> None:
-    """Compare one lane's write with the history of every granule it touches, and enter it there."""
-    base, warp_base, shift = check[BASE + warp], check[WARP_BASE + warp], check[_SHIFT]
-    stamp = stamp_of(check[_BLOCK], 32 * warp + lane, check[CLOCK + 32 * warp + lane], 1 if access & _STRONG else 0)
-    for granule in range(offset >> shift, ((offset + size - 1) >> shift) + 1):
-        entry = granule << 2
-        known = _known(history[entry], stamp, base, warp_base, shared)
-        if not (history[entry + 1] or history[entry + 2]):
-            if history[entry] == stamp:
-                continue
-        else:
-            known &= _known(history[entry + 1], stamp, base, warp_base, shared)
-            known &= _known(history[entry + 2], stamp, base, warp_base, shared)
-        if known:
-            history[entry], history[entry + 1], history[entry + 2] = stamp, 0, 0
-            history[entry + 3] = (history[entry + 3] & ~int64(0xFFFFFFFF)) | index
-        else:
-            _compare_write(check, history, entry, warp, lane, stamp, index, access, offset, size, shared, same)
-
-
-@compiled
 def _synchronise(check: Longs, warp: int, lane: int, index: int, access: int, offset: int) -> None:
     """Release and acquire, where an access does."""
     if access & _ATOMIC or not access & _WRITE:
@@ -371,7 +223,7 @@ def _check_access(state: int, checker: int, index: int, access: int, lanes: int,
     if access & _LOCAL:
         return 0
     if not access & (_STRONG | _WRITE):
-        _enter_reads(check, warp, index, access, lanes, wide, offsets, shared)
+        enter_reads(check, warp, index, access, lanes, wide, offsets, shared)
         return 0
     history = longs_at(check[_HISTORY])
     for lane in range(32):
@@ -380,9 +232,9 @@ def _check_access(state: int, checker: int, index: int, access: int, lanes: int,
         if access & _STRONG:
             _synchronise(check, warp, lane, index, access, offsets[lane])
         if access & _WRITE:
-            _enter_write(check, history, warp, lane, index, access, offsets[lane], wide, shared, 0)
+            enter_write(check, history, warp, lane, index, access, offsets[lane], wide, shared, 0)
         else:
-            _enter_reads(check, warp, index, access, uint32(1) << uint32(lane), wide, offsets, shared)
+            enter_reads(check, warp, index, access, uint32(1) << uint32(lane), wide, offsets, shared)
     return 0
 
 
@@ -435,7 +287,7 @@ def _check_store(
             continue
         if access & _STRONG:
             _synchronise(check, warp, lane, index, access, offset)
-        _enter_write(check, history, warp, lane, index, access, offset, size, shared, same)
+        enter_write(check, history, warp, lane, index, access, offset, size, shared, same)
     return 0
 
 

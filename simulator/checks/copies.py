@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from numba import carray, int32, int64, types, uint8, uint32
 
-from simulator.checks.access import IN_FLIGHT, stamp_of
+from simulator.checks.access import IN_FLIGHT
+from simulator.checks.history import HISTORY_WORDS, stamp_of
 from simulator.checks.layout import CLOCK, Code, Field
 from simulator.checks.reports import report
 from simulator.codegen.layout import OFFSETS
@@ -65,7 +66,7 @@ def _land(check: Longs, thread: int, offset: int, size: int) -> None:
     for place in range(offset, offset + size):
         shadow[place] &= ~uint8(IN_FLIGHT)
     shift = check[Field.GRANULE_SHIFT.value]
-    history = carray(as_pointer(check[Field.HISTORY.value]), (check[Field.GRANULES.value], 4), int64)
+    history = carray(as_pointer(check[Field.HISTORY.value]), (check[Field.GRANULES.value], HISTORY_WORDS), int64)
     stamp = stamp_of(check[Field.BLOCK.value], thread, check[CLOCK + thread], 0)
     for granule in range(offset >> shift, (offset + size) >> shift):
         if history[granule, 0] >> _WHO_SHIFT == stamp >> _WHO_SHIFT:

@@ -11,6 +11,7 @@ from simulator.checks.access import INITIALISED, READ_ONLY, VALID
 from simulator.checks.copies import COPY_FIELDS, QUEUE_LENGTH
 from simulator.checks.counters import count_lines
 from simulator.checks.findings import Finding, finding_at, told
+from simulator.checks.history import HISTORY_WORDS
 from simulator.checks.layout import (
     CLOCK,
     CONTROL_WORDS,
@@ -39,7 +40,6 @@ _MAX_BLOCKS = (1 << 24) - 2
 _MAX_REPORTS = 256
 _MAX_RECORDS = 1 << 16
 _RECORD_BYTES = 1 << 28
-_HISTORY_WORDS = 4
 _histories = Reserve(limit=1 << 28)
 
 
@@ -55,7 +55,7 @@ class _Checker:
         records = min(_MAX_RECORDS, max(64, _RECORD_BYTES // (4 * threads)), 64 * request.blocks)
         self.shadow = _shadow(execution)
         self.granules = (size >> shift) + 1
-        self.history = _histories.take(8 * _HISTORY_WORDS * self.granules)
+        self.history = _histories.take(8 * HISTORY_WORDS * self.granules)
         self.history[:] = 0
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
         self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
