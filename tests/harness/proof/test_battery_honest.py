@@ -113,7 +113,7 @@ def test_honest_kernel_passes(op, order, folder, honest, answers, plan):
 
 
 def test_declared_run_to_run_may_waver_within_the_law(tmp_path, answers):
-    body = BODIES["softmax"][1] + "\n    y *= np.float32(1 + 1e-7 * np.random.random())"
+    body = BODIES["softmax"][1] + "\n    y *= np.float32(1 + 1e-7 * np.random.default_rng().random())"
     name = write(tmp_path, "softmax", "running", options=", determinism='run_to_run'", body=body)
     with Worker([tmp_path]) as worker:
         assert prove(discover(tmp_path).variant("softmax", name), worker, Plan(), answers).passed
