@@ -20,7 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
-from simulator.runtime.support import support_addresses
+from simulator.runtime.support import SUPPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +76,9 @@ class CompiledCode:
 
 @cache
 def _start_llvm() -> None:
-    """Set LLVM up and give it the functions that generated code calls."""
+    """Set LLVM up and give it the host's math functions."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for name, address in support_addresses().items():
-        llvm.add_symbol(name, address)
     library = ctypes.CDLL(ctypes.util.find_library("m"))
     for name in UNARY + BINARY:
         llvm.add_symbol(f"host_{name}", _host_function(library, name))
@@ -123,6 +121,8 @@ def _object_of(text: str, target: Target, level: int, folder: Path) -> bytes:
 def compile_translation(translation: Translation, target: Target, folder: Path) -> CompiledCode:
     """Return machine code for a translated kernel, from the cache in `folder` where it is there."""
     _start_llvm()
+    for name in SUPPORT.keys() & translation.calls:
+        llvm.add_symbol(name, SUPPORT[name].address)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
     for text, level in [(translation.text, _KERNEL_LEVEL), *((helper, _HELPER_LEVEL) for helper in translation.helpers)]:
         engine.add_object_file(llvm.ObjectFileRef.from_data(_object_of(text, target, level, folder)))

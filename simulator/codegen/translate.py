@@ -41,6 +41,7 @@ class Translation:
     text: str
     helpers: tuple[str, ...]
     entry: str
+    calls: frozenset[str]
     layout: StateLayout
     state_bytes: int
     checked: bool
@@ -85,4 +86,4 @@ def translate(kernel: Kernel, symbols: dict[str, Place], *, checked: bool, nativ
     declarations = [text for _, text in sorted(emitter.declarations.items())]
     text = "\n".join([*declarations, *functions, ""])
     helpers = tuple(text for _, text in sorted(emitter.helpers.items()))
-    return Translation(text, helpers, entry, emitter.layout, emitter.file.end, checked)
+    return Translation(text, helpers, entry, frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)

@@ -8,7 +8,7 @@ with the content of all files that compiled functions are made of.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "Callback",
     "Longs",
     "Number",
     "Words",
@@ -81,14 +82,26 @@ def count_lanes(bits: int) -> Number:
     return ((left * 0x01010101) & 0xFFFFFFFF) >> 24
 
 
-def callback(signature: object) -> Callable[[Function], Any]:
-    """Compile a function that generated code can call, and keep the machine code on disk."""
+class Callback:
+    """A function that generated code can call; it is compiled, or read from disk, when its address is first asked for."""
 
-    def decorate(function: Function) -> Any:  # noqa: ANN401 (a callback of numba's)
-        made = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={})
-        _keep_on_disk(made)
-        made.compile()
-        return made
+    def __init__(self, function: Callable[..., object], signature: object) -> None:
+        self._function, self._signature = function, signature
+
+    @cached_property
+    def address(self) -> int:
+        """The machine code, which lives as long as this."""
+        self._made = CFunc(self._function, sigutils.normalize_signature(self._signature), locals={}, options={})
+        _keep_on_disk(self._made)
+        self._made.compile()
+        return int(self._made.address)
+
+
+def callback(signature: object) -> Callable[[Callable[..., object]], Callback]:
+    """Make a function one that generated code can call, by its address."""
+
+    def decorate(function: Callable[..., object]) -> Callback:
+        return Callback(function, signature)
 
     return decorate
 

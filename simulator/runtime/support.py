@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from simulator.checks import access, copies, order
 from simulator.runtime import support_atomics, support_memory, support_warp
 
-__all__ = ["support_addresses"]
+if TYPE_CHECKING:
+    from simulator.runtime.jit import Callback
 
-_MODULES = (support_memory, support_atomics, support_warp, access, copies, order)
+__all__ = ["SUPPORT"]
 
-
-def support_addresses() -> dict[str, int]:
-    """Return the address of each support function of the runtime and of the checker."""
-    return {name: function.address for module in _MODULES for name, function in module.FUNCTIONS.items()}
+SUPPORT: dict[str, Callback] = {
+    **support_memory.FUNCTIONS,
+    **support_atomics.FUNCTIONS,
+    **support_warp.FUNCTIONS,
+    **access.FUNCTIONS,
+    **copies.FUNCTIONS,
+    **order.FUNCTIONS,
+}
+"""The support functions of the runtime and of the checker; only those that a kernel calls need compiling."""
