@@ -3,6 +3,7 @@
 It stands alone: numpy, llvmlite, numba and the standard library.
 """
 
+from simulator.ahead import compile_ahead
 from simulator.checks.counters import Counters, LineCounters
 from simulator.checks.findings import Finding
 from simulator.errors import CompileError, LaunchError, SimulatorError, UnsupportedInstruction
@@ -20,4 +21,5 @@ __all__ = [
     "Module",
     "SimulatorError",
     "UnsupportedInstruction",
+    "compile_ahead",
 ]

@@ -94,7 +94,7 @@ class Callback:
         self._made = CFunc(self._function, sigutils.normalize_signature(self._signature), locals={}, options={})
         _keep_on_disk(self._made)
         self._made.compile()
-        return int(self._made.address)
+        return int(self._made.address or 0)
 
 
 def callback(signature: object) -> Callable[[Callable[..., object]], Callback]:

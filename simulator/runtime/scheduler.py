@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import int32, int64, uint8
 
 from simulator.checks.order import join_at_barrier, start_block
 from simulator.codegen.layout import OFFSETS, PENDING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from simulator.runtime.jit import Longs, Number, Words
 
-__all__ = ["CONTROL", "NOTE_FIELDS", "Outcome", "run_grid"]
+__all__ = ["CONTROL", "NOTE_FIELDS", "Outcome", "compile_run_grid", "run_grid"]
 
 
 class Outcome(IntEnum):
@@ -214,3 +215,10 @@ def run_grid(
         if outcome != 0:
             return outcome
     return 0
+
+
+def compile_run_grid() -> None:
+    """Compile `run_grid` for the types that launches call it with, or read it from disk."""
+    words, longs, row = int32[:, ::1], int64[:, ::1], int64[::1]
+    signature = (int64, words, longs, int64, row, row, row, row, uint8[::1], row)
+    run_grid.compile(signature)  # type: ignore[attr-defined]  # numba has no types
