@@ -80,11 +80,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Name the files that could not be loaded, wherever they lie."""
-    if table_key not in config.stash or not _table(config).unloadable:
+    """Name the files that could not be loaded, wherever they lie; with --op, those of the named ops."""
+    if table_key not in config.stash:
         return
-    terminalreporter.section("variants that could not be loaded")
-    for failed in _table(config).unloadable:
+    table = _table(config)
+    pattern = config.getoption("--op")
+    unloadable = table.unloadable_of(table.select_ops(pattern)) if pattern else table.unloadable
+    if unloadable:
+        terminalreporter.section("variants that could not be loaded")
+    for failed in unloadable:
         terminalreporter.line(f"{failed.path}: {failed.reason}")
 
 

@@ -201,8 +201,7 @@ def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
     """Return what could not be loaded and would have been asked for."""
     if options.variant or options.problem:
         return []
-    names = {op.name for op in table.select_ops(options.op)} | {""}
-    return [u for u in table.unloadable if u.op in names or options.op == "all"]
+    return table.unloadable if options.op == "all" else table.unloadable_of(table.select_ops(options.op))
 
 
 def run(options: argparse.Namespace) -> int:

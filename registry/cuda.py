@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import simulator
 
-__all__ = ["INCLUDE", "CudaKernel", "KernelError", "SimulatedFault", "launch", "simulation"]
+__all__ = ["INCLUDE", "CudaKernel", "KernelError", "SimulatedFault", "launch", "load_simulator", "simulation"]
 
 Shape = int | tuple[int, ...]
 Mode = Literal["fast", "checked"]
@@ -176,6 +176,13 @@ def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *
 
 def _dim3(shape: Shape) -> tuple[int, ...]:
     return tuple(map(int, shape)) if isinstance(shape, tuple) else (int(shape),)
+
+
+def load_simulator() -> None:
+    """Have the simulator ready in this process, and so in those that are forked from it."""
+    import simulator
+
+    simulator.compile_ahead()
 
 
 @cache

@@ -1,4 +1,7 @@
-"""The table of ops and variants, filled by discovery: walk the folder, import each file, remember what failed."""
+"""The table of ops and variants, filled by discovery: walk the folder, import each file, remember what failed.
+
+The files of a family are imported when its variants are first asked for: a command that names one op waits for no other.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import fnmatch
 import importlib
 import importlib.util
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,13 +50,54 @@ class Unloadable:
         return self.path.stem
 
 
-@dataclass
-class Table:
-    """Every op, its variants by name, and the files that could not be loaded."""
+class _Shelves(Mapping[str, dict[str, Variant]]):
+    """Per op its variants by name; looking at an op's loads its family."""
 
-    ops: dict[str, Op] = field(default_factory=dict)
-    variants: dict[str, dict[str, Variant]] = field(default_factory=dict)
-    unloadable: list[Unloadable] = field(default_factory=list)
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __getitem__(self, op: str) -> dict[str, Variant]:
+        self._table.load(self._table.ops[op].family)
+        return self._table.known[op]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.ops)
+
+    def __len__(self) -> int:
+        return len(self._table.ops)
+
+
+class Table:
+    """Every op, its variants by name, and the files that could not be loaded.
+
+    Attributes
+    ----------
+    ops : dict of str to Op
+    variants : mapping of str to dict
+        Per op, its variants by name. The files of a family are imported when one of its ops is looked up.
+    """
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Op] = {}
+        self.variants = _Shelves(self)
+        self.known: dict[str, dict[str, Variant]] = {}
+        self._waiting: list[str] = []
+        self._failed: list[Unloadable] = []
+
+    @property
+    def unloadable(self) -> list[Unloadable]:
+        """Every file that could not be loaded; to know them, all are loaded."""
+        for op in self.ops.values():
+            self.load(op.family)
+        return self._failed
+
+    def unloadable_of(self, ops: Iterable[Op]) -> list[Unloadable]:
+        """Return the files that could not be loaded and stand in folders of `ops`, or at the top of an external one."""
+        names = {""}
+        for op in ops:
+            self.load(op.family)
+            names.add(op.name)
+        return [failed for failed in self._failed if failed.op in names]
 
     def op(self, name: str) -> Op:
         """Return one op.
@@ -77,7 +122,7 @@ class Table:
         known = self.variants[self.op(op).name]
         if name in known:
             return known[name]
-        for failed in self.unloadable:
+        for failed in self._failed:
             if failed.name == name and failed.op in (op, ""):
                 raise RequestError(f"variant {name!r} of {op} could not be loaded: {failed.reason}")
         raise UnknownNameError(f"variant of {op}", name, known)
@@ -122,25 +167,37 @@ class Table:
     def add_op(self, op: Op) -> None:
         """Add an op and its plain definition."""
         self.ops[op.name] = op
-        self.variants[op.name] = {"numpy": definition_variant(op)}
+        self.known[op.name] = {"numpy": definition_variant(op)}
+        if op.family not in self._waiting:
+            self._waiting.append(op.family)
 
-    def add_folder(self, folder: Path, package: str | None) -> None:
-        """Import every variant file below `folder`; what fails is remembered, never raised."""
-        for path in sorted(folder.rglob("*.py")):
-            if path.name.startswith("_") or path.stem == SPEC:
-                continue
-            parts = path.relative_to(folder).parts
-            if package and (len(parts) == 1 or not (folder / parts[0] / "spec.py").exists()):
-                continue
-            name = ".".join((package or f"external_{abs(hash(folder))}", *parts))[: -len(".py")]
-            try:
-                _import_file(name, path, in_package=package is not None)
-                for variant in registered_by(name):
-                    self._add(variant)
-            except Exception as error:  # noqa: BLE001 (somebody else's file may raise anything)
-                self.unloadable.append(Unloadable(path, "_".join(parts[:-1]), _one_line(error)))
+    def load(self, family: str) -> None:
+        """Import the variant files of a family, unless that has been done."""
+        if family in self._waiting:
+            self._waiting.remove(family)
+            folder = ROOT / "kernels"
+            for path in _variant_files(folder / family):
+                self._load_file(path, folder, "kernels", family)
 
-    def _add(self, variant: Variant) -> None:
+    def add_folder(self, folder: Path) -> None:
+        """Import every variant file below somebody else's `folder`, for whichever ops they are."""
+        for path in _variant_files(folder):
+            self._load_file(path, folder, f"external_{abs(hash(folder))}")
+
+    def _load_file(self, path: Path, folder: Path, package: str, family: str | None = None) -> None:
+        """Import a file and add what it registers, if it is for `family`; what fails is remembered, never raised."""
+        parts = path.relative_to(folder).parts
+        name = ".".join((package, *parts))[: -len(".py")]
+        try:
+            _import_file(name, path, in_package=family is not None)
+            for variant in registered_by(name):
+                self._add(variant, family or variant.op.family)
+        except Exception as error:  # noqa: BLE001 (somebody else's file may raise anything)
+            self._failed.append(Unloadable(path, "_".join(parts[:-1]), _one_line(error)))
+
+    def _add(self, variant: Variant, family: str) -> None:
+        if variant.op.family != family:
+            raise ContractError(f"{variant} belongs into kernels/{variant.op.family}/")
         known = self.variants[variant.op.name]
         if variant.name in known and known[variant.name].path != variant.path:
             raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}")
@@ -165,6 +222,10 @@ def _import_file(name: str, path: Path, *, in_package: bool) -> ModuleType:
     return module
 
 
+def _variant_files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*.py")) if not path.name.startswith("_") and path.stem != SPEC]
+
+
 def _families() -> Iterator[Path]:
     return (path.parent for path in sorted((ROOT / "kernels").glob(f"*/{SPEC}.py")))
 
@@ -172,6 +233,8 @@ def _families() -> Iterator[Path]:
 @cache
 def discover(*extra: Path) -> Table:
     """Return the table of everything under ``kernels/`` and under the `extra` folders.
+
+    The contracts and the `extra` folders are read at once, the variants of ``kernels/`` when they are asked for.
 
     Raises
     ------
@@ -184,9 +247,8 @@ def discover(*extra: Path) -> Table:
         for value in vars(module).values():
             if isinstance(value, Op) and value.definition.__module__ == module.__name__:
                 table.add_op(value)
-    table.add_folder(ROOT / "kernels", "kernels")
     for folder in extra:
         if not folder.is_dir():
             raise RequestError(f"--kernels-path {str(folder)!r} is not a folder")
-        table.add_folder(folder.resolve(), None)
+        table.add_folder(folder.resolve())
     return table

@@ -24,6 +24,7 @@ from harness.proof.checks import (
     check_values,
 )
 from harness.proof.nulls import Tally
+from harness.proof.oracle import load_ahead
 from harness.proof.strategies import basics, corners, elements, problems
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
@@ -271,6 +272,14 @@ def regressions(op: Op, folder: Path = REGRESSIONS) -> list[Problem]:
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
+def _begun(variant: Variant, worker: Worker, plan: Plan, answers: Answers) -> _Examination:
+    """Return an examination whose process has been started, while torch was being imported."""
+    examination = _Examination(variant, worker, plan, answers)
+    load_ahead()
+    worker.begin(variant, examination.device)
+    return examination
+
+
 def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None) -> Proof:
     """Put a variant through the battery.
 
@@ -289,7 +298,7 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
         Never raises for what the variant does.
     """
     began = time.monotonic()
-    examination = _Examination(variant, worker, plan, answers or Answers())
+    examination = _begun(variant, worker, plan, answers or Answers())
     try:
         with suppress(Rejected, _ShrunkEnough):
             examination.draw()
@@ -305,7 +314,7 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
 def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem) -> Proof:
     """Put a variant through every gate on one given problem."""
     began = time.monotonic()
-    examination = _Examination(variant, worker, plan, Answers())
+    examination = _begun(variant, worker, plan, Answers())
     with suppress(Rejected, _ShrunkEnough):
         examination.examine(problem, thorough=True)
     return examination.conclude(began)

@@ -5,8 +5,10 @@ Nothing that is computed here ever enters a worker process.
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,18 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["answer", "define", "in_definition_order"]
+__all__ = ["answer", "define", "in_definition_order", "load_ahead"]
+
+
+@cache
+def load_ahead() -> None:
+    """Begin to import torch, which takes seconds, in a thread beside those that wait for other processes."""
+
+    def load() -> None:
+        with suppress(ImportError):  # told by the import that needs it
+            importlib.import_module("torch")
+
+    threading.Thread(target=load, name="torch", daemon=True).start()
 
 
 @cache

@@ -1,15 +1,14 @@
 """``python -m harness.proof.worker``: the process in which variants are called, and nothing else is known.
 
-The first process imports every variant and then forks one child per variant, so that each starts from the same state
-without paying for the imports again. Parent and worker talk in short JSON messages over one socket; arrays lie in shared
-memory. What a variant prints goes to standard error.
+The first process imports a family's variants when it is first told of one, and forks one child per variant, so that each
+starts from the same state without paying for the imports again. Parent and worker talk in short JSON messages over one
+socket; arrays lie in shared memory. What a variant prints goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib
 import json
 import mmap
 import os
@@ -26,7 +25,7 @@ import numpy as np
 
 from harness.proof.buffers import Slot, fresh_inouts, view
 from harness.proof.process_state import ProcessState
-from registry.cuda import SimulatedFault, simulation
+from registry.cuda import SimulatedFault, load_simulator, simulation
 from registry.devices import set_threads
 from registry.op import Role
 from registry.table import discover
@@ -128,8 +127,9 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
     talk.send(json.dumps({"ready": os.getpid()}).encode())
     while message := talk.recv(LONGEST_MESSAGE):
         order = json.loads(message)
+        variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
-            importlib.import_module("simulator")  # once, for all children
+            load_simulator()  # the same
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()
@@ -138,7 +138,7 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
             if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
                 _limit_memory(limit)
             talk.send(json.dumps({"pid": os.getpid()}).encode())
-            Child(table.variant(order["op"], order["variant"]), talk, memory).serve()
+            Child(variant, talk, memory).serve()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())

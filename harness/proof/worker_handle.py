@@ -136,6 +136,11 @@ class Worker:
         self._hang_up()
         self.memory.close()
 
+    def begin(self, variant: Variant, device: str) -> None:
+        """Have a process for `variant` ready, so that its first call need not wait; what goes wrong, that call tells."""
+        with suppress(Died):
+            self._begin(variant, device)
+
     def call(self, variant: Variant, buffers: Buffers, threads: int, schedule: Schedule | None = None) -> None:
         """Call `variant` on `buffers`, which have been filled.
 

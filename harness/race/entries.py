@@ -117,7 +117,7 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
             found.definition = variant
         else:
             found.candidates.append(variant)
-    for broken in table.unloadable:
+    for broken in table.unloadable_of([board.op]):
         if broken.op == board.op.name:
             found.refused.append(Row(variant=broken.name, source="", status="unloadable", note=broken.reason))
     return found

@@ -1,12 +1,16 @@
 """Discovery finds every file, remembers what could not load, and never fails because of one."""
 
+import json
 import re
+import subprocess
+import sys
 import textwrap
 
 import numpy as np
 import pytest
 
 from registry import RequestError, UnknownNameError, discover
+from registry.table import ROOT
 
 GOOD = '''
 """Call the definition's own formula in float32.
@@ -84,3 +88,26 @@ def test_unknown_names_offer_the_nearest():
         table.variant("layer_norm", "numba_row")
     with pytest.raises(UnknownNameError, match="did you mean 'numba_rows'"):
         table.select(table.select_ops("layer_norm"), "numpy,numba_row")
+
+
+NAMES_ONE_OP = """
+import json, sys
+from registry import discover
+table = discover()
+table.variant("layer_norm", "cuda_warp")
+print(json.dumps([sorted(n for n in sys.modules if n.startswith("kernels.") and ".cuda_" in n), sorted(table.variants)]))
+"""
+
+
+def test_naming_one_op_imports_no_other_family():
+    done = subprocess.run([sys.executable, "-c", NAMES_ONE_OP], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported, ops = json.loads(done.stdout)
+    assert "kernels.layer_norm.cuda_warp" in imported
+    assert [name for name in imported if not name.startswith("kernels.layer_norm.")] == []
+    assert {"layer_norm", "gelu", "matmul_backward_bias"} <= set(ops)
+
+
+def test_the_other_families_are_there_when_they_are_asked_for():
+    table = discover()
+    assert "numba_rows" in table.variants["layer_norm_backward"]
+    assert table.unloadable_of(table.select_ops("gelu")) == []
