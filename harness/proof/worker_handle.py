@@ -158,7 +158,7 @@ class Worker:
         """
         if variant is not self._variant:
             self._begin(variant, schedule.device if schedule else "host")
-        slots = [list(asdict(s).values()) for s in buffers.slots.values()]
+        slots = [(s.name, s.offset, s.shape, s.dtype, s.role) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": self.memory.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
         if schedule is not None:
