@@ -25,6 +25,7 @@ def compile_ahead() -> None:
     Processes that are forked afterwards have them too. One process at a time compiles; the others then find its work on disk.
     """
     with _alone(), _without_collector():
+        _load("check_warp_barrier")  # a small one, with which numba sets itself up for both processes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's BLAS has threads, and survives a fork
             child = os.fork()
@@ -34,7 +35,7 @@ def compile_ahead() -> None:
             finally:
                 os._exit(0)  # what went wrong is told where it is needed
         compile_run_grid()
-        _load("check_warp_barrier", "check_store")  # the latter calls much of what the other process has compiled by now
+        _load("check_store")  # it calls much of what the other process has compiled by now
         os.waitpid(child, 0)
     _load("check_access")
 
