@@ -9,7 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from registry import RequestError, UnknownNameError, discover
+from registry import ContractError, RequestError, UnknownNameError, discover
 from registry.table import ROOT
 
 GOOD = '''
@@ -111,3 +111,10 @@ def test_the_other_families_are_there_when_they_are_asked_for():
     table = discover()
     assert "numba_rows" in table.variants["layer_norm_backward"]
     assert table.unloadable_of(table.select_ops("gelu")) == []
+
+
+def test_a_file_in_the_folder_of_another_family_is_told_where_it_belongs():
+    table = discover()
+    stray = table.variant("gelu", "numba_sigmoid")
+    with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs into kernels/gelu/"):
+        table._add(stray, "softmax")  # noqa: SLF001 (what loading a file of kernels/softmax/ does)

@@ -1,5 +1,7 @@
 """A contestant's process, its buffers and its clock."""
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,6 +127,7 @@ def test_process_answers_reports_an_error_and_starts_again_after_a_crash():
             process.ask("release")
         assert caught.value.status == "crashed"
         assert process.ask("release") == {}
+        process._child.send_signal(signal.SIGSTOP)  # noqa: SLF001 (it hangs)
         with pytest.raises(ContestantError) as caught:
             process.ask("release", limit_s=0.0)
         assert caught.value.status == "hung"
