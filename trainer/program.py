@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from registry.devices import set_threads
 from registry.errors import ContractError
 from trainer.arena import Arena, Kind, Plan, make_plan
 from trainer.calls import BoundCall, Call, bind
@@ -118,6 +119,7 @@ class Program:
         self.outline, self.model, self.threads, self.device = outline, outline.model, threads, device
         self.plan = outline.plan(threads, variants, *others)
         self.arena = arena = Arena(self.plan, device)
+        set_threads(threads)  # again: numba may have come with the variants
         self.use(variants)
         state, network = outline.state, outline.network
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}

@@ -1,5 +1,8 @@
 """The program: what its calls compute together, and what it does when numbers go bad."""
 
+import subprocess
+import sys
+import textwrap
 import warnings
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 
 from registry import ContractError, Direction, RequestError, discover
 from registry.devices import device
+from registry.table import ROOT
 from tests.trainer.tiny import TINY, B, T, batch, break_call, build
 from trainer.arena import Kind
 from trainer.parameters import TENSORS, parameter_count, parameter_shapes
@@ -207,3 +211,24 @@ def test_the_workspace_is_planned_for_every_set():
     alone, together = outline.plan(2, plain), outline.plan(2, plain, packed)
     assert alone.workspace == 0
     assert together.workspace == outline.plan(2, packed).workspace > 0
+
+
+def test_a_program_of_one_thread_uses_one_though_numba_comes_after_the_choice():
+    script = """
+        from registry import discover
+        from registry.devices import device, set_threads
+        from tests.trainer.tiny import TINY, B, T, variant_sets
+        from trainer.program import Outline, Program
+        set_threads(1)
+        outline = Outline(discover(), TINY, B, T)
+        for chosen in variant_sets(outline)[:3]:
+            made = Program(outline, chosen, device("cpu"), 1)
+            made.initialise(0)
+            made._tokens[...] = made._targets[...] = 0
+            made.micro_step(accumulate=False)
+        import numba
+        print(numba.get_num_threads())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("1\n", "")
