@@ -119,7 +119,7 @@ class Program:
         self.outline, self.model, self.threads, self.device = outline, outline.model, threads, device
         self.plan = outline.plan(threads, variants, *others)
         self.arena = arena = Arena(self.plan, device)
-        set_threads(threads)  # again: numba may have come with the variants
+        set_threads(threads)  # not earlier: numba comes with the variants
         self.use(variants)
         state, network = outline.state, outline.network
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}

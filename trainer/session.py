@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.devices import Gpu, device, set_threads
+from registry.devices import Gpu, device
 from registry.machine import machine_key
 from registry.records import Store
 from registry.table import discover
@@ -96,7 +96,6 @@ class Session:
             self.device.take(ranks.local_rank, ranks.local_count, graphs=settings.cuda_graph, say=say)
         self.request = parse_kernels(settings.kernels)
         self.table = discover(*settings.kernels_path)
-        set_threads(settings.threads)
         self.store = Store(settings.results, machine_key(self.device.name))
         shape = settings.B, settings.T, settings.micro_steps, settings.ranks
         self.outline = Outline(self.table, settings.model, *shape)

@@ -7,10 +7,10 @@ from pathlib import PurePath
 
 from simulator.ptx.model import Location
 
-__all__ = ["OWN_HEADER", "frames_of", "innermost"]
+__all__ = ["OWN_HEADERS", "frames_of", "innermost"]
 
-OWN_HEADER = "clang_builtins.cuh"
-"""The simulator's own header: a finding inside it belongs to the line that called it."""
+OWN_HEADERS = frozenset({"clang_builtins.cuh", "clang_math.cuh"})
+"""The simulator's own headers: a finding inside them belongs to the line that called."""
 
 _DIRECTIVE = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
 _FRAME = re.compile(r"^\s*(?P<path>.+):(?P<line>\d+):\d+[\s\]]*$")
@@ -35,5 +35,5 @@ def frames_of(directive: str, files: dict[int, str]) -> tuple[Location, ...]:
 def innermost(frames: tuple[Location, ...]) -> Location | None:
     """Return the frame to show a kernel's author: the innermost in a .cu file, else the innermost not in our own header."""
     kernels = [frame for frame in frames if PurePath(frame.path).suffix == ".cu"]
-    others = [frame for frame in frames if PurePath(frame.path).name != OWN_HEADER]
+    others = [frame for frame in frames if PurePath(frame.path).name not in OWN_HEADERS]
     return next(iter(kernels or others or frames), None)

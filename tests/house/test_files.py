@@ -10,17 +10,16 @@ import pytest
 from registry.table import ROOT
 
 CEILING = 400
-PYTHON = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).exists()
-)
+
+
+def files(*patterns):
+    """Return the project's files of these kinds."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return sorted(ROOT / name for name in listed if (ROOT / name).exists())
+
+
+PYTHON, CUDA = files("*.py"), files("*.cu", "*.cuh")
 PUBLIC = [
     p
     for p in PYTHON
@@ -36,9 +35,10 @@ def label(path):
 def test_there_is_something_to_check():
     assert len(PYTHON) > 50
     assert len(PUBLIC) > 20
+    assert len(CUDA) > 50
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=label)
+@pytest.mark.parametrize("path", [*PYTHON, *CUDA], ids=label)
 def test_no_file_is_longer_than_the_ceiling(path):
     assert len(path.read_text().splitlines()) <= CEILING
 

@@ -31,6 +31,7 @@ def test_a_directive_tells_the_chain_of_inlined_calls(directive, frames):
 def test_authors_are_shown_their_kernel_not_a_header():
     assert innermost((OWN, HEADER, KERNEL)) == KERNEL
     assert innermost((OWN, HEADER)) == HEADER
+    assert innermost((Location("/s/clang_math.cuh", 3), HEADER)) == HEADER
     assert innermost((OWN,)) == OWN
     assert innermost(()) is None
     assert innermost((Location("/a/inner.cu", 1), KERNEL)) == Location("/a/inner.cu", 1)

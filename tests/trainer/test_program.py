@@ -216,10 +216,9 @@ def test_the_workspace_is_planned_for_every_set():
 def test_a_program_of_one_thread_uses_one_though_numba_comes_after_the_choice():
     script = """
         from registry import discover
-        from registry.devices import device, set_threads
+        from registry.devices import device
         from tests.trainer.tiny import TINY, B, T, variant_sets
         from trainer.program import Outline, Program
-        set_threads(1)
         outline = Outline(discover(), TINY, B, T)
         for chosen in variant_sets(outline)[:3]:
             made = Program(outline, chosen, device("cpu"), 1)
