@@ -170,21 +170,17 @@ class Arena:
         _reserve.give_back(self.raw)
 
     def describe(self, offset: int) -> str:
-        """Say in words what lies at an offset."""
-        for buffer in self.buffers:
-            if buffer.offset <= offset < buffer.offset + buffer.size:
-                return f"argument {buffer.argument}, byte {offset - buffer.offset} of {buffer.size}"
-        if offset >= self.local:
-            return f"local memory, byte {(offset - self.local) % max(self.local_stride, 1)}"
-        if self.shared - _RED_ZONE <= offset < self.shared + self.shared_size + _RED_ZONE:
-            return f"shared memory, byte {offset - self.shared} of {self.shared_size}"
-        return self._describe_stray(offset)
-
-    def _describe_stray(self, offset: int) -> str:
-        """Say which array an offset outside all arrays is next to."""
-        near = min(self.buffers, key=lambda b: max(b.offset - offset, offset - b.offset - b.size), default=None)
-        if near is None or not near.offset - _RED_ZONE <= offset < near.offset + near.size + _RED_ZONE:
+        """Say in words what lies at an offset, or what it is next to."""
+        if self.local_stride and self.local <= offset < len(self.memory):
+            return f"local memory, byte {(offset - self.local) % self.local_stride}"
+        places = [(b.offset, b.size, f"argument {b.argument}") for b in self.buffers]
+        if self.shared_size:  # a stray address is told by the nearest of these: an array's red zone may be shared memory's too
+            places.append((self.shared, self.shared_size, "shared memory"))
+        start, size, name = min(places, key=lambda p: max(p[0] - offset, offset - p[0] - p[1] + 1, 0), default=(0, 0, ""))
+        if not start - _RED_ZONE <= offset < start + size + _RED_ZONE:
             return f"address {ADDRESS_BIAS + offset:#x}, which belongs to no array"
-        if offset < near.offset:
-            return f"{near.offset - offset} bytes before argument {near.argument}"
-        return f"{offset - near.offset - near.size} bytes past the end of argument {near.argument} ({near.size} bytes)"
+        if offset < start:
+            return f"{start - offset} bytes before {name}"
+        if offset >= start + size:
+            return f"{offset - start - size} bytes past the end of {name} ({size} bytes)"
+        return f"{name}, byte {offset - start} of {size}"

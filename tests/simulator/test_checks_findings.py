@@ -295,6 +295,18 @@ def test_a_finding_tells_line_place_and_thread():
     assert "0 bytes past the end of argument 0 (256 bytes)" in str(found)
 
 
+@pytest.mark.parametrize("after", range(0, 256, 4))
+@pytest.mark.parametrize(("index", "place"), [("N", "0 bytes past the end of argument 0"), ("-1", "4 bytes before argument 0")])
+def test_a_stray_address_is_told_by_the_nearest_array_wherever_that_begins(after, index, place):
+    """With the first byte after an array where shared memory would begin, it was called shared memory."""
+    memory = np.zeros(2 * 256 + 4 * N, np.uint8)
+    start = -memory.ctypes.data % 256 + after
+    y = memory[start : start + 4 * N].view(np.float32)
+    code = HEAD + f"(float* y) {{ __shared__ float s[4]; s[0] = 1; y[{index}] = s[0]; }}".replace("N", str(N))
+    (found,) = only_kernel(code).launch(1, 1, (y,), mode="checked").findings
+    assert place in found.message
+
+
 RELAYED = """(float* x, int* first, int* second, float* y) {
   const int block = blockIdx.x, i = threadIdx.x;
   if (block == 0 && i == 0) { x[0] = 1; __threadfence(); atomicExch(first, 1); }
