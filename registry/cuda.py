@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from registry.dtypes import is_bfloat16
 from registry.errors import ContractError, CrucibleError
 from registry.table import ROOT
 
@@ -33,6 +34,7 @@ Shape = int | tuple[int, ...]
 Mode = Literal["fast", "checked"]
 Order = Literal["ascending", "descending"] | int
 
+STORED_AS = {"float32": (), "bfloat16": ("-DFLOATX=bf16",)}  # what `floatX` is in a kernel
 INCLUDE = ROOT / "kernels" / "cuda"
 SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of dynamic shared memory that a kernel may have without an attribute set
 
@@ -59,6 +61,10 @@ class CudaKernel:
     def source(self) -> Path:
         """The ``.cu`` file."""
         return Path(self.file).with_suffix(".cu")
+
+    def options_for(self, dtype: str) -> tuple[str, ...]:
+        """Return the compiler's options for a problem of `dtype`, which ``crucible.cuh`` makes known as ``floatX``."""
+        return (*self.options, *STORED_AS[dtype])
 
 
 class KernelError(CrucibleError):
@@ -143,7 +149,7 @@ def simulation(
 
 
 def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *, shared: int = 0) -> None:
-    """Launch a kernel on the device that its arrays are on.
+    """Launch a kernel on the device that its arrays are on; its ``floatX`` is bf16 if one of them is bfloat16, else float.
 
     Parameters
     ----------
@@ -178,6 +184,10 @@ def _dim3(shape: Shape) -> tuple[int, ...]:
     return tuple(map(int, shape)) if isinstance(shape, tuple) else (int(shape),)
 
 
+def _options(kernel: CudaKernel, args: Sequence[Any]) -> tuple[str, ...]:
+    return kernel.options_for("bfloat16" if any(map(is_bfloat16, args)) else "float32")
+
+
 def load_simulator() -> None:
     """Have the simulator ready in this process, and so in those that are forked from it."""
     import simulator
@@ -198,7 +208,7 @@ def _simulate(kernel: CudaKernel, grid: tuple[int, ...], block: tuple[int, ...],
 
     how: dict[str, Any] = {"mode": chosen.mode, "order": chosen.order, "unwritten": chosen.take_unwritten(args)}
     try:
-        compiled = _simulated_module(kernel.source, kernel.options).kernel(kernel.name)
+        compiled = _simulated_module(kernel.source, _options(kernel, args)).kernel(kernel.name)
         done = compiled.launch(grid, block, args, shared=shared, **how)
     except simulator.SimulatorError as error:
         raise KernelError(f"{type(error).__name__}: {error}") from error
@@ -217,8 +227,8 @@ def _gpu_module(source: Path, options: tuple[str, ...]) -> Any:  # noqa: ANN401 
 
 
 @cache
-def _gpu_function(kernel: CudaKernel) -> Any:  # noqa: ANN401 (the same)
-    return _gpu_module(kernel.source, kernel.options).get_function(kernel.name)
+def _gpu_function(source: Path, options: tuple[str, ...], name: str) -> Any:  # noqa: ANN401 (the same)
+    return _gpu_module(source, options).get_function(name)
 
 
 def _as_parameter(argument: Any) -> Any:  # noqa: ANN401 (an array of any library, or a scalar)
@@ -229,7 +239,7 @@ def _as_parameter(argument: Any) -> Any:  # noqa: ANN401 (an array of any librar
 
 
 def _launch_on_gpu(kernel: CudaKernel, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared: int) -> None:
-    function = _gpu_function(kernel)
+    function = _gpu_function(kernel.source, _options(kernel, args), kernel.name)
     if shared > SHARED_WITHOUT_ASKING:
         function.max_dynamic_shared_size_bytes = shared
     function(grid, block, tuple(map(_as_parameter, args)), shared_mem=shared)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.dims import names_in, shape_of
+from registry.dtypes import DTYPES
 from registry.error_law import Elementwise, ErrorLaw
 from registry.errors import ContractError, UnknownNameError
 from registry.models import MODELS, ModelShape, parse_workload, workload_name
@@ -122,6 +123,8 @@ class Op:
         ``eager(torch, *inputs, *inouts, **params)`` prepares torch's own way of doing this op and returns the call to be
         timed, without arguments: for a backward op the graph is built first and only its gradient is timed. Without it
         the oracle is timed.
+    dtypes : tuple of str
+        What its problems may be stored in.
     error : ErrorLaw
 
     Raises
@@ -143,6 +146,7 @@ class Op:
     integers: Mapping[str, str] = field(default_factory=dict)
     saved: Callable[..., Mapping[str, Any]] | None = None
     eager: Callable[..., Callable[[], Any]] | None = None
+    dtypes: tuple[str, ...] = DTYPES
     error: ErrorLaw = field(default_factory=Elementwise)
     arguments: tuple[Argument, ...] = field(init=False)
 

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Problem:
     ----------
     dims, params : dict
         Bound dims and parameters.
+    dtype : {"float32", "bfloat16"}
+        What floats are stored in, but for arguments with a dtype of their own.
     layout : {"aligned", "offset"}
         64-byte aligned buffers, or buffers that start one element later.
     family : str
@@ -76,7 +79,7 @@ def parse_problem(op: Op, line: str) -> Problem:
     read: dict[str, Any] = {
         **dict.fromkeys(op.domain, int),
         **dict.fromkeys(op.params, ast.literal_eval),
-        "dtype": str,
+        "dtype": lambda text: _one_of("dtype", text, DTYPES),
         "layout": lambda text: _one_of("layout", text, LAYOUTS),
         "family": lambda text: _one_of("family", text, FAMILIES),
         "seed": int,

@@ -18,6 +18,7 @@ from harness.proof.strategies import basics
 from harness.proof.values import materialise
 from harness.proof.worker_handle import Died, Raised, Schedule
 from harness.race.board import params_for, shrunken
+from registry.dtypes import is_float
 from registry.problem import Problem
 
 if TYPE_CHECKING:
@@ -77,10 +78,13 @@ class Agreement:
 
 def _ordered(values: NDArray[Any]) -> NDArray[np.int64]:
     """Return numbers that lie one apart where the floats are neighbours."""
-    if values.dtype.kind != "f":
+    if not is_float(values.dtype):
         return values.astype(np.int64)
-    bits = np.where(np.isnan(values), np.float32(np.nan), values).astype(np.float32).view(np.int32).astype(np.int64)
-    return np.where(bits < 0, -(1 << 31) - bits, bits)
+    width = 8 * values.dtype.itemsize
+    with np.errstate(invalid="ignore"):
+        quiet = np.where(np.isnan(values), values.dtype.type(np.nan), values)
+    bits = quiet.view(f"int{width}").astype(np.int64)
+    return np.where(bits < 0, -(1 << (width - 1)) - bits, bits)
 
 
 def ulp_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from harness.proof.checks import (
 )
 from harness.proof.nulls import Tally
 from harness.proof.oracle import load_ahead
-from harness.proof.strategies import basics, corners, elements, problems
+from harness.proof.strategies import basics, corners, dtypes_of, elements, problems
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
@@ -303,7 +303,7 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
         with suppress(Rejected, _ShrunkEnough):
             examination.draw()
             examination.walk(regressions(variant.op))
-            examination.walk(basics(variant.op))
+            examination.walk(basics(variant.op, dtypes_of(variant.op, variant)))
             examination.walk(corners(variant.op, variant, simulated=examination.device == "sim"))
     except hypothesis.errors.Flaky:
         if examination.smallest is None:

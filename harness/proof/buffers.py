@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.problem import Problem
 
-__all__ = ["Buffers", "Memory", "Slot", "fresh_inouts", "view"]
+__all__ = ["Buffers", "Memory", "Slot", "bits_of", "fresh_inouts", "view"]
 
 ALIGNMENT = 64
 GUARD_BYTES = 1024
 # Signalling NaNs: they poison every sum they enter, and no arithmetic gives them back unchanged.
-GUARD, POISON = np.uint32(0x7FA0_0BAD), np.uint32(0x7FA0_DEAD)
-WORD = 4
+# As they repeat, both are that for float32 and for bfloat16.
+GUARD, POISON = np.uint16(0x7FA1), np.uint16(0x7FA2)
+WORD = 2
 FIRST_BYTES = 1 << 22
 
 
@@ -53,8 +54,8 @@ class Memory:
 
     @property
     def words(self) -> NDArray[Any]:
-        """All of it, as 32-bit words."""
-        return np.frombuffer(self.mapped, np.uint32)
+        """All of it, as 16-bit words."""
+        return np.frombuffer(self.mapped, np.uint16)
 
     @property
     def mapped(self) -> mmap.mmap:
@@ -83,12 +84,22 @@ class Slot:
     @property
     def bytes(self) -> int:
         """Its size."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self.dtype).itemsize
 
 
 def view(memory: mmap.mmap, slot: Slot) -> NDArray[Any]:
     """Return the array that lies at `slot`."""
     return np.ndarray(slot.shape, slot.dtype, memory, slot.offset)
+
+
+def bits_of(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the elements of a contiguous array as unsigned integers, in one dimension."""
+    return array.reshape(-1).view(f"uint{8 * array.dtype.itemsize}")
 
 
 def fresh_inouts(op: Op, params: Mapping[str, Any]) -> set[str]:
@@ -148,10 +159,7 @@ class Buffers:
             elif slot.name in values and slot.name not in self.fresh:
                 target[...] = values[slot.name]
             else:
-                self._bits(memory, slot)[...] = POISON
-
-    def _bits(self, memory: Memory, slot: Slot) -> NDArray[Any]:
-        return memory.words[slot.offset // WORD : (slot.offset + slot.bytes) // WORD]
+                memory.words[slot.offset // WORD : (slot.offset + slot.bytes) // WORD] = POISON
 
     def outputs(self, memory: Memory) -> dict[str, NDArray[Any]]:
         """Return copies of all outputs and in-outs."""
@@ -163,14 +171,15 @@ class Buffers:
         for slot in self.slots.values():
             band = memory.words[end // WORD : slot.offset // WORD]
             if (band != GUARD).any():
-                where = int(np.flatnonzero(band != GUARD)[-1]) - band.size
-                return f"wrote out of bounds, {-where} element(s) before the start of {slot.name!r}" + self._after(slot)
+                bytes_before = (band.size - int(np.flatnonzero(band != GUARD)[-1])) * WORD
+                place = f"{-(-bytes_before // slot.itemsize)} element(s) before the start of {slot.name!r}"
+                return f"wrote out of bounds, {place}" + self._after(slot)
             end = slot.offset + slot.bytes
             if message := self._touched(memory, slot, values):
                 return message
         band = memory.words[end // WORD : self.end // WORD]
         if (band != GUARD).any():
-            where = int(np.flatnonzero(band != GUARD)[0]) + 1
+            where = int(np.flatnonzero(band != GUARD)[0]) * WORD // slot.itemsize + 1
             return f"wrote out of bounds, {where} element(s) past the end of {slot.name!r}"
         return ""
 
@@ -180,13 +189,13 @@ class Buffers:
         return f" (or past the end of {names[before]!r})" if before >= 0 else ""
 
     def _touched(self, memory: Memory, slot: Slot, values: Mapping[str, NDArray[Any]]) -> str:
-        bits = self._bits(memory, slot)
+        bits = bits_of(view(memory.mapped, slot))
         if slot.role == Role.INPUT.value:
-            changed = np.flatnonzero(bits != np.ascontiguousarray(values[slot.name]).reshape(-1).view(np.uint32))
+            changed = np.flatnonzero(bits != bits_of(np.ascontiguousarray(values[slot.name])))
             if changed.size:
                 return f"changed its input {slot.name!r} at element {int(changed[0])} ({changed.size} in all)"
         elif slot.name in self.op.outputs:
-            left = np.flatnonzero(bits == POISON)
+            left = np.flatnonzero(bits == np.full(slot.itemsize // WORD, POISON).view(bits.dtype))
             if left.size:
                 return f"left {left.size} of {bits.size} elements of {slot.name!r} unwritten, the first at {int(left[0])}"
         return ""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from harness.proof.buffers import Buffers
+from harness.proof.buffers import Buffers, bits_of
 from harness.proof.worker_handle import Died, Raised, Schedule
 from registry.error_law import Exact
 from registry.op import Direction
@@ -149,7 +149,7 @@ def check_values(case: Case, outputs: Arrays, gate: str = "") -> float:
 
 def _same_bits(one: Arrays, other: Arrays) -> str:
     for name, array in one.items():
-        different = np.flatnonzero(array.reshape(-1).view(np.uint32) != other[name].reshape(-1).view(np.uint32))
+        different = np.flatnonzero(bits_of(array) != bits_of(other[name]))
         if different.size:
             where = int(different[0])
             values = f"{array.reshape(-1)[where]:.9g}, then {other[name].reshape(-1)[where]:.9g}"

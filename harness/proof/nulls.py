@@ -16,6 +16,7 @@ import numpy as np
 from harness.proof.buffers import fresh_inouts
 from harness.proof.oracle import define
 from harness.proof.values import drawn_arguments
+from registry.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def _replaced(op: Op, problem: Problem, values: Arrays) -> Iterator[tuple[str, N
         name = argument.name
         if name not in fresh_inouts(op, problem.params):
             yield f"ignores {name}", partial(define, op, {**values, name: np.zeros_like(values[name])}, problem.params)
-    rounded = {n: a.astype(np.float16).astype(np.float32) if a.dtype.kind == "f" else a for n, a in values.items()}
+    rounded = {n: a.astype(np.float16).astype(np.float32) if is_float(a.dtype) else a for n, a in values.items()}
     yield "float16 inside", partial(define, op, rounded, problem.params)
     for name, choices in op.params.items():
         others = [c for c in choices if c != problem.params[name]] if isinstance(choices, tuple) else []

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from registry.dtypes import is_float
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -61,7 +63,7 @@ def answer(
     tensors = []
     for name in in_definition_order(op):
         array = values[name]
-        tensors.append(torch.from_numpy(array.astype(dtype if array.dtype.kind == "f" else np.int64)))
+        tensors.append(torch.from_numpy(array.astype(dtype if is_float(array.dtype) else np.int64)))
     with _one_thread(torch):
         results = op.oracle(torch, *tensors, **params)
     results = results if isinstance(results, tuple) else (results,)
@@ -71,7 +73,7 @@ def answer(
 def define(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Return what the definition computes when all its floats are float64."""
     given = (values[n] for n in in_definition_order(op))
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a.copy() for a in given]
+    arrays = [a.astype(np.float64) if is_float(a.dtype) else a.copy() for a in given]
     with np.errstate(all="ignore"):
         results = op.definition(*arrays, **params)
     results = results if isinstance(results, tuple) else (results,)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["basics", "corners", "problems"]
+__all__ = ["basics", "corners", "dtypes_of", "problems"]
 
 AWKWARD = (0, 1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
 LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
@@ -49,7 +49,7 @@ def _spikes(op: Op) -> SearchStrategy[tuple[Spike, ...]]:
 
 
 @st.composite
-def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]]) -> Problem:
+def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: tuple[str, ...]) -> Problem:
     dims = {}
     empty = draw(st.integers(0, ONE_IN_EMPTY)) == ONE_IN_EMPTY
     for name, domain in op.domain.items():
@@ -62,6 +62,7 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]]) -> Proble
         op.name,
         dims,
         {**params, **op.bound_params(dims)},
+        dtype=draw(st.sampled_from(dtypes)),
         layout=draw(st.sampled_from(LAYOUTS)),
         family=family,
         seed=draw(st.integers(0, LARGEST_SEED)),
@@ -81,15 +82,26 @@ def elements(op: Op, problem: Problem) -> int:
     return max(sizes)
 
 
+def dtypes_of(op: Op, variant: Variant | None = None) -> tuple[str, ...]:
+    """Return the dtypes of problems that `variant` takes, or anybody; all of the op's where it takes none of them."""
+    return tuple(d for d in op.dtypes if variant and d in variant.dtypes) or op.dtypes
+
+
 def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False) -> SearchStrategy[Problem]:
     """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`."""
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
     most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
-    return _problems(op, tiles).filter(lambda p: elements(op, p) <= most and op.flops(**p.dims) <= flops)
+    return _problems(op, tiles, dtypes_of(op, variant)).filter(
+        lambda p: elements(op, p) <= most and op.flops(**p.dims) <= flops
+    )
 
 
-def basics(op: Op) -> Iterator[Problem]:
-    """Yield the problems that every variant meets: each family, each value of each parameter, a special in each argument."""
+def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Yield the problems that every variant meets: each family, each value of each parameter, a special in each argument.
+
+    They take turns in `dtypes`, or are all of the op's first.
+    """
+    dtypes = dtypes or op.dtypes[:1]
     choices = {n: v for n, v in op.params.items() if not isinstance(v, str)}
     rounds = max([len(FAMILIES), *(len(v) for v in choices.values())])
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
@@ -106,6 +118,7 @@ def basics(op: Op) -> Iterator[Problem]:
             op.name,
             dims,
             {**params, **op.bound_params(dims)},
+            dtype=dtypes[number // len(LAYOUTS) % len(dtypes)],
             layout=LAYOUTS[number % len(LAYOUTS)],
             family=FAMILIES[0] if spiked else FAMILIES[number % len(FAMILIES)],
             seed=number,
@@ -121,6 +134,7 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
     most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
     small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
+    dtypes = dtypes_of(op, variant)
     for name, allowed in op.domain.items():
         tiles = tuple(variant.tiles.get(name, ()))
         reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
@@ -128,6 +142,7 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
         for seed, length in enumerate(sorted(lengths & set(reachable))):
             dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
-            problem = Problem(op.name, dims, bound, layout="aligned", family=FAMILIES[0], seed=seed)
+            dtype = dtypes[seed % len(dtypes)]
+            problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
             if elements(op, problem) <= most and op.flops(**dims) <= flops:
                 yield problem

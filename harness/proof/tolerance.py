@@ -1,9 +1,12 @@
 """How far from the exact result an honest kernel may stand, element by element; nothing here is a typed tolerance.
 
 The budget of an element is ``gamma * eps * (condition + |exact| + floor)``: gamma is the op's error law, eps the spacing
-of the dtype, and the condition is measured, by rounding the inputs at random and watching the float64 definition move.
+of float32, and the condition is measured, by rounding the inputs at random and watching the float64 definition move.
 Gamma is cut where torch shows that less is needed: to a few times torch's own float32 error in the same units, though
 never below the share that a plain running sum needs.
+
+What is stored in bfloat16 must be what rounding makes of a number within that budget, so that arithmetic in less than
+float32 shows.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.oracle import answer, define
-from harness.proof.values import materialise
+from harness.proof.values import materialise, saved_by
+from registry.dtypes import BFLOAT16, is_float, rounded_to
 from registry.error_law import Exact
 from registry.problem import Problem
 
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference", "Verdict", "exact_outputs", "refer"]
 
+FLOAT32 = np.finfo(np.float32)
+EPS, TINY, LARGEST = float(FLOAT32.eps), float(FLOAT32.tiny), float(FLOAT32.max)
+BFLOAT16_EPS = 2.0**-7
 DRAWS = 8  # the root mean square of 8 draws falls below a tenth of its mean about once in ten million
 PAIRS = 2  # of the draws, with their reverse beside them
 BENT = 0.25  # of the response: what a rounding and its reverse may leave over
@@ -53,6 +60,17 @@ class Verdict:
 
     ratio: float
     message: str = ""
+
+
+def _error(got: NDArray[Any], exact: NDArray[Any]) -> NDArray[Any]:
+    """Return how far a result was off before it was stored, at least: what bfloat16 rounds to the same number is no error."""
+    found = got.astype(np.float64)
+    error: NDArray[Any] = np.abs(found - exact)
+    if got.dtype != BFLOAT16:
+        return error
+    nearer = np.nextafter(got, np.where(found < exact, np.inf, -np.inf).astype(BFLOAT16)).astype(np.float64)
+    error = np.abs((found + nearer) / 2 - exact)
+    return np.where(got == exact.astype(BFLOAT16), 0.0, error)
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class Expected:
                 good = (got == rounded) | np.isnan(rounded) & np.isnan(got)
                 ratios = np.where(good, 0.0, np.inf)
             else:
-                error = np.abs(got.astype(np.float64) - self.value)
+                error = _error(got, self.value)
                 good = error <= self.budget
                 ratios = np.where(error > 0, error / self.budget, np.where(good, 0.0, np.inf))
             good = np.where(self.special, ~np.isfinite(got), good | free)
@@ -107,7 +125,8 @@ class Expected:
         budget = 0.0 if self.exact else float(self.budget[where])
         wanted, found = float(self.value[where]), float(got[where])
         asked = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{wanted:.9g}"
-        allowed = "must be equal" if self.exact else f"off by {abs(found - wanted):.3g}, allowed {budget:.3g}"
+        stored = " besides the rounding" if self.dtype == BFLOAT16 else ""
+        allowed = "must be equal" if self.exact else f"off by {abs(found - wanted):.3g}, allowed {budget:.3g}{stored}"
         message = f"{name}[{index}] = {found:.9g}, expected {asked} ({allowed}); {wrong} of {got.size} elements are wrong"
         return Verdict(max(float(ratios[where]), 1.0), message)
 
@@ -132,7 +151,7 @@ class Reference:
 def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, Arrays | None]]:
     """Yield the values rounded at random; beside the first ones, the same with every rounding reversed."""
     random = np.random.default_rng(seed)
-    floats = {n: a.astype(np.float64) for n, a in values.items() if a.dtype.kind == "f"}
+    floats = {n: a.astype(np.float64) for n, a in values.items() if is_float(a.dtype)}
     for draw in range(DRAWS):
         # An infinity has no neighbours: moved by its own share it would become NaN, and whatever depends on it free.
         moves = {n: eps * random.standard_normal(a.shape) * np.where(np.isfinite(a), a, 0.0) for n, a in floats.items()}
@@ -162,35 +181,30 @@ def _condition(op: Op, values: Arrays, params: Mapping[str, Any], eps: float, se
                     again = back[name] - base[name]
                     most = BENT * np.maximum(np.abs(there), np.abs(again)) + eps * np.abs(base[name])
                     straight[name] &= np.isfinite(again) & (np.abs(there + again) <= most)
-        found = {n: np.where(straight[n], np.sqrt(total / DRAWS), np.inf) for n, total in squares.items()}
-    return _without_lost(op, values, params, base, found)
+        return {n: np.where(straight[n], np.sqrt(total / DRAWS), np.inf) for n, total in squares.items()}
 
 
-def _without_lost(
-    op: Op, values: Arrays, params: Mapping[str, Any], base: Arrays, condition: Arrays
-) -> dict[str, NDArray[Any]]:
+def _before_saving(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return what the definition gives with what the forward pass saved before it was rounded.
+
+    Nothing for an op that saves nothing, or that only constrains what was drawn.
+    """
+    if op.saved is None:
+        return {}
+    with np.errstate(all="ignore"):
+        again = {n: np.asarray(a, np.float64) for n, a in saved_by(op, values, params).items()}
+        same = all(np.array_equal(a.astype(values[n].dtype), values[n], equal_nan=True) for n, a in again.items())
+    return define(op, {**values, **again}, params) if same else {}
+
+
+def _without_lost(condition: Arrays, base: Arrays, exact: Arrays, half: float) -> dict[str, NDArray[Any]]:
     """Return `condition`, infinite where rounding what the forward pass saved costs an element half its digits.
 
     Nobody can answer there: a score of 1e20 minus a rounded log-sum-exp of 1e20 is anything.
     """
-    saved = _saved_exactly(op, values, params)
-    if not saved:
-        return dict(condition)
-    exact = define(op, {**values, **saved}, params)
-    half = math.sqrt(min(np.finfo(values[n].dtype).eps for n in saved))
     with np.errstate(all="ignore"):
-        kept = {n: np.abs(base[n] - exact[n]) <= half * (np.abs(exact[n]) + condition[n]) for n in base}
-    return {n: np.where(kept[n], condition[n], np.inf) for n in base}
-
-
-def _saved_exactly(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return what was saved before it was rounded; nothing for an op that only constrains what was drawn."""
-    if op.saved is None:
-        return {}
-    with np.errstate(all="ignore"):
-        again = {n: np.asarray(a, np.float64) for n, a in op.saved(**values, **params).items()}
-        same = all(np.array_equal(a.astype(values[n].dtype), values[n], equal_nan=True) for n, a in again.items())
-    return again if same else {}
+        kept = {n: np.abs(base[n] - a) <= half * (np.abs(a) + condition[n]) for n, a in exact.items()}
+    return {n: np.where(kept[n], a, np.inf) if n in kept else a for n, a in condition.items()}
 
 
 def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
@@ -204,40 +218,47 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     values : mapping of str to ndarray
         All inputs and in-outs, as `materialise` returns them.
     """
-    info = np.finfo(problem.dtype)
-    eps, tiny, largest = float(info.eps), float(info.tiny), float(info.max)
-    torch64, torch32 = answer(op, values, problem.params), answer(op, values, problem.params, problem.dtype)
+    torch64, torch32 = answer(op, values, problem.params), answer(op, values, problem.params, "float32")
     defined = define(op, values, problem.params)
     gamma, least = _gammas(op, problem)
-    condition = {} if isinstance(op.error, Exact) else _condition(op, values, problem.params, eps, problem.seed)
-    floats = [a for a in values.values() if a.dtype.kind == "f"]
+    half_stored = problem.dtype == BFLOAT16.name
+    condition, before = {}, {}
+    if not isinstance(op.error, Exact):
+        before = _before_saving(op, values, problem.params)
+        condition = _condition(op, values, problem.params, EPS, problem.seed)
+        condition = _without_lost(condition, defined, before, math.sqrt(BFLOAT16_EPS if half_stored else EPS))
+    floats = [a for a in values.values() if is_float(a.dtype)]
     infinite, finite = any(np.isinf(a).any() for a in floats), all(np.isfinite(a).all() for a in floats)
     exact = _exact_here(op, problem, values, torch64, torch32)
     with np.errstate(all="ignore"):
         torch_error = {n: np.abs(torch32[n].astype(np.float64) - a) for n, a in torch64.items()}
     found = {}
     for argument in (a for a in op.arguments if a.name in op.outputs):
-        name = argument.name
+        name, dtype = argument.name, argument.numpy_dtype(problem.dtype)
         value, by_definition = torch64[name], defined[name]
-        clear = np.isfinite(value) & np.isfinite(by_definition) & (np.abs(value) < largest) & np.isfinite(torch32[name])
+        clear = np.isfinite(value) & np.isfinite(by_definition) & np.isfinite(torch32[name])
+        clear &= np.isfinite(rounded_to(dtype, value)) & (np.abs(value) < LARGEST)
         # What only overflowed on the way, from finite inputs, is nobody's to answer.
         special = ~np.isfinite(value) & ~np.isfinite(by_definition) & (not finite)
         nan = special & np.isnan(value) & np.isnan(by_definition) & (not infinite)
         if isinstance(op.error, Exact):
             budget = np.where(clear, 0.0, np.inf)
         else:
-            unit = eps * (condition[name] + np.abs(value) + _floor(op, name, values, problem.params, value.shape)) + tiny
+            unit = EPS * (condition[name] + np.abs(value) + _floor(op, name, values, problem.params, value.shape)) + TINY
             allowed = _cut(gamma, least, torch_error[name], np.where(clear, unit, np.inf))
             budget = np.where(clear, allowed * unit, np.inf)
+            if half_stored:  # what was saved in bfloat16 may be read, or computed again
+                with np.errstate(all="ignore"):
+                    budget += np.abs(by_definition - before.get(name, by_definition))
         budget = np.where(np.isnan(budget), np.inf, budget)
-        found[name] = Expected(value, budget, nan, special, name in exact, argument.numpy_dtype(problem.dtype))
+        found[name] = Expected(value, budget, nan, special, name in exact, dtype)
     return Reference(found)
 
 
 def _floor(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if name not in op.error.floor:
         return np.zeros(shape)
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in values.values()]
+    arrays = [a.astype(np.float64) if is_float(a.dtype) else a for a in values.values()]
     with np.errstate(all="ignore"):
         return np.broadcast_to(np.abs(op.error.floor[name](*arrays, **params)), shape)
 
@@ -267,7 +288,7 @@ def _exact_here(op: Op, problem: Problem, values: Arrays, torch64: Arrays, torch
         return set(op.outputs)
     if problem.family != "integers" or problem.spikes:
         return set()
-    limit = 1 / float(np.finfo(problem.dtype).epsneg)
+    limit = 1 / float(np.finfo(np.float32).epsneg)
     bounds = define(op, {n: np.abs(a) for n, a in values.items()}, problem.params)
     return {
         name

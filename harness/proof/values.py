@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.dims import evaluate
+from registry.dtypes import BFLOAT16, is_float
 from registry.errors import RequestError
 from registry.op import Role
 from registry.problem import SPIKES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Generator = np.random.Generator
     Values = dict[str, NDArray[Any]]
 
-__all__ = ["change_one", "drawn_arguments", "materialise"]
+__all__ = ["change_one", "drawn_arguments", "materialise", "saved_by"]
 
 MEAN = 1000.0  # of the family "offset": a variance taken as E[x²] - E[x]² has lost all its digits here
 DECADES = 3.0  # of the family "wide": magnitudes from 1e-3 to 1e3
@@ -100,7 +101,7 @@ def change_one(op: Op, problem: Problem, values: Values) -> Values:
     """Return `values` with one element of one float argument changed, and saved arguments made again."""
     random = np.random.default_rng(problem.seed)
     changed = {n: a.copy() for n, a in values.items()}
-    floats = [a for a in changed.values() if a.size and a.dtype.kind == "f"]
+    floats = [a for a in changed.values() if a.size and is_float(a.dtype)]
     if floats:
         array = floats[int(random.integers(len(floats)))].reshape(-1)
         where = int(random.integers(array.size))
@@ -108,11 +109,19 @@ def change_one(op: Op, problem: Problem, values: Values) -> Values:
     return _save(op, problem, changed)
 
 
+def saved_by(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the forward pass would have saved of these values, not yet rounded to the dtype it is stored in."""
+    if op.saved is None:
+        return {}
+    floats = {n: a.astype(np.float32) if a.dtype == BFLOAT16 else a for n, a in values.items()}
+    with np.errstate(all="ignore"):
+        return op.saved(**floats, **params)
+
+
 def _save(op: Op, problem: Problem, values: Values) -> Values:
-    if op.saved is not None:
+    for name, array in saved_by(op, values, problem.params).items():
         with np.errstate(all="ignore"):
-            for name, array in op.saved(**values, **problem.params).items():
-                values[name] = np.ascontiguousarray(array, values[name].dtype)
+            values[name] = np.ascontiguousarray(array, values[name].dtype)
     return values
 
 
@@ -131,5 +140,5 @@ def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDA
 def _apply_spikes(op: Op, problem: Problem, values: Values) -> None:
     for spike in problem.spikes:
         array = values[drawn_arguments(op)[spike.argument % len(values)].name]
-        if array.size and array.dtype.kind == "f":
+        if array.size and is_float(array.dtype):
             array.reshape(-1)[min(int(spike.where * array.size), array.size - 1)] = SPIKES[spike.value]

@@ -72,32 +72,6 @@ __device__ __forceinline__ float column_sum(const float* matrix, long long rows,
   return total;
 }
 
-// One 128-bit instruction moves four floats, where the address is a multiple of 16 bytes.
-template <class... Pointers>
-__device__ __forceinline__ bool aligned16(Pointers... pointers) {
-  return ((reinterpret_cast<unsigned long long>(pointers) % 16 == 0) && ...);
-}
-__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-__device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
-
-// How the elements of a row move: one at a time wherever they lie, or four where every row is aligned.
-struct Single {
-  static constexpr int SIZE = 1;
-  float v[SIZE];
-  __device__ void load(const float* from) { v[0] = *from; }
-  __device__ void store(float* to) const { *to = v[0]; }
-};
-
-struct Four {
-  static constexpr int SIZE = 4;
-  float v[SIZE];
-  __device__ void load(const float* from) {
-    const float4 piece = load4(from);
-    v[0] = piece.x, v[1] = piece.y, v[2] = piece.z, v[3] = piece.w;
-  }
-  __device__ void store(float* to) const { store4(to, make_float4(v[0], v[1], v[2], v[3])); }
-};
-
 // bfloat16 is the upper half of a float32.
 __device__ __forceinline__ float bf16_to_float(unsigned short bits) {
   return __uint_as_float(static_cast<unsigned>(bits) << 16);
@@ -116,3 +90,64 @@ __device__ __forceinline__ unsigned short float_to_bf16_stochastic(float value, 
   if ((bits & 0x7f800000u) == 0x7f800000u) return float_to_bf16(value);
   return static_cast<unsigned short>((bits + (random & 0xffffu)) >> 16);
 }
+
+// A float that is stored in two bytes: read as a float, rounded when it is written, never summed up in.
+struct bf16 {
+  unsigned short bits;
+  bf16() = default;
+  __device__ __forceinline__ bf16(float value) : bits(float_to_bf16(value)) {}
+  __device__ __forceinline__ operator float() const { return bf16_to_float(bits); }
+};
+
+// What the problem at hand stores its floats in: the launcher says bf16 where an array of the call is bfloat16.
+#ifndef FLOATX
+#define FLOATX float
+#endif
+using floatX = FLOATX;
+
+// One 128-bit instruction moves four floats or eight bf16, where the address is a multiple of 16 bytes.
+template <class... Pointers>
+__device__ __forceinline__ bool aligned16(Pointers... pointers) {
+  return ((reinterpret_cast<unsigned long long>(pointers) % 16 == 0) && ...);
+}
+__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+__device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
+
+// How the elements of a row move: one at a time wherever they lie, or as many as fill 128 bits where every row is aligned.
+struct Single {
+  static constexpr int SIZE = 1;
+  float v[SIZE];
+  template <class T>
+  __device__ void load(const T* from) { v[0] = *from; }
+  template <class T>
+  __device__ void store(T* to) const { *to = v[0]; }
+};
+
+// `SIZE` neighbours, as many as 128 bits hold of floatX; a pointer to float is moved by several instructions if need be.
+struct Wide {
+  static constexpr int SIZE = 16 / sizeof(floatX);
+  float v[SIZE];
+  __device__ void load(const float* from) {
+#pragma unroll
+    for (int i = 0; i < SIZE; i += 4) {
+      const float4 piece = load4(from + i);
+      v[i] = piece.x, v[i + 1] = piece.y, v[i + 2] = piece.z, v[i + 3] = piece.w;
+    }
+  }
+  __device__ void store(float* to) const {
+#pragma unroll
+    for (int i = 0; i < SIZE; i += 4) store4(to + i, make_float4(v[i], v[i + 1], v[i + 2], v[i + 3]));
+  }
+  __device__ void load(const bf16* from) {
+    const uint4 piece = *reinterpret_cast<const uint4*>(from);
+    const unsigned words[] = {piece.x, piece.y, piece.z, piece.w};
+#pragma unroll
+    for (int i = 0; i < SIZE; ++i) v[i] = bf16_to_float(words[i / 2] >> (i % 2 * 16));
+  }
+  __device__ void store(bf16* to) const {
+    unsigned words[4] = {};
+#pragma unroll
+    for (int i = 0; i < SIZE; ++i) words[i / 2] |= static_cast<unsigned>(float_to_bf16(v[i])) << (i % 2 * 16);
+    *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+  }
+};

@@ -11,12 +11,13 @@ Costs: a barrier at every level of the tree, twice for each row.
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "layer_norm_block")
 
 
-@register(LAYER_NORM, tiles={"C": (THREADS,)})
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"C": (THREADS,)})
 def cuda_block(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
     if rows:

@@ -9,12 +9,13 @@ from kernels.cuda import ceil_div
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _KERNEL = CudaKernel(__file__, "layer_norm_naive")
 
 
-@register(LAYER_NORM, tiles={"N": (THREADS,)})
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (THREADS,)})
 def cuda_naive(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
     if rows:

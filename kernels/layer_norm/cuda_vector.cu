@@ -3,7 +3,7 @@
 extern __shared__ float4 kept[];  // a row for each warp of the block
 
 template <class Piece>
-__device__ void normalise(const float* x, const float* weight, const float* bias, float* y, float* mean, float* rstd,
+__device__ void normalise(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd,
                           int channels, float eps, float* row) {
   const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
   Piece piece, w, b;
@@ -36,15 +36,15 @@ __device__ void normalise(const float* x, const float* weight, const float* bias
   }
 }
 
-extern "C" __global__ void layer_norm_vector(const float* x, const float* weight, const float* bias, float* y, float* mean,
+extern "C" __global__ void layer_norm_vector(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean,
                                              float* rstd, long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;
   float* mine = reinterpret_cast<float*>(kept + warp_index() * ceil_div(channels, 4));
   x += row * channels;
   y += row * channels;
-  if (channels % 4 == 0 && aligned16(x, weight, bias, y)) {
-    normalise<Four>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
+  if (channels % Wide::SIZE == 0 && aligned16(x, weight, bias, y)) {
+    normalise<Wide>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
   } else {
     normalise<Single>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
   }

@@ -13,6 +13,7 @@ from kernels.cuda import ceil_div
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 LANES, MOST_ROWS = 32, 4
 SHARED = 48 * 1024  # bytes that every GPU gives a block
@@ -24,7 +25,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
 def cuda_vector(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
     room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece

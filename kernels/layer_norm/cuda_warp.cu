@@ -1,6 +1,6 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void layer_norm_warp(const float* x, const float* weight, const float* bias, float* y, float* mean,
+extern "C" __global__ void layer_norm_warp(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean,
                                            float* rstd, long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;

@@ -11,12 +11,13 @@ from kernels.cuda import ceil_div
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 ROWS, LANES = 8, 32  # of a block: a warp for each row
 _KERNEL = CudaKernel(__file__, "layer_norm_warp")
 
 
-@register(LAYER_NORM, tiles={"N": (ROWS,), "C": (LANES,)})
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (ROWS,), "C": (LANES,)})
 def cuda_warp(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
     if rows:

@@ -46,8 +46,8 @@ extern "C" __global__ void residual_layer_norm_vector(const float* x1, const flo
   const long long start = row * channels;
   float* sums = reinterpret_cast<float*>(kept + warp_index() * ceil_div(channels, 4));
   x1 += start, x2 += start, residual += start, y += start;
-  if (channels % 4 == 0 && aligned16(x1, x2, weight, bias, residual, y)) {
-    fused_row<Four>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
+  if (channels % Wide::SIZE == 0 && aligned16(x1, x2, weight, bias, residual, y)) {
+    fused_row<Wide>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
   } else {
     fused_row<Single>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
   }

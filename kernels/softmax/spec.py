@@ -62,6 +62,7 @@ SOFTMAX = Op(
     direction=Direction.FORWARD,
     oracle=_oracle,
     domain=DOMAIN,
+    dtypes=("float32",),  # no part of a training step: there it is fused
     error=Sum(over="C", floor={"y": lambda _: FLUSHED}),
     flops=lambda N, C: 5 * N * C,
     bytes=lambda N, C, size: size * 2 * N * C,
@@ -76,6 +77,7 @@ SOFTMAX_BACKWARD = Op(
     oracle=_oracle_backward,
     eager=_eager_backward,
     domain=DOMAIN,
+    dtypes=("float32",),  # no part of a training step: there it is fused
     saved=_saved,
     error=Sum(over="C", floor={"dx": lambda dy, _: FLUSHED * np.abs(dy).max(axis=1, keepdims=True)}),
     flops=lambda N, C: 4 * N * C,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kernels.cuda import ceil_div
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 SOURCE = """
 #include "online.cuh"
@@ -42,6 +43,17 @@ extern "C" __global__ void round_to_bf16(const float* x, unsigned random, unsign
   nearest[i] = float_to_bf16(x[i]);
   by_chance[i] = float_to_bf16_stochastic(x[i], random);
   widened[i] = bf16_to_float(nearest[i]);
+}
+
+extern "C" __global__ void copy_wide(const floatX* x, floatX* y, float* sums, int size) {
+  const long long first = thread_index() * Wide::SIZE;
+  Wide piece, sum;
+  if (first + Wide::SIZE > size) return;
+  piece.load(x + first);
+  piece.store(y + first);
+  sum.load(sums + first);
+  for (int i = 0; i < Wide::SIZE; ++i) sum.v[i] += piece.v[i];
+  sum.store(sums + first);
 }
 """
 
@@ -122,3 +134,12 @@ def test_by_chance_goes_up_in_proportion_to_the_distance(kernel, part, random):
     x = np.array([0x3F800000 | part, 0xBF800000 | part], np.uint32).view(np.float32)
     _, by_chance, _ = rounded(kernel, x, random)
     assert by_chance.tolist() == [0x3F80 + (part + random >= 0x10000), 0xBF80 + (part + random >= 0x10000)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_128_bits_hold_as_many_floats_as_the_dtype_lets_them(kernel, dtype):
+    x = np.arange(-12, 12).astype(dtype)
+    y, sums = np.zeros_like(x), np.ones(24, np.float32)
+    launch(kernel("copy_wide"), 1, 32, (x, y, sums, x.size))
+    assert (y == x).all()
+    assert (sums == x.astype(np.float32) + 1).all()

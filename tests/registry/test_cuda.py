@@ -9,6 +9,7 @@ import pytest
 
 from registry import ContractError
 from registry.cuda import INCLUDE, CudaKernel, SimulatedFault, launch, simulation
+from registry.dtypes import BFLOAT16
 from registry.table import ROOT
 
 
@@ -103,6 +104,13 @@ def test_host_arrays_go_to_the_simulator(simulator, kernel):
     assert (name, grid, block) == ("mine", (2,), (32, 4))
     assert args[0] is x
     assert options == {"shared": 128, "mode": "fast", "order": "ascending", "unwritten": ()}
+
+
+def test_float_x_is_what_the_arrays_of_the_call_are_stored_in(simulator, kernel):
+    recorder = simulator()
+    launch(kernel, 1, 1, (np.zeros(1, np.float32), np.zeros(1, BFLOAT16), 3))
+    launch(kernel, 1, 1, (np.zeros(1, np.float32), np.zeros(1, np.int32), 3))
+    assert [options for _, options, _ in recorder.made] == [("-DSIDE=8", "-DFLOATX=bf16"), ("-DSIDE=8",)]
 
 
 def test_a_module_is_compiled_once(simulator, kernel):

@@ -49,11 +49,11 @@ extern "C" __global__ void layer_norm_backward_warps(const float* dy, const floa
   for (int i = threadIdx.x; i < blockDim.x / WARP * 2 * room; i += blockDim.x) all[i] = 0.0f;
   __syncthreads();
 
-  const bool vector = channels % 4 == 0 && aligned16(dy, x, weight, dx);
+  const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, x, weight, dx);
   for (long long row = thread_index() / WARP; row < rows; row += thread_count() / WARP) {
     const long long start = row * channels;
     if (vector) {
-      one_row<Four>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
+      one_row<Wide>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
     } else {
       one_row<Single>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
     }

@@ -50,11 +50,11 @@ extern "C" __global__ void residual_layer_norm_backward_warps(const float* dy, c
   for (int i = threadIdx.x; i < blockDim.x / WARP * 2 * room; i += blockDim.x) all[i] = 0.0f;
   __syncthreads();
 
-  const bool vector = channels % 4 == 0 && aligned16(dy, dresidual, residual, weight, dx);
+  const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, dresidual, residual, weight, dx);
   for (long long row = thread_index() / WARP; row < rows; row += thread_count() / WARP) {
     const long long start = row * channels;
     if (vector) {
-      one_row<Four>(dy + start, dresidual + start, residual + start, weight, mean[row], rstd[row], dx + start, dweight, dbias,
+      one_row<Wide>(dy + start, dresidual + start, residual + start, weight, mean[row], rstd[row], dx + start, dweight, dbias,
                     channels);
     } else {
       one_row<Single>(dy + start, dresidual + start, residual + start, weight, mean[row], rstd[row], dx + start, dweight, dbias,

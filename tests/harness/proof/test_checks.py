@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.proof.answers import Answers
-from harness.proof.buffers import GUARD, POISON, Buffers, Memory, fresh_inouts, view
+from harness.proof.buffers import GUARD, POISON, WORD, Buffers, Memory, bits_of, fresh_inouts, view
 from harness.proof.checks import Case, Rejected, check_call, check_repeats, check_values
 from harness.proof.values import materialise
+from registry.dtypes import DTYPES
 from registry.problem import Problem, Spike
 from registry.table import discover
 
@@ -25,9 +26,9 @@ def memory():
     made.close()
 
 
-def laid_out(memory, layout="aligned", workspace=7, **params):
+def laid_out(memory, layout="aligned", workspace=7, dtype="float32", **params):
     """Return filled buffers of PROBLEM and the values in them."""
-    problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, layout=layout)
+    problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, dtype, layout)
     values = materialise(OP, problem)
     buffers = Buffers(OP, problem, workspace)
     buffers.fill(memory, values)
@@ -40,17 +41,20 @@ def write_outputs(memory, buffers):
         view(memory.mapped, buffers.slots[name])[...] = 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["aligned", "offset"])
-def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, layout):
-    buffers, values = laid_out(memory, layout)
+def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, layout, dtype):
+    buffers, values = laid_out(memory, layout, dtype=dtype)
     for name, slot in buffers.slots.items():
         array = view(memory.mapped, slot)
         if slot.role == "input":
-            np.testing.assert_array_equal(array, values[name])
+            np.testing.assert_array_equal(bits_of(array), bits_of(values[name]))
         else:
-            assert (array.view(np.uint32) == POISON).all()
-        assert slot.offset % 64 == (0 if layout == "aligned" else 4)
-    assert np.isnan(np.array([GUARD, POISON], np.uint32).view(np.float32)).all()
+            assert (bits_of(array).view(np.uint16) == POISON).all()
+        assert slot.offset % 64 == (0 if layout == "aligned" else array.itemsize)
+    for kind in DTYPES:
+        with np.errstate(invalid="ignore"):  # signalling, as they should be
+            assert np.isnan(np.array([GUARD, GUARD, POISON, POISON], np.uint16).view(kind)).all()
 
 
 def test_accumulating_call_finds_what_was_there(memory):
@@ -67,21 +71,26 @@ def test_all_well_is_no_damage(memory):
 @given(data=st.data())
 def test_one_changed_word_outside_the_outputs_is_damage(data):
     memory = Memory()
-    buffers, values = laid_out(memory, data.draw(st.sampled_from(["aligned", "offset"])))
+    layout, dtype = data.draw(st.sampled_from(["aligned", "offset"])), data.draw(st.sampled_from(DTYPES))
+    buffers, values = laid_out(memory, layout, dtype=dtype)
     write_outputs(memory, buffers)
     writable = [s for s in buffers.slots.values() if s.role != "input"]
-    where = data.draw(st.integers(0, buffers.end // 4 - 1))
-    allowed = any(s.offset <= where * 4 < s.offset + s.bytes for s in writable)
+    where = data.draw(st.integers(0, buffers.end // WORD - 1))
+    allowed = any(s.offset <= where * WORD < s.offset + s.bytes for s in writable)
     memory.words[where] ^= 1
     assert bool(buffers.damage(memory, values)) is not allowed
     memory.close()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OP.outputs)
-def test_one_unwritten_element_is_told(memory, name):
-    buffers, values = laid_out(memory)
+def test_one_unwritten_element_is_told(memory, name, dtype):
+    buffers, values = laid_out(memory, dtype=dtype)
     write_outputs(memory, buffers)
-    view(memory.mapped, buffers.slots[name]).reshape(-1).view(np.uint32)[2] = POISON
+    array = view(memory.mapped, buffers.slots[name]).reshape(-1)
+    array[2:3].view(np.uint16)[...] = POISON
+    if dtype == "float32":
+        array[3:4].view(np.uint16)[0] = POISON  # a number whose lower half looks alike
     assert buffers.damage(memory, values).startswith("left 1 of")
     assert f"{name!r} unwritten, the first at 2" in buffers.damage(memory, values)
 
@@ -90,7 +99,7 @@ def test_memory_grows_and_keeps_working(memory):
     before = memory.size
     memory.grow(before * 3)
     assert memory.size >= before * 3
-    assert memory.words.size * 4 == memory.size
+    assert memory.words.size * WORD == memory.size
 
 
 def test_accumulate_by_suffix_speaks_for_one_inout():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from harness.proof.oracle import define
 from harness.proof.strategies import problems
-from harness.proof.tolerance import exact_outputs, refer
+from harness.proof.tolerance import Verdict, exact_outputs, refer
 from harness.proof.values import materialise
+from registry.dtypes import BFLOAT16
 from registry.error_law import Exact, Sum
 from registry.problem import Problem, Spike
 from registry.table import discover
@@ -35,9 +36,10 @@ def referred(op="layer_norm", **fields):
 def test_definition_rounded_once_is_within_budget(op, data):
     problem = data.draw(problems(op).filter(lambda p: sum(p.dims.values()) < 150))
     values = materialise(op, problem)
+    reference = refer(op, problem, values)
     with np.errstate(all="ignore"):
-        right = {n: a.astype(np.float32) for n, a in define(op, values, problem.params).items()}
-    verdict = refer(op, problem, values).judge(right)
+        right = {n: a.astype(reference.outputs[n].dtype) for n, a in define(op, values, problem.params).items()}
+    verdict = reference.judge(right)
     assert (verdict.message, verdict.ratio <= 1) == ("", True)
 
 
@@ -71,6 +73,27 @@ def test_law_wider_than_torch_needs_is_cut():
     loose = dataclasses.replace(op, error=Sum(over="C", ulps=1e6, floor=op.error.floor))
     problem = Problem(op.name, dict(SIZES))
     assert refer(loose, problem, values).outputs["y"].budget.max() <= 20 * reference.outputs["y"].budget.max()
+
+
+def test_bfloat16_is_asked_for_the_rounding_of_a_right_number_and_told_apart_from_its_neighbour():
+    _, _, reference = referred(dtype="bfloat16", seed=3)
+    expected = reference.outputs["y"]
+    assert expected.dtype == BFLOAT16
+    assert expected.judge("y", expected.rounded) == Verdict(0.0)
+    cut = (expected.value.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32).astype(BFLOAT16)
+    assert (cut != expected.rounded).any()
+    assert "besides the rounding" in expected.judge("y", cut).message
+
+
+def test_arithmetic_in_bfloat16_is_found_where_only_storage_in_it_is_granted():
+    op, values, reference = referred(dtype="bfloat16", seed=3)
+    assert op.outputs[0] == "y"
+    x, weight, bias = (values[n].astype(np.float32) for n in ("x", "weight", "bias"))
+    mean, rstd = x.mean(axis=1, keepdims=True), 1 / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    honest = ((x - mean) * rstd * weight + bias).astype(BFLOAT16)
+    hasty = (((x - mean) * rstd).astype(BFLOAT16) * values["weight"] + values["bias"]).astype(BFLOAT16)
+    assert not reference.outputs["y"].judge("y", honest).message
+    assert reference.outputs["y"].judge("y", hasty).message
 
 
 def test_nan_must_come_out_where_it_goes_in_and_nowhere_else():
