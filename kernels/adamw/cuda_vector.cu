@@ -1,15 +1,4 @@
-#include "crucible.cuh"
-
-struct Settings {
-  float grad_scale, old1, new1, old2, new2, kept, rate, root, eps;
-};
-
-__device__ void update(float grad, float& param, float& m, float& v, const Settings& s) {
-  const float g = grad * s.grad_scale;
-  m = s.old1 * m + s.new1 * g;
-  v = s.old2 * v + s.new2 * (g * g);
-  param = param * s.kept - s.rate * (m / (sqrtf(v) * s.root + s.eps));
-}
+#include "adamw.cuh"
 
 extern "C" __global__ void adamw_vector(const float* grad, float* param, float* m, float* v, long long size, float grad_scale,
                                         float old1, float new1, float old2, float new2, float kept, float rate, float root,

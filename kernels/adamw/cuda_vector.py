@@ -8,6 +8,7 @@ Source: the multi-tensor kernel of PyTorch, aten/src/ATen/native/cuda/fused_adam
 Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
 """
 
+from kernels.adamw.folded import folded
 from kernels.adamw.spec import ADAMW
 from kernels.cuda import ceil_div
 from registry import register
@@ -19,7 +20,7 @@ _KERNEL = CudaKernel(__file__, "adamw_vector")
 
 @register(ADAMW, tiles={"K": (EACH, THREADS * EACH)})
 def cuda_vector(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
-    kept, rate, root = 1 - learning_rate * weight_decay, learning_rate / (1 - beta1**step), (1 - beta2**step) ** -0.5
-    args = (grad, param, m, v, grad.size, grad_scale, beta1, 1 - beta1, beta2, 1 - beta2, kept, rate, root, eps)
+    decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    scalars = folded(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
     if grad.size:
-        launch(_KERNEL, ceil_div(grad.size, THREADS * EACH), THREADS, args)
+        launch(_KERNEL, ceil_div(grad.size, THREADS * EACH), THREADS, (grad, param, m, v, grad.size, *scalars))

@@ -37,8 +37,8 @@ def test_builds_on_names_a_rung_that_exists(variant):
         assert base != variant.name or variant.op.name != variant.op.family
 
 
-@pytest.mark.parametrize("op", TABLE.ops.values(), ids=lambda op: op.name)
-def test_every_op_has_a_naive_rung_and_a_faster_one(op):
+@pytest.mark.parametrize("op", [op for op in TABLE.ops.values() if "float32" in op.dtypes], ids=lambda op: op.name)
+def test_every_op_in_float32_has_a_naive_rung_on_the_host_and_a_faster_one(op):
     known = set(TABLE.variants[op.name])
     assert "numba_naive" in known
     assert len([n for n in known if n.startswith("numba_")]) >= 2

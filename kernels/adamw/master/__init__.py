@@ -1,0 +1,1 @@
+"""Variants of the AdamW update on master weights."""
