@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from registry.dtypes import is_bfloat16
 from registry.errors import ContractError
 
 if TYPE_CHECKING:
@@ -191,8 +194,8 @@ def definition_variant(op: Op) -> Variant:
 
     def numpy(*arrays: Any, **params: Any) -> None:
         given = {a.name: array for a, array in zip(op.arguments, arrays, strict=True)}
-        taken = [n for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
-        results = op.definition(*(given[n] for n in taken), **params)
+        taken = [given[n] for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        results = op.definition(*(a.astype(np.float32) if is_bfloat16(a) else a for a in taken), **params)
         for name, result in zip(op.outputs, results if isinstance(results, tuple) else (results,), strict=True):
             given[name][...] = result
 
@@ -203,4 +206,4 @@ def definition_variant(op: Op) -> Variant:
         source=f"kernels/{op.family}/spec.py",
     )
     path = Path(str(sys.modules[op.definition.__module__].__file__))
-    return Variant(op=op, name="numpy", function=numpy, notes=notes, path=path)
+    return Variant(op=op, name="numpy", function=numpy, notes=notes, path=path, dtypes=op.dtypes)

@@ -42,6 +42,7 @@ class Kind(Enum):
 
     PARAMETERS = "parameters"
     GRADIENTS = "gradients"
+    MASTER = "master weights"
     MOMENTS = "moments"
     BATCH = "batch and constants"
     TRANSIENT = "transient"

@@ -35,6 +35,8 @@ class Call:
         Argument name to memory.
     params : mapping
         Parameters known in advance; the others are given when it runs.
+    dtype : str
+        Of the problem.
     """
 
     op: Op
@@ -43,6 +45,7 @@ class Call:
     dims: Mapping[str, int]
     arrays: Mapping[str, View]
     params: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
 
     def __str__(self) -> str:
         name = f"{self.op.name}/{self.label}" if self.label else self.op.name
@@ -83,7 +86,7 @@ def bind(call: Call, variant: Variant, arena: Arena, threads: int, later: Mappin
     Parameters
     ----------
     later : mapping
-        Examples of the parameters that come when it runs, for the variant to refuse.
+        Examples of the parameters that come when it runs, for the variant to refuse; those that the op has not are left out.
 
     Raises
     ------
@@ -95,13 +98,14 @@ def bind(call: Call, variant: Variant, arena: Arena, threads: int, later: Mappin
     arrays = {}
     for argument in call.op.arguments:
         array = _shaped(arena.array(call.arrays[argument.name]), call, argument.name, argument.shape(call.dims))
-        if array.dtype != argument.numpy_dtype():
-            raise ContractError(f"{call}: argument {argument.name!r} is {argument.numpy_dtype()}, its memory is {array.dtype}")
+        if array.dtype != (wanted := argument.numpy_dtype(call.dtype)):
+            raise ContractError(f"{call}: argument {argument.name!r} is {wanted}, its memory is {array.dtype}")
         arrays[argument.name] = array
     params = {**call.op.bound_params(call.dims), **call.params}
+    later = {name: value for name, value in later.items() if name in call.op.params}
     if missing := set(call.op.params) - set(params) - set(later):
         raise ContractError(f"{call}: no value for {', '.join(sorted(missing))}")
-    if reasons := variant.refusals(call.dims, {**later, **params}):
+    if reasons := variant.refusals(call.dims, {**later, **params}, call.dtype):
         why = "; ".join(reasons)
         raise RequestError(f"{variant} refuses {call} with {dict(call.dims)}: {why}; choose another with --kernels")
     if size := variant.workspace_size(call.dims, threads):

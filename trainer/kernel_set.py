@@ -60,6 +60,7 @@ class Chooser:
     ) -> None:
         self.table, self.store, self.threads, self.device, self.protocol = table, store, threads, device, protocol
         self.needs: dict[Need, Call] = outline.needs()
+        self.dtype = outline.dtype
         self.step = workload_name(outline.model, outline.batch, outline.sequence)
         self._proven: dict[str, str] = {}
 
@@ -71,13 +72,20 @@ class Chooser:
         EvidenceError
             A named variant, or every candidate, has no fresh evidence; the message holds the command to make it.
         RequestError
-            The base or a named variant runs on another device.
+            The base or a named variant runs on another device, or takes other dtypes only.
         """
         self._check_device(request)
         named = request.resolve(self.table, self.needs)
+        if self.device == "host" and self.dtype != "float32" and request.base != "numpy" and self.needs.keys() - named.keys():
+            raise RequestError(
+                f"--dtype {self.dtype}: no variant of the CPU takes it; train with --device sim or cuda, "
+                "or with --kernels numpy, the plain definitions"
+            )
         for variant in {id(v): v for v in named.values()}.values():
             if not self._runs_here(variant):
                 raise RequestError(f"--kernels: {variant} does not run on device {self.device!r}; choose it with --device")
+            if self.dtype not in variant.dtypes:
+                raise RequestError(f"--kernels: {variant} takes {', '.join(variant.dtypes)}, not --dtype {self.dtype}")
             self._require_proof(variant)
         chosen = {}
         for need, call in self.needs.items():
@@ -105,7 +113,7 @@ class Chooser:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
         op, label = need
         workload = f"{self.step}/{label}" if label else self.step
-        candidates = [c for c in self.store.champions() if c.op == op and c.device == self.device and self._holds(c, call)]
+        candidates = [c for c in self.store.champions() if c.op == op and self._holds(c, call)]
         if not candidates:
             return None
         on_host = self.device == "host"
@@ -141,7 +149,7 @@ class Chooser:
         if self.device == "host":
             return []
         ops = sorted({op for op, _ in self.needs})
-        known = {op: [v for v in self.table.variants[op].values() if self._runs_here(v)] for op in ops}
+        known = {op: self._here(op) for op in ops}
         return [op for op in ops if known[op] and not any(self.store.proof(v, self.device) for v in known[op])]
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
@@ -157,17 +165,19 @@ class Chooser:
         return {op: names for op, names in found.items() if names}
 
     def _holds(self, champion: Champion, call: Call) -> bool:
-        """Whether the champion is still what was raced, is proven, and takes this call."""
+        """Whether the champion was raced here in this dtype, is still what was raced, is proven, and takes this call."""
+        if (champion.device, champion.dtype) != (self.device, call.dtype):
+            return False
         variant = self.table.variants[champion.op].get(champion.variant)
         if variant is None or champion.source != source_hash(variant) or not self._is_proven(variant):
             return False
-        return not variant.refusals(call.dims, _params(call))
+        return not variant.refusals(call.dims, _params(call), call.dtype)
 
     def _runs_here(self, variant: Variant) -> bool:
         return (variant.device == "host") == (self.device == "host")
 
     def _here(self, op: str) -> list[Variant]:
-        return [v for v in self.table.variants[op].values() if self._runs_here(v)]
+        return [v for v in self.table.variants[op].values() if self._runs_here(v) and self.dtype in v.dtypes]
 
     def _check_device(self, request: KernelRequest) -> None:
         if self.device == "host" and request.base == "cuda":
@@ -192,7 +202,7 @@ class Chooser:
 
     def _highest_cuda(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung, where no race has crowned anybody."""
-        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not v.refusals(call.dims, _params(call))]
+        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not v.refusals(call.dims, _params(call), call.dtype)]
         if not proven:
             raise EvidenceError(
                 f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
@@ -203,13 +213,13 @@ class Chooser:
 
     def _fastest_numba(self, need: Need, call: Call) -> Choice:
         known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]
-        proven = [v for v in known if self._is_proven(v) and not v.refusals(call.dims, _params(call))]
+        proven = [v for v in known if self._is_proven(v) and not v.refusals(call.dims, _params(call), call.dtype)]
         if not proven:
             raise EvidenceError(
                 f"no numba variant of {need[0]} has fresh evidence on this machine; "
                 f"make it with: python -m harness.verify --op {need[0]} --variant 'numba_*'"
             )
-        runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host"]
+        runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host" and r.dtype == self.dtype]
         # The newest of equally similar ones first.
         ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
         for _, run in ranked:
@@ -223,7 +233,7 @@ class Chooser:
     def _fallback(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
         proven = [v for v in self._here(need[0]) if not v.is_definition and self._is_proven(v)]
-        usable = [v for v in proven if not v.refusals(call.dims, _params(call))]
+        usable = [v for v in proven if not v.refusals(call.dims, _params(call), call.dtype)]
         if not usable:
             reason = f"slow: nothing is proven here; see python -m harness.verify --op {need[0]}"
             return Choice(self.table.variant(need[0], "numpy"), reason)

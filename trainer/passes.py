@@ -26,7 +26,7 @@ __all__ = ["ADAM_EPS", "BETA1", "BETA2", "LATER", "NORM_EPS", "WEIGHT_DECAY", "N
 NORM_EPS = 1e-5
 BETA1, BETA2, ADAM_EPS, WEIGHT_DECAY = 0.9, 0.95, 1e-8, 0.1
 # Parameters of the update that change from step to step; the values are examples.
-LATER = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1}
+LATER = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "seed": 1}
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,24 @@ class Norm:
 
 
 class State:
-    """What lasts from step to step: parameters, gradients and moments, each one flat buffer cut into tensors."""
+    """What lasts from step to step: parameters, gradients and moments, each one flat buffer cut into tensors.
 
-    def __init__(self, model: ModelShape) -> None:
+    Where parameters and gradients are bfloat16, the update works on master weights in float32.
+    """
+
+    def __init__(self, model: ModelShape, dtype: str) -> None:
         size = (parameter_count(model),)
-        kinds = {
-            "parameters": Kind.PARAMETERS,
-            "gradients": Kind.GRADIENTS,
-            "first moments": Kind.MOMENTS,
-            "second moments": Kind.MOMENTS,
-        }
-        self.buffers = {name: Buffer(name, size, kind) for name, kind in kinds.items()}
-        self.parameters, self.gradients, self.m, self.v = (cut(model, buffer) for buffer in self.buffers.values())
-        self.head_bias = Buffer("head bias", (model.padded_vocabulary,), Kind.BATCH)  # the head has none: it stays 0
+        kinds = {"first moments": Kind.MOMENTS, "second moments": Kind.MOMENTS}
+        if dtype != "float32":
+            kinds["master weights"] = Kind.MASTER
+        stored = {"parameters": Kind.PARAMETERS, "gradients": Kind.GRADIENTS}
+        self.dtype = dtype
+        self.buffers = {name: Buffer(name, size, kind, dtype) for name, kind in stored.items()}
+        self.buffers |= {name: Buffer(name, size, kind) for name, kind in kinds.items()}
+        self.parameters, self.gradients, self.m, self.v, *master = (cut(model, b) for b in self.buffers.values())
+        self.master = master[0] if master else None
+        # The head has no bias: it stays 0.
+        self.head_bias = Buffer("head bias", (model.padded_vocabulary,), Kind.BATCH, dtype)
         self.norm = Buffer("gradient norm", (1,), Kind.BATCH)
 
     @property
@@ -89,7 +94,7 @@ class Network:
     def _new(self, name: str, columns: int) -> View:
         """Return the transient buffer called `name`: every pass that names it means the same one."""
         if name not in self._transient:
-            self._transient[name] = Buffer(name, (self.rows, columns)).whole
+            self._transient[name] = Buffer(name, (self.rows, columns), dtype=self.state.dtype).whole
         return self._transient[name]
 
     def _per_layer(self, name: str, columns: int) -> list[View]:
@@ -106,7 +111,7 @@ class Network:
     ) -> Call:
         found = self.table.op(op)
         dims = found.shapes(self.model, self.batch, self.sequence)[label]
-        return Call(found, label, where, dims, arrays, params or {})
+        return Call(found, label, where, dims, arrays, params or {}, self.state.dtype)
 
     def _norm_parameters(self, tensors: dict[str, View], number: int) -> tuple[View, View]:
         """Return gain and shift of norm `number` among parameters or gradients."""
@@ -279,11 +284,14 @@ class Network:
     def update(self) -> list[Call]:
         """Return one AdamW call per tensor."""
         fixed = {"beta1": BETA1, "beta2": BETA2, "eps": ADAM_EPS}
-        state, op = self.state, self.table.op("adamw")
+        state = self.state
+        op = self.table.op("adamw_master" if state.master else "adamw")
         calls = []
         for name, tensor in state.parameters.items():
             views = {"grad": state.gradients[name], "param": tensor, "m": state.m[name], "v": state.v[name]}
+            if state.master:
+                views["master"] = state.master[name]
             arrays = {key: View(view.buffer, (view.size,), view.start) for key, view in views.items()}
             params = {**fixed, "weight_decay": WEIGHT_DECAY if name in DECAYED else 0.0}
-            calls.append(Call(op, "", name, {"K": tensor.size}, arrays, params))
+            calls.append(Call(op, "", name, {"K": tensor.size}, arrays, params, state.dtype))
         return calls

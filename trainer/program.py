@@ -40,13 +40,22 @@ class Outline:
         How many micro-steps make one update. With a single one, activations may lie where its gradients will.
     ranks : int
         How many processes add up their gradients.
+    dtype : {"float32", "bfloat16"}
+        What parameters, gradients and activations are stored in.
     """
 
     def __init__(
-        self, table: Table, model: ModelShape, batch: int, sequence: int, micro_steps: int = 1, ranks: int = 1
+        self,
+        table: Table,
+        model: ModelShape,
+        batch: int,
+        sequence: int,
+        micro_steps: int = 1,
+        ranks: int = 1,
+        dtype: str = "float32",
     ) -> None:
         self.model, self.batch, self.sequence, self.micro_steps = model, batch, sequence, micro_steps
-        self.state = State(model)
+        self.dtype, self.state = dtype, State(model, dtype)
         self.network = Network(table, model, self.state, batch, sequence)
         self.sampler = Network(table, model, self.state, 1, sequence)  # generates one text at a time
         scale = 1 / (batch * sequence * micro_steps * ranks)
@@ -104,8 +113,12 @@ class Program:
     ----------
     parameters, gradients : dict of str to array
         The sixteen tensors.
-    all_parameters, all_gradients : array
-        The same, each as one flat array.
+    master : dict of str to array
+        The same in float32: the parameters themselves, or the master weights of those in bfloat16.
+    all_weights : list of array
+        Parameters and, if they are others, master weights, each as one flat array.
+    all_gradients : array
+        The gradients as one flat array.
     """
 
     def __init__(
@@ -124,7 +137,10 @@ class Program:
         state, network = outline.state, outline.network
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
         self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
-        self.all_parameters, self.all_gradients = (arena.array(state.buffers[n]) for n in ("parameters", "gradients"))
+        self.master = {n: arena.array(view) for n, view in (state.master or state.parameters).items()}
+        lasting = {b.kind: arena.array(b) for b in state.buffers.values()}
+        self.all_weights = [lasting[kind] for kind in (Kind.PARAMETERS, Kind.MASTER) if kind in lasting]
+        self.all_gradients = lasting[Kind.GRADIENTS]
         self._tokens, self._targets = arena.array(network.tokens), arena.array(network.targets)
         self._losses, self._norm = arena.array(network.losses), arena.array(state.norm)
         self._prompt, self._logits = arena.array(outline.sampler.tokens), arena.array(outline.sampler.logits)
@@ -169,15 +185,17 @@ class Program:
                 self.arena.array(buffer)[...] = 0
 
     def host_parameters(self) -> Tensors:
-        """Return the parameters as arrays of the host: the arena's own where it lies there."""
-        return {name: self.device.get(tensor) for name, tensor in self.parameters.items()}
+        """Return the parameters in float32 as arrays of the host: the arena's own where it lies there."""
+        return {name: self.device.get(tensor) for name, tensor in self.master.items()}
 
     def initialise(self, seed: int) -> None:
         """Draw the parameters anew."""
         tensors = self.host_parameters()
         initialise(self.model, seed, tensors)
         for name, tensor in tensors.items():
-            self.device.put(self.parameters[name], tensor)
+            self.device.put(self.master[name], tensor)
+            if self.outline.state.master:
+                self.device.put(self.parameters[name], tensor.astype(self.outline.dtype))
 
     def load(self, inputs: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
         """Take a batch of B x T token ids and of those that follow them."""
@@ -211,9 +229,10 @@ class Program:
         return float(self.device.get(self._norm)[0])
 
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
-        """Update the parameters; `step` counts from 1."""
-        for call in self.update:
-            call(learning_rate=learning_rate, grad_scale=grad_scale, step=step)
+        """Update the parameters; `step` counts from 1. Parameters in bfloat16 are rounded by other chances each time."""
+        for number, call in enumerate(self.update):
+            chance = {"seed": step * len(self.update) + number} if self.outline.state.master else {}
+            call(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **chance)
 
     def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the logits of the token after `ids`, of which at most the last T count."""
@@ -222,13 +241,13 @@ class Program:
         prompt[0, : len(recent)] = recent
         self.device.put(self._prompt, prompt)
         self._generate()
-        return self.device.get(self._logits[len(recent) - 1])
+        return self.device.get(self._logits[len(recent) - 1]).astype(np.float32)
 
     def first_fault(self) -> str:
         """Run the loaded batch once more and return the first call that leaves NaN or infinity behind; "" for none."""
         for name, tensor in self.host_parameters().items():
             if not np.isfinite(tensor).all():
-                return f"adamw ({name}) in the step before"
+                return f"{self.outline.update[0].op.name} ({name}) in the step before"
         for call in chain(self.forward, self.backward[False], self.measure):
             call()
             if not all(np.isfinite(self.device.get(array)).all() for array in _written(call)):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from registry.dtypes import is_bfloat16
 from registry.errors import CrucibleError, RequestError
 
 if TYPE_CHECKING:
@@ -233,9 +234,13 @@ class Together:
         """Exchange an array in place; one of a GPU between the work before and after it on the current stream."""
         import torch
 
+        # torch does not know ml_dtypes' bfloat16, and CuPy exports it from version 14 on: the bits travel as integers.
+        def tensor(array: NDArray[Any], taken: Callable[[Any], Any]) -> Any:  # noqa: ANN401 (torch comes late)
+            return taken(array.view(np.int16)).view(torch.bfloat16) if is_bfloat16(array) else taken(array)
+
         with _in_one_line():
             if isinstance(array, np.ndarray):
-                do(torch.from_numpy(array), **how)
+                do(tensor(array, torch.from_numpy), **how)
                 return
             import cupy
 
@@ -244,7 +249,7 @@ class Together:
             if self._gpu_group is None:
                 self._gpu_group = self._dist.new_group(backend="nccl", timeout=TIMEOUT)
             with streams.stream(streams.ExternalStream(cupy.cuda.get_current_stream().ptr)):
-                do(torch.from_dlpack(array), group=self._gpu_group, **how)
+                do(tensor(array, torch.from_dlpack), group=self._gpu_group, **how)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES
+from registry.dtypes import DTYPES
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from registry.models import find_model
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="on device cuda, replay what is captured once"
     )
     add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL)")
+    add("--dtype", default="float32", metavar="|".join(DTYPES), help="what is stored; sums are float32 (default: %(default)s)")
     add("--seed", type=int, default=42, help="of the initial weights and of the sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
     add("--explain", action="store_true", help="say more about why each kernel was chosen")
@@ -63,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
     """Return the settings that the options ask for; cores that are not asked for are shared among the ranks of a machine."""
-    same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "device", "out", "seed")
+    same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "device", "dtype", "out", "seed")
     given = {name: getattr(options, name) for name in (*same, "results", "cuda_graph")}
     threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
     path = tuple(options.kernels_path)

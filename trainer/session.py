@@ -57,6 +57,7 @@ class Result:
     """
 
     model: str
+    dtype: str
     steps: int
     ranks: int
     kernels: dict[str, str]
@@ -97,7 +98,7 @@ class Session:
         self.request = parse_kernels(settings.kernels)
         self.table = discover(*settings.kernels_path)
         self.store = Store(settings.results, machine_key(self.device.name))
-        shape = settings.B, settings.T, settings.micro_steps, settings.ranks
+        shape = settings.B, settings.T, settings.micro_steps, settings.ranks, settings.dtype
         self.outline = Outline(self.table, settings.model, *shape)
         self.choices: dict[Need, Choice] = {}
         self.rival: dict[Need, Choice] | None = None
@@ -141,7 +142,8 @@ class Session:
             self._try(made, self.rival)
         if self.ranks.rank == 0:
             self.ranks.tell(",".join(f"{call}={variant}" for call, variant in self.kernels().items()))
-        self.ranks.share(made.all_parameters)
+        for weights in made.all_weights:
+            self.ranks.share(weights)
         return made
 
     def _try(self, program: Program, rival: dict[Need, Choice]) -> None:
@@ -246,6 +248,7 @@ class Session:
         seconds = sum(history.settled_seconds) / len(history.settled_seconds)
         return Result(
             model=settings.model.name,
+            dtype=settings.dtype,
             steps=history.steps,
             ranks=settings.ranks,
             kernels=self.kernels(),
@@ -272,6 +275,7 @@ class Session:
             "sequence": settings.T,
             "total_batch": settings.tokens_per_step,
             "ranks": settings.ranks,
+            "dtype": settings.dtype,
             "seed": settings.seed,
             "train_loss": history.train_loss[-1],
             "val_loss": history.val_loss[-1],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from registry.errors import RequestError
+from registry.dtypes import DTYPES
+from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
 from registry.models import ModelShape, find_model
 from registry.records import RESULTS
@@ -68,6 +69,8 @@ class Settings:
         micro-step.
     ranks : int
         Processes that train together, each on B rows of its own.
+    dtype : {"float32", "bfloat16"}
+        What parameters, gradients and activations are stored in; arithmetic, moments and master weights are float32.
     cuda_graph : bool
         On device cuda, capture what is the same in each step once and replay it.
     out : Path, optional
@@ -97,6 +100,7 @@ class Settings:
     threads: int = field(default_factory=thread_count)
     device: str = "cpu"
     ranks: int = 1
+    dtype: str = "float32"
     cuda_graph: bool = True
     out: Path | None = None
     seed: int = 42
@@ -110,6 +114,8 @@ class Settings:
     kernels_path: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
         for name in ("batch", "sequence", "total_batch", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -32,6 +32,7 @@ OPTIONS = {
     "--learning-rate",
     "--threads",
     "--device",
+    "--dtype",
     "--cuda-graph",
     "--no-cuda-graph",
     "--out",

@@ -8,7 +8,6 @@ from registry import discover
 from registry.devices import device, set_threads
 from registry.machine import thread_count
 from registry.models import ModelShape
-from trainer.initialise import initialise
 from trainer.program import Outline, Program
 
 __all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
@@ -29,14 +28,14 @@ def variant_sets(outline):
     return [{need: variants[i % len(variants)] for need, variants in usable.items()} for i in range(count)]
 
 
-def build(model=TINY, batch=B, sequence=T, micro_steps=1, variants=None, seed=42):
+def build(model=TINY, batch=B, sequence=T, micro_steps=1, variants=None, seed=42, dtype="float32", on="cpu"):
     """Return a program with fresh weights; without `variants`, of plain definitions."""
     table = discover()
     set_threads(thread_count())
-    outline = Outline(table, model, batch, sequence, micro_steps)
+    outline = Outline(table, model, batch, sequence, micro_steps, dtype=dtype)
     chosen = variants or {need: table.variant(need[0], "numpy") for need in outline.needs()}
-    program = Program(outline, chosen, device("cpu"), thread_count())
-    initialise(model, seed, program.parameters)
+    program = Program(outline, chosen, device(on), thread_count())
+    program.initialise(seed)
     return program
 
 

@@ -1,0 +1,122 @@
+"""Training in bfloat16: half the memory for parameters, gradients and activations, with master weights that lose nothing."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from registry import discover
+from registry.dtypes import BFLOAT16
+from tests.trainer.tiny import TINY, batch, build
+from trainer import run
+from trainer.arena import Kind
+from trainer.passes import Network, State
+from trainer.program import Outline
+
+STEPS, LEARNING_RATE = 5, 3e-3
+
+
+def cuda_set(outline, better):
+    """Return a CUDA variant in bfloat16 for every call: the naive one, or the last of the others."""
+    table, found = discover(), {}
+    for need, call in outline.needs().items():
+        known = [v for v in table.variants[need[0]].values() if v.device == "cuda"]
+        able = [v for v in known if not v.refusals(call.dims, call.params, "bfloat16")]
+        found[need] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
+    return found
+
+
+def losses(program, steps=STEPS):
+    """Return the losses of some steps on batches of their own."""
+    random, found = np.random.default_rng(2), []
+    for step in range(1, steps + 1):
+        program.load(*batch(random))
+        found.append(program.micro_step(accumulate=False))
+        program.apply(learning_rate=LEARNING_RATE, grad_scale=1.0, step=step)
+    return found
+
+
+def test_losses_stay_near_those_in_float32():
+    np.testing.assert_allclose(losses(build(dtype="bfloat16")), losses(build()), rtol=5e-3)
+
+
+@pytest.mark.parametrize("better", [False, True], ids=["naive", "better"])
+def test_cuda_variants_train_in_the_simulator_as_the_definitions_do_on_the_host(better):
+    outline = Outline(discover(), TINY, 3, 16, dtype="bfloat16")
+    on_gpu = build(variants=cuda_set(outline, better), dtype="bfloat16", on="sim")
+    on_host = build(dtype="bfloat16")
+    np.testing.assert_allclose(losses(on_gpu, 3), losses(on_host, 3), rtol=1e-3)
+    for name, tensor in on_gpu.master.items():
+        np.testing.assert_allclose(tensor, on_host.master[name], atol=3 * LEARNING_RATE, err_msg=name)
+
+
+def test_what_is_multiplied_with_is_the_master_weight_rounded_up_or_down():
+    program = build(dtype="bfloat16")
+    losses(program, 2)
+    for name, stored in program.parameters.items():
+        master = program.master[name]
+        assert (stored.dtype, master.dtype) == (BFLOAT16, np.float32)
+        below = (master.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        above = ((master.view(np.uint32) & 0xFFFF0000) + 0x10000).view(np.float32)
+        exact = below == master
+        found = stored.astype(np.float32)
+        assert (np.where(exact, found == master, (found == below) | (found == above))).all(), name
+    assert (program.parameters["wte"].astype(np.float32) != program.master["wte"]).any()
+
+
+def test_the_same_seed_gives_the_same_bits_again():
+    one, other = (build(dtype="bfloat16") for _ in range(2))
+    assert losses(one, 2) == losses(other, 2)
+    for name, stored in one.parameters.items():
+        np.testing.assert_array_equal(stored.view(np.uint16), other.parameters[name].view(np.uint16))
+
+
+def test_tensors_are_rounded_by_chances_of_their_own():
+    program, seeds = build(dtype="bfloat16"), []
+
+    def taken(*_, seed, **__):
+        seeds.append(seed)
+
+    for number, call in enumerate(program.update):
+        program.update[number] = dataclasses.replace(call, variant=dataclasses.replace(call.variant, function=taken))
+    for step in (1, 2):
+        program.apply(learning_rate=LEARNING_RATE, grad_scale=1.0, step=step)
+    assert len(set(seeds)) == len(seeds) == 2 * len(program.parameters)
+
+
+def test_half_the_bytes_are_planned_and_the_master_weights_are_named():
+    whole, half = (Outline(discover(), TINY, 3, 16, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    plans = [o.plan(1, {need: discover().variant(need[0], "numpy") for need in o.needs()}) for o in (whole, half)]
+    for kind in (Kind.PARAMETERS, Kind.GRADIENTS):
+        assert plans[1].by_kind[kind] == pytest.approx(plans[0].by_kind[kind] / 2, abs=64)
+    assert plans[1].activations < 0.55 * plans[0].activations
+    assert "master weights" in dict(plans[1].rows())
+    assert "master weights" not in dict(plans[0].rows())
+
+
+def test_statistics_losses_and_moments_stay_float32():
+    state = State(TINY, "bfloat16")
+    network = Network(discover(), TINY, state, 3, 16)
+    views = itertools.chain(*(call.arrays.values() for call in [*network.forward(), *network.backward(1.0, accumulate=False)]))
+    kept = {view.buffer.name for view in views if view.buffer.dtype == "float32"}
+    assert {name.split()[0] for name in kept} == {"mean", "rstd", "lse", "losses"}
+    assert {state.buffers[n].dtype for n in ("first moments", "second moments", "master weights")} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--dtype=bfloat61"], "error: unknown dtype 'bfloat61'; did you mean 'bfloat16'?"),
+        (["--dtype=bfloat16"], "no variant of the CPU takes it; train with --device sim or cuda, or with --kernels numpy"),
+        (
+            ["--dtype=bfloat16", "--kernels=numpy,matmul=numpy_blas"],
+            "error: --kernels: matmul/numpy_blas takes float32, not --dtype bfloat16",
+        ),
+    ],
+)
+def test_a_dtype_that_cannot_be_trained_in_is_one_clear_line(words, line, capsys):
+    assert run.main(["--model=gpt2-nano", "--plan", *words]) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
