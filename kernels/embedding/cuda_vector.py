@@ -6,18 +6,19 @@ Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: rows that do not start at a multiple of 16 bytes are moved by single floats.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.embedding.spec import EMBEDDING
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "embedding_vector")
 
 
-@register(EMBEDDING, tiles={"C": (EACH,)})
+@register(EMBEDDING, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(tokens, wte, wpe, x):
     batch, time, channels = x.shape
-    pieces = batch * time * ceil_div(channels, EACH)
+    pieces = batch * time * ceil_div(channels, wide(x))
     if pieces:
         launch(_KERNEL, ceil_div(pieces, THREADS), THREADS, (tokens, wte, wpe, x, pieces, time, channels))

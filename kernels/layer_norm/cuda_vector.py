@@ -25,7 +25,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
     room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece

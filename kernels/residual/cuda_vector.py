@@ -7,16 +7,17 @@ Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA 
 Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.residual.spec import RESIDUAL
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_vector")
 
 
-@register(RESIDUAL, tiles={"C": (EACH,)})
+@register(RESIDUAL, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(x1, x2, y):
     if y.size:
-        launch(_KERNEL, ceil_div(y.size, THREADS * EACH), THREADS, (x1, x2, y, y.size))
+        launch(_KERNEL, ceil_div(y.size, THREADS * wide(y)), THREADS, (x1, x2, y, y.size))

@@ -9,12 +9,13 @@ from kernels.cuda import ceil_div
 from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _KERNEL = CudaKernel(__file__, "residual_layer_norm_naive")
 
 
-@register(RESIDUAL_LAYER_NORM, tiles={"N": (THREADS,)})
+@register(RESIDUAL_LAYER_NORM, dtypes=DTYPES, tiles={"N": (THREADS,)})
 def cuda_naive(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     rows, channels = x1.shape
     args = (x1, x2, weight, bias, residual, y, mean, rstd, rows, channels, eps)

@@ -11,6 +11,7 @@ from kernels.cuda import ceil_div
 from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 LANES, MOST_ROWS = 32, 4
 SHARED = 48 * 1024  # bytes that every GPU gives a block
@@ -22,7 +23,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(RESIDUAL_LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+@register(RESIDUAL_LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     rows, channels = x1.shape
     room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece

@@ -9,14 +9,16 @@ Costs: rows that do not start at a multiple of 16 bytes move by single floats.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
+from kernels.cuda import WIDE
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "cross_entropy_backward_online")
 
 
-@register(CROSS_ENTROPY_BACKWARD, tiles={"V": (EACH, THREADS * EACH)})
+@register(CROSS_ENTROPY_BACKWARD, dtypes=DTYPES, tiles={"V": (*WIDE, *(THREADS * each for each in WIDE))})
 def cuda_online(targets, losses, logits, *, vocab_size, scale):
     rows, columns = logits.shape
     if rows:

@@ -13,14 +13,15 @@ from kernels.cuda import ceil_div
 from kernels.embedding.spec import EMBEDDING_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, LANES = 256, 32
+THREADS, LANES, EACH = 256, 32, 8  # the channels of a row that a lane adds up at a time
 _CLEAR = CudaKernel(__file__, "clear")
 _TOKENS = CudaKernel(__file__, "embedding_backward_tokens")
 _POSITIONS = CudaKernel(__file__, "embedding_backward_positions")
 
 
-@register(EMBEDDING_BACKWARD, tiles={"T": (LANES,), "C": (LANES,)})
+@register(EMBEDDING_BACKWARD, dtypes=DTYPES, tiles={"T": (LANES,), "C": (LANES, LANES * EACH)})
 def cuda_first(tokens, dx, dwte, dwpe, *, accumulate_wte, accumulate_wpe):
     batch, time, channels = dx.shape
     if not accumulate_wte:

@@ -9,16 +9,17 @@ Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, se
 Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.gelu.spec import GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_backward_vector")
 
 
-@register(GELU_BACKWARD, tiles={"C": (EACH,)})
+@register(GELU_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(dy, x, dx):
     if dx.size:
-        launch(_KERNEL, ceil_div(dx.size, THREADS * EACH), THREADS, (dy, x, dx, dx.size))
+        launch(_KERNEL, ceil_div(dx.size, THREADS * wide(dx)), THREADS, (dy, x, dx, dx.size))

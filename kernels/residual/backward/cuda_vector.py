@@ -6,16 +6,17 @@ Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA 
 Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.residual.spec import RESIDUAL_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_backward_vector")
 
 
-@register(RESIDUAL_BACKWARD, tiles={"C": (EACH,)})
+@register(RESIDUAL_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(dy, dx1, dx2, *, accumulate):
     if dy.size:
-        launch(_KERNEL, ceil_div(dy.size, THREADS * EACH), THREADS, (dy, dx1, dx2, dy.size, accumulate))
+        launch(_KERNEL, ceil_div(dy.size, THREADS * wide(dy)), THREADS, (dy, dx1, dx2, dy.size, accumulate))

@@ -12,6 +12,7 @@ from kernels.cuda import ceil_div
 from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 WARP, MOST_WARPS, MOST_BLOCKS = 32, 8, 256
 GROUPS = 8  # rows of threads of a block that adds up columns
@@ -35,7 +36,8 @@ def _refuses(C, **_):
 
 @register(
     RESIDUAL_LAYER_NORM_BACKWARD,
-    tiles={"N": (MOST_WARPS,), "C": (4 * WARP,)},
+    dtypes=DTYPES,
+    tiles={"N": (MOST_WARPS,), "C": (4 * WARP, 8 * WARP)},
     workspace=lambda _threads, *, N, C: _blocks(N, C) * 2 * C if _warps(C) else 0,
     refuses=_refuses,
 )
