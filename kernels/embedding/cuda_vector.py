@@ -1,9 +1,9 @@
-"""Four neighbouring channels for each thread, in loads and stores of 128 bits.
+"""Four neighbouring channels for each thread, or eight of bfloat16, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, which divides and looks up the token for every element.
-Idea: four channels share their position, so one lookup serves them, and one instruction moves them.
+Idea: neighbouring channels share their position, so one lookup serves them, and one instruction moves them.
 Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
-Costs: rows that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: rows that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
 from kernels.cuda import WIDE, ceil_div, wide

@@ -1,6 +1,7 @@
 """One thread for each row: the sum, its mean, its variance, the normalisation.
 
-Idea: the row that a thread sums is the row that it normalises, so one kernel can do both ops.
+Idea: the row that a thread sums is the row that it normalises, so one kernel can do both ops. The sum is made anew from
+    its terms where it is needed: what was stored of it may have been rounded.
 Source: the second kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
 """

@@ -1,10 +1,11 @@
 """The same warps move pieces of 128 bits.
 
-Builds on: cuda_warp, whose lanes move four bytes with each instruction.
-Idea: both terms, their sum and the result pass in a quarter of the instructions; four values in registers at a time give
-    the sums something to overlap with.
+Builds on: cuda_warp, whose lanes move one element with each instruction.
+Idea: both terms, their sum and the result pass in a quarter of the instructions, in bfloat16 an eighth; the values that
+    a lane has in registers give the sums something to overlap with.
 Source: the fifth kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
-Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
+    Of bfloat16, the eight sums of a lane meet those of the lane four places on in the same banks of shared memory.
 """
 
 from kernels.cuda import ceil_div

@@ -1,8 +1,8 @@
 """One warp for each row, which keeps the sum in shared memory until it is normalised.
 
-Builds on: cuda_naive, which reads the sum back from global memory twice, in steps of a whole row.
+Builds on: cuda_naive, which reads both terms from global memory three times, in steps of a whole row.
 Idea: lanes take neighbouring channels and trade partial sums by shuffles; the row is read once and its sum written once,
-    and each lane reads back from shared memory only what it wrote there, without a barrier.
+    and each lane reads back from shared memory, unrounded, only what it wrote there, without a barrier.
 Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row
     in shared memory.
 Costs: a row must fit shared memory.

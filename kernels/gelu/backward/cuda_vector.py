@@ -1,4 +1,4 @@
-"""The derivative by one exponential, for four neighbouring elements in each thread.
+"""The derivative by one exponential, for four neighbouring floats in each thread, or eight of bfloat16.
 
 Builds on: cuda_naive, which waits for tanhf and issues three instructions to memory for every element.
 Idea: with s the logistic function of 2u the derivative is s + x s (1 - s) 2u', and 1 - s = e / (1 + e) where e = exp(-2|u|):
@@ -6,7 +6,7 @@ Idea: with s the logistic function of 2u the derivative is s + x s (1 - s) 2u', 
     keep memory busy.
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2; kernels/gelu/backward/numba_sigmoid.py
     has it on the CPU.
-Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
 from kernels.cuda import WIDE, ceil_div, wide

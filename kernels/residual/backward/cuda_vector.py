@@ -1,9 +1,10 @@
-"""Four neighbouring elements for each thread, in loads and stores of 128 bits.
+"""Four neighbouring floats for each thread, or eight of bfloat16, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, which issues up to five instructions to memory for every element.
-Idea: a quarter of the instructions keeps as many bytes in flight, and whether to accumulate is asked once for four elements.
+Idea: a quarter of the instructions moves as many floats, an eighth as many elements of bfloat16, and whether to accumulate
+    is asked once for all that a thread has.
 Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA developer blog, 2013).
-Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
 from kernels.cuda import WIDE, ceil_div, wide

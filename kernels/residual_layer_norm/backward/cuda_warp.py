@@ -5,7 +5,8 @@ Idea: the two means of a row come from shuffles, so that rows need no barrier; e
     shared memory, and the block adds its warps' sums once, after its last row. The bypassing gradient is one more stream.
 Source: kernels/layer_norm/backward/cuda_warp.cu.
 Costs: shared memory of two rows for each warp, so that long rows leave room for few warps; rows that do not start at a
-    multiple of 16 bytes are moved by single floats.
+    multiple of 16 bytes are moved one element at a time. Of bfloat16, the eight sums of a lane meet those of the lane four
+    places on in the same banks.
 """
 
 from kernels.cuda import ceil_div
