@@ -1,10 +1,10 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void cross_entropy_naive(const float* logits, const int* targets, float* losses, long long rows,
+extern "C" __global__ void cross_entropy_naive(const floatX* logits, const int* targets, float* losses, long long rows,
                                                int columns, int vocab_size) {
   const long long row = thread_index();
   if (row >= rows) return;
-  const float* x = logits + row * columns;
+  const floatX* x = logits + row * columns;
 
   float largest = -infinity();
   for (int v = 0; v < vocab_size; ++v) largest = fmaxf(largest, x[v]);

@@ -9,12 +9,13 @@ from kernels.cross_entropy.spec import CROSS_ENTROPY
 from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _KERNEL = CudaKernel(__file__, "cross_entropy_naive")
 
 
-@register(CROSS_ENTROPY, tiles={"N": (THREADS,)})
+@register(CROSS_ENTROPY, dtypes=DTYPES, tiles={"N": (THREADS,)})
 def cuda_naive(logits, targets, losses, *, vocab_size):
     rows, columns = logits.shape
     args = (logits, targets, losses, rows, columns, vocab_size)

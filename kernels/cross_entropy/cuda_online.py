@@ -6,18 +6,20 @@ Idea: each thread keeps a running sum relative to the largest logit it has seen;
     moves.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867; the forward half of
     karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3.
-Costs: rows that do not start at a multiple of 16 bytes move by single floats.
+Costs: rows that do not start at a multiple of 16 bytes move one element at a time.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY
+from kernels.cuda import WIDE
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "cross_entropy_online")
 
 
-@register(CROSS_ENTROPY, tiles={"V": (EACH, THREADS * EACH)})
+@register(CROSS_ENTROPY, dtypes=DTYPES, tiles={"V": (*WIDE, *(THREADS * each for each in WIDE))})
 def cuda_online(logits, targets, losses, *, vocab_size):
     rows, columns = logits.shape
     if rows:

@@ -1,6 +1,6 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void embedding_naive(const int* tokens, const float* wte, const float* wpe, float* x, long long size,
+extern "C" __global__ void embedding_naive(const int* tokens, const floatX* wte, const floatX* wpe, floatX* x, long long size,
                                            int time, int channels) {
   const long long i = thread_index();
   if (i >= size) return;

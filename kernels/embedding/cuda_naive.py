@@ -9,12 +9,13 @@ from kernels.cuda import ceil_div
 from kernels.embedding.spec import EMBEDDING
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "embedding_naive")
 
 
-@register(EMBEDDING)
+@register(EMBEDDING, dtypes=DTYPES)
 def cuda_naive(tokens, wte, wpe, x):
     _, time, channels = x.shape
     if x.size:

@@ -1,23 +1,24 @@
-"""Four neighbouring channels for each thread, in loads and stores of 128 bits.
+"""Four neighbouring channels for each thread, or eight of bfloat16, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, which divides and looks up the token for every element.
-Idea: four channels share their position, so one lookup serves them, and one instruction moves them.
+Idea: neighbouring channels share their position, so one lookup serves them, and one instruction moves them.
 Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
-Costs: rows that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: rows that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.embedding.spec import EMBEDDING
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "embedding_vector")
 
 
-@register(EMBEDDING, tiles={"C": (EACH,)})
+@register(EMBEDDING, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(tokens, wte, wpe, x):
     batch, time, channels = x.shape
-    pieces = batch * time * ceil_div(channels, EACH)
+    pieces = batch * time * ceil_div(channels, wide(x))
     if pieces:
         launch(_KERNEL, ceil_div(pieces, THREADS), THREADS, (tokens, wte, wpe, x, pieces, time, channels))

@@ -3,9 +3,10 @@
 constexpr float SLOPE = 0.7978845608028654f;  // sqrt(2 / pi)
 constexpr float CUBIC = 0.044715f;
 
-extern "C" __global__ void gelu_naive(const float* x, float* y, long long size) {
+extern "C" __global__ void gelu_naive(const floatX* x, floatX* y, long long size) {
   const long long i = thread_index();
   if (i >= size) return;
-  const float u = SLOPE * (x[i] + CUBIC * x[i] * x[i] * x[i]);
-  y[i] = 0.5f * x[i] * (1.0f + tanhf(u));
+  const float value = x[i];
+  const float u = SLOPE * (value + CUBIC * value * value * value);
+  y[i] = 0.5f * value * (1.0f + tanhf(u));
 }

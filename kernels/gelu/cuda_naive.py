@@ -9,12 +9,13 @@ from kernels.cuda import ceil_div
 from kernels.gelu.spec import GELU
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_naive")
 
 
-@register(GELU)
+@register(GELU, dtypes=DTYPES)
 def cuda_naive(x, y):
     if y.size:
         launch(_KERNEL, ceil_div(y.size, THREADS), THREADS, (x, y, y.size))

@@ -3,7 +3,7 @@
 constexpr float LINEAR = -1.5957691216057308f;  // -2 sqrt(2 / pi)
 constexpr float CUBIC = -0.07135481627260025f;  // 0.044715 times as much
 
-extern "C" __global__ void gelu_sigmoid(const float* x, float* y, long long size) {
+extern "C" __global__ void gelu_sigmoid(const floatX* x, floatX* y, long long size) {
   const long long i = thread_index();
   if (i >= size) return;
   const float value = x[i];

@@ -2,7 +2,7 @@
 
 constexpr int THREADS = 256;
 
-extern "C" __global__ void global_norm_naive(const float* grad, float* norm, long long size) {
+extern "C" __global__ void global_norm_naive(const floatX* grad, float* norm, long long size) {
   __shared__ double shares[THREADS];
   double share = 0.0;
   for (long long k = threadIdx.x; k < size; k += THREADS) {

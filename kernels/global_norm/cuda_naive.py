@@ -9,11 +9,12 @@ Costs: all but one of the GPU's multiprocessors stand idle.
 from kernels.global_norm.spec import GLOBAL_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "global_norm_naive")
 
 
-@register(GLOBAL_NORM, tiles={"K": (THREADS,)})
+@register(GLOBAL_NORM, dtypes=DTYPES, tiles={"K": (THREADS,)})
 def cuda_naive(grad, norm):
     launch(_KERNEL, 1, THREADS, (grad, norm, grad.size))

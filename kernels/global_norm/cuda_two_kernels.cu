@@ -20,14 +20,15 @@ __device__ double block_total(double value) {
 
 __device__ double square(double value) { return value * value; }
 
-extern "C" __global__ void global_norm_squares(const float* grad, float* workspace, long long size) {
+extern "C" __global__ void global_norm_squares(const floatX* grad, float* workspace, long long size) {
   double share = 0.0;
-  for (long long first = 4 * thread_index(); first < size; first += 4 * thread_count()) {
-    if (first + 4 <= size && aligned16(grad)) {
-      const float4 g = load4(grad + first);
-      share += (square(g.x) + square(g.y)) + (square(g.z) + square(g.w));
+  for (long long first = Wide::SIZE * thread_index(); first < size; first += Wide::SIZE * thread_count()) {
+    if (first + Wide::SIZE <= size && aligned16(grad)) {
+      Wide g;
+      g.load(grad + first);
+      for (int i = 0; i < Wide::SIZE; i += 2) share += square(g.v[i]) + square(g.v[i + 1]);
     } else {
-      for (long long k = first; k < first + 4 && k < size; ++k) share += square(grad[k]);
+      for (long long k = first; k < first + Wide::SIZE && k < size; ++k) share += square(grad[k]);
     }
   }
   const double total = block_total(share);

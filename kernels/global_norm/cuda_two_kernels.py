@@ -8,23 +8,29 @@ Source: M. Harris, Optimizing parallel reduction in CUDA (2007), on kernel decom
 Costs: double precision runs at 1/64 of the float32 rate on consumer GPUs, which still keeps up with their memory.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.global_norm.spec import GLOBAL_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH, MOST_BLOCKS = 256, 4, 1024
+THREADS, MOST_BLOCKS = 256, 1024
 _SQUARES = CudaKernel(__file__, "global_norm_squares")
 _TOTAL = CudaKernel(__file__, "global_norm_total")
 
 
-def _blocks(size):
-    return min(ceil_div(size, THREADS * EACH), MOST_BLOCKS)
+def _blocks(size, each):
+    return min(ceil_div(size, THREADS * each), MOST_BLOCKS)
 
 
-@register(GLOBAL_NORM, tiles={"K": (THREADS * EACH,)}, workspace=lambda _threads, *, K: 2 * _blocks(K) + 1)
+@register(
+    GLOBAL_NORM,
+    dtypes=DTYPES,
+    tiles={"K": tuple(THREADS * each for each in WIDE)},
+    workspace=lambda _threads, *, K: 2 * _blocks(K, min(WIDE)) + 1,  # bfloat16 needs half of it
+)
 def cuda_two_kernels(grad, norm, *, workspace):
-    blocks = _blocks(grad.size)
+    blocks = _blocks(grad.size, wide(grad))
     if blocks:
         launch(_SQUARES, blocks, THREADS, (grad, workspace, grad.size))
     launch(_TOTAL, 1, THREADS, (workspace, norm, blocks))

@@ -16,8 +16,8 @@ __device__ float tree_sum(float value, float* shares) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    layer_norm_block(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd, int channels,
-                     float eps) {
+    layer_norm_block(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd,
+                     int channels, float eps) {
   __shared__ float shares[THREADS];
   const long long row = blockIdx.x;
   x += row * channels;

@@ -1,10 +1,10 @@
 #include "crucible.cuh"
 
-extern __shared__ float4 kept[];  // a row for each warp of the block
+extern __shared__ float4 kept[];  // a row for each warp of the block, stored as it came
 
 template <class Piece>
 __device__ void normalise(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd,
-                          int channels, float eps, float* row) {
+                          int channels, float eps, floatX* row) {
   const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
   Piece piece, w, b;
 
@@ -40,7 +40,7 @@ extern "C" __global__ void layer_norm_vector(const floatX* x, const floatX* weig
                                              float* rstd, long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;
-  float* mine = reinterpret_cast<float*>(kept + warp_index() * ceil_div(channels, 4));
+  floatX* mine = reinterpret_cast<floatX*>(kept + warp_index() * ceil_div(channels, Wide::SIZE));
   x += row * channels;
   y += row * channels;
   if (channels % Wide::SIZE == 0 && aligned16(x, weight, bias, y)) {

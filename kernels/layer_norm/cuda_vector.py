@@ -1,15 +1,16 @@
 """A row waits in shared memory between its three sweeps, and moves in pieces of 128 bits.
 
 Builds on: cuda_warp, which reads each row from global memory three times, four bytes for each lane.
-Idea: a lane's 16 bytes are the most that one instruction moves, so a quarter of the loads and stores is issued; what was
-    loaded stays in shared memory, where every lane reads back only what it wrote itself and nothing needs a barrier.
+Idea: a lane's 16 bytes are the most that one instruction moves, so a quarter of the loads and stores is issued, of
+    bfloat16 an eighth; what was loaded stays as it came in shared memory, where every lane reads back only what it wrote
+    itself and nothing needs a barrier.
 Source: karpathy/llm.c, the sixth kernel of dev/cuda/layernorm_forward.cu for the row in shared memory, the fifth of
     dev/cuda/fused_residual_forward.cu for 128 bits; J. Luitjens, Increase performance with vectorized memory access
     (NVIDIA developer blog, 2013).
-Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import ceil_div, wide
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -25,10 +26,10 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+@register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
-    room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece
+    room = ceil_div(channels, wide(x)) * 16  # the bytes of a row, up to a whole piece
     together = max(min(MOST_ROWS, SHARED // room), 1)
     args = (x, weight, bias, y, mean, rstd, rows, channels, eps)
     if rows:

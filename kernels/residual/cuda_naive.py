@@ -8,12 +8,13 @@ from kernels.cuda import ceil_div
 from kernels.residual.spec import RESIDUAL
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_naive")
 
 
-@register(RESIDUAL)
+@register(RESIDUAL, dtypes=DTYPES)
 def cuda_naive(x1, x2, y):
     if y.size:
         launch(_KERNEL, ceil_div(y.size, THREADS), THREADS, (x1, x2, y, y.size))

@@ -1,22 +1,24 @@
-"""Four neighbouring elements for each thread, in loads and stores of 128 bits.
+"""Four neighbouring floats for each thread, or eight of bfloat16, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, which issues three instructions to memory for every addition.
-Idea: the sum does nothing but move memory; a quarter of the instructions keeps as many bytes in flight.
+Idea: the sum does nothing but move memory; a quarter of the instructions moves as many floats, an eighth as
+    many elements of bfloat16.
 Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA developer blog, 2013); the second kernel of
     karpathy/llm.c, dev/cuda/residual_forward.cu.
-Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.residual.spec import RESIDUAL
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_vector")
 
 
-@register(RESIDUAL, tiles={"C": (EACH,)})
+@register(RESIDUAL, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(x1, x2, y):
     if y.size:
-        launch(_KERNEL, ceil_div(y.size, THREADS * EACH), THREADS, (x1, x2, y, y.size))
+        launch(_KERNEL, ceil_div(y.size, THREADS * wide(y)), THREADS, (x1, x2, y, y.size))

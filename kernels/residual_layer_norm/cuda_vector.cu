@@ -3,8 +3,8 @@
 extern __shared__ float4 kept[];  // a row for each warp of the block
 
 template <class Piece>
-__device__ void fused_row(const float* x1, const float* x2, const float* weight, const float* bias, float* residual, float* y,
-                          float* mean, float* rstd, int channels, float eps, float* sums) {
+__device__ void fused_row(const floatX* x1, const floatX* x2, const floatX* weight, const floatX* bias, floatX* residual,
+                          floatX* y, float* mean, float* rstd, int channels, float eps, float* sums) {
   const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
   Piece a, b, sum;
 
@@ -38,9 +38,9 @@ __device__ void fused_row(const float* x1, const float* x2, const float* weight,
   }
 }
 
-extern "C" __global__ void residual_layer_norm_vector(const float* x1, const float* x2, const float* weight, const float* bias,
-                                                      float* residual, float* y, float* mean, float* rstd, long long rows,
-                                                      int channels, float eps) {
+extern "C" __global__ void residual_layer_norm_vector(const floatX* x1, const floatX* x2, const floatX* weight,
+                                                      const floatX* bias, floatX* residual, floatX* y, float* mean, float* rstd,
+                                                      long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;
   const long long start = row * channels;

@@ -1,16 +1,18 @@
 """The same warps move pieces of 128 bits.
 
-Builds on: cuda_warp, whose lanes move four bytes with each instruction.
-Idea: both terms, their sum and the result pass in a quarter of the instructions; four values in registers at a time give
-    the sums something to overlap with.
+Builds on: cuda_warp, whose lanes move one element with each instruction.
+Idea: both terms, their sum and the result pass in a quarter of the instructions, in bfloat16 an eighth; the values that
+    a lane has in registers give the sums something to overlap with.
 Source: the fifth kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
-Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
+    Of bfloat16, the eight sums of a lane meet those of the lane four places on in the same banks of shared memory.
 """
 
 from kernels.cuda import ceil_div
 from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 LANES, MOST_ROWS = 32, 4
 SHARED = 48 * 1024  # bytes that every GPU gives a block
@@ -22,7 +24,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(RESIDUAL_LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (4 * LANES,)}, refuses=_refuses)
+@register(RESIDUAL_LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     rows, channels = x1.shape
     room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece

@@ -2,9 +2,9 @@
 
 extern __shared__ float kept[];  // a row for each warp of the block
 
-extern "C" __global__ void residual_layer_norm_warp(const float* x1, const float* x2, const float* weight, const float* bias,
-                                                    float* residual, float* y, float* mean, float* rstd, long long rows,
-                                                    int channels, float eps) {
+extern "C" __global__ void residual_layer_norm_warp(const floatX* x1, const floatX* x2, const floatX* weight,
+                                                    const floatX* bias, floatX* residual, floatX* y, float* mean, float* rstd,
+                                                    long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;
   const int lane = lane_index();

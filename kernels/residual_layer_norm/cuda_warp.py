@@ -1,8 +1,8 @@
 """One warp for each row, which keeps the sum in shared memory until it is normalised.
 
-Builds on: cuda_naive, which reads the sum back from global memory twice, in steps of a whole row.
+Builds on: cuda_naive, which reads both terms from global memory three times, in steps of a whole row.
 Idea: lanes take neighbouring channels and trade partial sums by shuffles; the row is read once and its sum written once,
-    and each lane reads back from shared memory only what it wrote there, without a barrier.
+    and each lane reads back from shared memory, unrounded, only what it wrote there, without a barrier.
 Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row
     in shared memory.
 Costs: a row must fit shared memory.
@@ -12,6 +12,7 @@ from kernels.cuda import ceil_div
 from kernels.residual_layer_norm.spec import RESIDUAL_LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 LANES, MOST_ROWS = 32, 4
 SHARED = 48 * 1024  # bytes that every GPU gives a block
@@ -23,7 +24,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
 
 
-@register(RESIDUAL_LAYER_NORM, tiles={"N": (MOST_ROWS,), "C": (LANES,)}, refuses=_refuses)
+@register(RESIDUAL_LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (LANES,)}, refuses=_refuses)
 def cuda_warp(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     rows, channels = x1.shape
     together = min(MOST_ROWS, SHARED // (channels * 4))

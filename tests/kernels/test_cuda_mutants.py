@@ -95,7 +95,7 @@ MUTANTS = {
         ("embedding/backward/cuda_first", "embedding_backward_tokens"),
         ("earlier < position && tokens", "earlier + 40 < position && tokens"),
         lambda: (13, 256, (integers(7, 100), floats(100, 16), floats(7, 16), 100, 16), 0),
-        ("race", "row[c] +="),
+        ("race", "row[c] = row[c] + sums[i]"),
     ),
 }
 

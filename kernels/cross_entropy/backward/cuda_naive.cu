@@ -1,10 +1,10 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void cross_entropy_backward_naive(const int* targets, float* losses, float* logits, long long rows,
+extern "C" __global__ void cross_entropy_backward_naive(const int* targets, float* losses, floatX* logits, long long rows,
                                                         int columns, int vocab_size, float scale) {
   const long long row = thread_index();
   if (row >= rows) return;
-  float* x = logits + row * columns;
+  floatX* x = logits + row * columns;
   const int target = targets[row];
 
   float largest = -infinity();

@@ -9,12 +9,13 @@ from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
 from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _KERNEL = CudaKernel(__file__, "cross_entropy_backward_naive")
 
 
-@register(CROSS_ENTROPY_BACKWARD, tiles={"N": (THREADS,)})
+@register(CROSS_ENTROPY_BACKWARD, dtypes=DTYPES, tiles={"N": (THREADS,)})
 def cuda_naive(targets, losses, logits, *, vocab_size, scale):
     rows, columns = logits.shape
     args = (targets, losses, logits, rows, columns, vocab_size, scale)

@@ -5,18 +5,20 @@ Idea: one online sweep finds maximum and sum; the second sweep, through the cach
     array of probabilities ever exists, which at a vocabulary of 50,000 would be the largest of the training step.
 Source: karpathy/llm.c, llmc/fused_classifier.cuh, which tells of the race of the loss's read with the gradient's write;
     M. Milakov and N. Gimelshein, arXiv:1805.02867, for the online sweep.
-Costs: rows that do not start at a multiple of 16 bytes move by single floats.
+Costs: rows that do not start at a multiple of 16 bytes move one element at a time.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
+from kernels.cuda import WIDE
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "cross_entropy_backward_online")
 
 
-@register(CROSS_ENTROPY_BACKWARD, tiles={"V": (EACH, THREADS * EACH)})
+@register(CROSS_ENTROPY_BACKWARD, dtypes=DTYPES, tiles={"V": (*WIDE, *(THREADS * each for each in WIDE))})
 def cuda_online(targets, losses, logits, *, vocab_size, scale):
     rows, columns = logits.shape
     if rows:

@@ -1,11 +1,13 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void clear(float* table, long long size) {
+constexpr int EACH = 8;  // channels of a row that a lane adds up at a time
+
+extern "C" __global__ void clear(floatX* table, long long size) {
   const long long i = thread_index();
   if (i < size) table[i] = 0.0f;
 }
 
-extern "C" __global__ void embedding_backward_tokens(const int* tokens, const float* dx, float* dwte, long long positions,
+extern "C" __global__ void embedding_backward_tokens(const int* tokens, const floatX* dx, floatX* dwte, long long positions,
                                                      int channels) {
   const long long position = thread_index() / WARP;
   if (position >= positions) return;
@@ -16,23 +18,35 @@ extern "C" __global__ void embedding_backward_tokens(const int* tokens, const fl
     if (__any_sync(FULL_WARP, earlier < position && tokens[earlier] == token)) return;
   }
 
-  float* row = dwte + static_cast<long long>(token) * channels;
-  for (long long start = position; start < positions; start += WARP) {
-    const long long later = start + lane;
-    unsigned same = __ballot_sync(FULL_WARP, later < positions && tokens[later] == token);
-    for (; same != 0; same &= same - 1) {
-      const float* gradient = dx + (start + __ffs(same) - 1) * channels;
-      for (int c = lane; c < channels; c += WARP) row[c] += gradient[c];
+  floatX* row = dwte + static_cast<long long>(token) * channels;
+  for (int begin = 0; begin < channels; begin += WARP * EACH) {
+    float sums[EACH] = {};
+    for (long long start = position; start < positions; start += WARP) {
+      const long long later = start + lane;
+      unsigned same = __ballot_sync(FULL_WARP, later < positions && tokens[later] == token);
+      for (; same != 0; same &= same - 1) {
+        const floatX* gradient = dx + (start + __ffs(same) - 1) * channels;
+#pragma unroll
+        for (int i = 0; i < EACH; ++i) {
+          const int c = begin + i * WARP + lane;
+          if (c < channels) sums[i] += gradient[c];
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+      const int c = begin + i * WARP + lane;
+      if (c < channels) row[c] = row[c] + sums[i];
     }
   }
 }
 
 // `row_size` elements of every sequence have a place in the table; what lies beyond them is the unused end of the context.
-extern "C" __global__ void embedding_backward_positions(const float* dx, float* dwpe, int batch, long long row_size,
+extern "C" __global__ void embedding_backward_positions(const floatX* dx, floatX* dwpe, int batch, long long row_size,
                                                         long long size, bool accumulate) {
   const long long i = thread_index();
   if (i >= size) return;
-  float total = accumulate ? dwpe[i] : 0.0f;
+  float total = 0.0f;
   for (int b = 0; i < row_size && b < batch; ++b) total += dx[b * row_size + i];
-  dwpe[i] = total;
+  dwpe[i] = accumulate ? dwpe[i] + total : total;
 }

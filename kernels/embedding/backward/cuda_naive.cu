@@ -1,18 +1,27 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void embedding_backward_naive(const int* tokens, const float* dx, float* dwte, float* dwpe, int batch,
-                                                    int time, int channels, int token_rows, int position_rows,
-                                                    bool accumulate_wte, bool accumulate_wpe) {
-  const long long c = thread_index();
-  if (c >= channels) return;
-  for (int row = 0; !accumulate_wte && row < token_rows; ++row) dwte[row * static_cast<long long>(channels) + c] = 0.0f;
-  for (int row = 0; !accumulate_wpe && row < position_rows; ++row) dwpe[row * static_cast<long long>(channels) + c] = 0.0f;
-
-  const long long positions = static_cast<long long>(batch) * time;
+extern "C" __global__ void embedding_backward_tokens_naive(const int* tokens, const floatX* dx, floatX* dwte,
+                                                           long long positions, int channels, long long size, bool accumulate) {
+  const long long i = thread_index();
+  if (i >= size) return;
+  const long long row = i / channels;
+  const int c = i % channels;
+  float total = 0.0f;
   for (long long position = 0; position < positions; ++position) {
-    const long long token = tokens[position], t = position % time;
-    const float gradient = dx[position * channels + c];
-    dwte[token * channels + c] += gradient;
-    dwpe[t * channels + c] += gradient;
+    if (tokens[position] == row) total += dx[position * channels + c];
   }
+  dwte[i] = accumulate ? dwte[i] + total : total;
+}
+
+extern "C" __global__ void embedding_backward_positions_naive(const floatX* dx, floatX* dwpe, long long positions, int time,
+                                                              int channels, long long size, bool accumulate) {
+  const long long i = thread_index();
+  if (i >= size) return;
+  const long long row = i / channels;
+  const int c = i % channels;
+  float total = 0.0f;
+  for (long long position = row; row < time && position < positions; position += time) {
+    total += dx[position * channels + c];
+  }
+  dwpe[i] = accumulate ? dwpe[i] + total : total;
 }

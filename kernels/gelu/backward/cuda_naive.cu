@@ -3,11 +3,11 @@
 constexpr float SLOPE = 0.7978845608028654f;  // sqrt(2 / pi)
 constexpr float CUBIC = 0.044715f;
 
-extern "C" __global__ void gelu_backward_naive(const float* dy, const float* x, float* dx, long long size) {
+extern "C" __global__ void gelu_backward_naive(const floatX* dy, const floatX* x, floatX* dx, long long size) {
   const long long i = thread_index();
   if (i >= size) return;
-  const float square = x[i] * x[i];
-  const float t = tanhf(SLOPE * (x[i] + CUBIC * square * x[i]));
+  const float value = x[i], square = value * value;
+  const float t = tanhf(SLOPE * (value + CUBIC * square * value));
   const float slope = SLOPE * (1.0f + 3.0f * CUBIC * square);
-  dx[i] = dy[i] * (0.5f * (1.0f + t) + 0.5f * x[i] * (1.0f - t * t) * slope);
+  dx[i] = dy[i] * (0.5f * (1.0f + t) + 0.5f * value * (1.0f - t * t) * slope);
 }

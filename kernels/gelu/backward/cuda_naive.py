@@ -8,12 +8,13 @@ from kernels.cuda import ceil_div
 from kernels.gelu.spec import GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_backward_naive")
 
 
-@register(GELU_BACKWARD)
+@register(GELU_BACKWARD, dtypes=DTYPES)
 def cuda_naive(dy, x, dx):
     if dx.size:
         launch(_KERNEL, ceil_div(dx.size, THREADS), THREADS, (dy, x, dx, dx.size))

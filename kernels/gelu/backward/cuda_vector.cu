@@ -13,12 +13,20 @@ __device__ float derivative(float x) {
   return x > 0.0f ? upper + bump : lower - bump;
 }
 
-extern "C" __global__ void gelu_backward_vector(const float* dy, const float* x, float* dx, long long size) {
-  const long long first = 4 * thread_index();
-  if (first + 4 <= size && aligned16(dy, x, dx)) {
-    const float4 g = load4(dy + first), v = load4(x + first);
-    store4(dx + first, make_float4(g.x * derivative(v.x), g.y * derivative(v.y), g.z * derivative(v.z), g.w * derivative(v.w)));
+template <class Piece>
+__device__ void gelu_backward(const floatX* dy, const floatX* x, floatX* dx) {
+  Piece gradient, value;
+  gradient.load(dy);
+  value.load(x);
+  for (int i = 0; i < Piece::SIZE; ++i) gradient.v[i] *= derivative(value.v[i]);
+  gradient.store(dx);
+}
+
+extern "C" __global__ void gelu_backward_vector(const floatX* dy, const floatX* x, floatX* dx, long long size) {
+  const long long first = Wide::SIZE * thread_index();
+  if (first + Wide::SIZE <= size && aligned16(dy, x, dx)) {
+    gelu_backward<Wide>(dy + first, x + first, dx + first);
   } else {
-    for (long long i = first; i < first + 4 && i < size; ++i) dx[i] = dy[i] * derivative(x[i]);
+    for (long long i = first; i < first + Wide::SIZE && i < size; ++i) gelu_backward<Single>(dy + i, x + i, dx + i);
   }
 }

@@ -1,4 +1,4 @@
-"""The derivative by one exponential, for four neighbouring elements in each thread.
+"""The derivative by one exponential, for four neighbouring floats in each thread, or eight of bfloat16.
 
 Builds on: cuda_naive, which waits for tanhf and issues three instructions to memory for every element.
 Idea: with s the logistic function of 2u the derivative is s + x s (1 - s) 2u', and 1 - s = e / (1 + e) where e = exp(-2|u|):
@@ -6,19 +6,20 @@ Idea: with s the logistic function of 2u the derivative is s + x s (1 - s) 2u', 
     keep memory busy.
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2; kernels/gelu/backward/numba_sigmoid.py
     has it on the CPU.
-Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.gelu.spec import GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_backward_vector")
 
 
-@register(GELU_BACKWARD, tiles={"C": (EACH,)})
+@register(GELU_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(dy, x, dx):
     if dx.size:
-        launch(_KERNEL, ceil_div(dx.size, THREADS * EACH), THREADS, (dy, x, dx, dx.size))
+        launch(_KERNEL, ceil_div(dx.size, THREADS * wide(dx)), THREADS, (dy, x, dx, dx.size))

@@ -1,7 +1,7 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void layer_norm_backward_rows_naive(const float* dy, const float* x, const float* weight,
-                                                          const float* mean, const float* rstd, float* dx, long long rows,
+extern "C" __global__ void layer_norm_backward_rows_naive(const floatX* dy, const floatX* x, const floatX* weight,
+                                                          const float* mean, const float* rstd, floatX* dx, long long rows,
                                                           int channels) {
   const long long row = thread_index();
   if (row >= rows) return;
@@ -21,8 +21,8 @@ extern "C" __global__ void layer_norm_backward_rows_naive(const float* dy, const
   for (int c = 0; c < channels; ++c) dx[c] = (dy[c] * weight[c] - total - (x[c] - m) * r * along) * r;
 }
 
-extern "C" __global__ void layer_norm_backward_channels_naive(const float* dy, const float* x, const float* mean,
-                                                              const float* rstd, float* dweight, float* dbias, long long rows,
+extern "C" __global__ void layer_norm_backward_channels_naive(const floatX* dy, const floatX* x, const float* mean,
+                                                              const float* rstd, floatX* dweight, floatX* dbias, long long rows,
                                                               int channels, bool accumulate) {
   const long long c = thread_index();
   if (c >= channels) return;

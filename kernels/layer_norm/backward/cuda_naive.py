@@ -11,13 +11,14 @@ from kernels.cuda import ceil_div
 from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _ROWS = CudaKernel(__file__, "layer_norm_backward_rows_naive")
 _CHANNELS = CudaKernel(__file__, "layer_norm_backward_channels_naive")
 
 
-@register(LAYER_NORM_BACKWARD, tiles={"N": (THREADS,), "C": (THREADS,)})
+@register(LAYER_NORM_BACKWARD, dtypes=DTYPES, tiles={"N": (THREADS,), "C": (THREADS,)})
 def cuda_naive(dy, x, weight, mean, rstd, dx, dweight, dbias, *, accumulate):
     rows, channels = x.shape
     if rows:

@@ -11,6 +11,7 @@ from kernels.cuda import ceil_div
 from kernels.layer_norm.spec import LAYER_NORM_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS, MOST_BLOCKS = 256, 256
 WARP, GROUPS = 32, 8  # threads of a block that adds up columns
@@ -26,6 +27,7 @@ def _refuses(C, **_):
 
 @register(
     LAYER_NORM_BACKWARD,
+    dtypes=DTYPES,
     tiles={"N": (MOST_BLOCKS,), "C": (WARP, THREADS)},
     workspace=lambda _threads, *, N, C: min(N, MOST_BLOCKS) * 2 * C,
     refuses=_refuses,

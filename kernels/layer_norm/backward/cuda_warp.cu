@@ -3,7 +3,7 @@
 extern __shared__ float4 sums[];  // for each warp: dweight, then dbias, over its rows
 
 template <class Piece>
-__device__ void one_row(const float* dy, const float* x, const float* weight, float m, float r, float* dx, float* dweight,
+__device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight, float m, float r, floatX* dx, float* dweight,
                         float* dbias, int channels) {
   const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
   Piece d, value, w, gained, shifted;
@@ -40,8 +40,8 @@ __device__ void one_row(const float* dy, const float* x, const float* weight, fl
   }
 }
 
-extern "C" __global__ void layer_norm_backward_warps(const float* dy, const float* x, const float* weight, const float* mean,
-                                                     const float* rstd, float* dx, float* partials, long long rows,
+extern "C" __global__ void layer_norm_backward_warps(const floatX* dy, const floatX* x, const floatX* weight, const float* mean,
+                                                     const float* rstd, floatX* dx, float* partials, long long rows,
                                                      int channels) {
   const int room = ceil_div(channels, 4) * 4;
   float* all = reinterpret_cast<float*>(sums);
@@ -69,7 +69,7 @@ extern "C" __global__ void layer_norm_backward_warps(const float* dy, const floa
   }
 }
 
-extern "C" __global__ void layer_norm_backward_columns(const float* partials, float* dweight, float* dbias, int parts,
+extern "C" __global__ void layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts,
                                                        int channels, bool accumulate) {
   add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }

@@ -1,8 +1,10 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void residual_backward_naive(const float* dy, float* dx1, float* dx2, long long size, bool accumulate) {
+extern "C" __global__ void residual_backward_naive(const floatX* dy, floatX* dx1, floatX* dx2, long long size,
+                                                   bool accumulate) {
   const long long i = thread_index();
   if (i >= size) return;
-  dx1[i] = accumulate ? dx1[i] + dy[i] : dy[i];
-  dx2[i] = accumulate ? dx2[i] + dy[i] : dy[i];
+  const float gained = dy[i];
+  dx1[i] = accumulate ? dx1[i] + gained : gained;
+  dx2[i] = accumulate ? dx2[i] + gained : gained;
 }

@@ -8,12 +8,13 @@ from kernels.cuda import ceil_div
 from kernels.residual.spec import RESIDUAL_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_backward_naive")
 
 
-@register(RESIDUAL_BACKWARD)
+@register(RESIDUAL_BACKWARD, dtypes=DTYPES)
 def cuda_naive(dy, dx1, dx2, *, accumulate):
     if dy.size:
         launch(_KERNEL, ceil_div(dy.size, THREADS), THREADS, (dy, dx1, dx2, dy.size, accumulate))

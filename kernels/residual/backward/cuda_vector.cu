@@ -1,17 +1,31 @@
 #include "crucible.cuh"
 
-__device__ float4 add4(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+template <class Piece>
+__device__ void pass_on(const Piece& gained, floatX* dx, bool accumulate) {
+  Piece sum = gained;
+  if (accumulate) {
+    sum.load(dx);
+    for (int i = 0; i < Piece::SIZE; ++i) sum.v[i] += gained.v[i];
+  }
+  sum.store(dx);
+}
 
-extern "C" __global__ void residual_backward_vector(const float* dy, float* dx1, float* dx2, long long size, bool accumulate) {
-  const long long first = 4 * thread_index();
-  if (first + 4 <= size && aligned16(dy, dx1, dx2)) {
-    const float4 gained = load4(dy + first);
-    store4(dx1 + first, accumulate ? add4(load4(dx1 + first), gained) : gained);
-    store4(dx2 + first, accumulate ? add4(load4(dx2 + first), gained) : gained);
+template <class Piece>
+__device__ void pass_to_both(const floatX* dy, floatX* dx1, floatX* dx2, bool accumulate) {
+  Piece gained;
+  gained.load(dy);
+  pass_on(gained, dx1, accumulate);
+  pass_on(gained, dx2, accumulate);
+}
+
+extern "C" __global__ void residual_backward_vector(const floatX* dy, floatX* dx1, floatX* dx2, long long size,
+                                                    bool accumulate) {
+  const long long first = Wide::SIZE * thread_index();
+  if (first + Wide::SIZE <= size && aligned16(dy, dx1, dx2)) {
+    pass_to_both<Wide>(dy + first, dx1 + first, dx2 + first, accumulate);
   } else {
-    for (long long i = first; i < first + 4 && i < size; ++i) {
-      dx1[i] = accumulate ? dx1[i] + dy[i] : dy[i];
-      dx2[i] = accumulate ? dx2[i] + dy[i] : dy[i];
+    for (long long i = first; i < first + Wide::SIZE && i < size; ++i) {
+      pass_to_both<Single>(dy + i, dx1 + i, dx2 + i, accumulate);
     }
   }
 }

@@ -1,21 +1,23 @@
-"""Four neighbouring elements for each thread, in loads and stores of 128 bits.
+"""Four neighbouring floats for each thread, or eight of bfloat16, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, which issues up to five instructions to memory for every element.
-Idea: a quarter of the instructions keeps as many bytes in flight, and whether to accumulate is asked once for four elements.
+Idea: a quarter of the instructions moves as many floats, an eighth as many elements of bfloat16, and whether to accumulate
+    is asked once for all that a thread has.
 Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA developer blog, 2013).
-Costs: arrays that do not start at a multiple of 16 bytes are moved by single floats.
+Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div
+from kernels.cuda import WIDE, ceil_div, wide
 from kernels.residual.spec import RESIDUAL_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
-THREADS, EACH = 256, 4
+THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_backward_vector")
 
 
-@register(RESIDUAL_BACKWARD, tiles={"C": (EACH,)})
+@register(RESIDUAL_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
 def cuda_vector(dy, dx1, dx2, *, accumulate):
     if dy.size:
-        launch(_KERNEL, ceil_div(dy.size, THREADS * EACH), THREADS, (dy, dx1, dx2, dy.size, accumulate))
+        launch(_KERNEL, ceil_div(dy.size, THREADS * wide(dy)), THREADS, (dy, dx1, dx2, dy.size, accumulate))

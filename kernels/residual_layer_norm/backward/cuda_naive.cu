@@ -1,8 +1,8 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void residual_layer_norm_backward_rows_naive(const float* dy, const float* dresidual,
-                                                                   const float* residual, const float* weight,
-                                                                   const float* mean, const float* rstd, float* dx,
+extern "C" __global__ void residual_layer_norm_backward_rows_naive(const floatX* dy, const floatX* dresidual,
+                                                                   const floatX* residual, const floatX* weight,
+                                                                   const float* mean, const float* rstd, floatX* dx,
                                                                    long long rows, int channels) {
   const long long row = thread_index();
   if (row >= rows) return;
@@ -23,9 +23,9 @@ extern "C" __global__ void residual_layer_norm_backward_rows_naive(const float* 
   }
 }
 
-extern "C" __global__ void residual_layer_norm_backward_channels_naive(const float* dy, const float* residual,
-                                                                       const float* mean, const float* rstd, float* dweight,
-                                                                       float* dbias, long long rows, int channels,
+extern "C" __global__ void residual_layer_norm_backward_channels_naive(const floatX* dy, const floatX* residual,
+                                                                       const float* mean, const float* rstd, floatX* dweight,
+                                                                       floatX* dbias, long long rows, int channels,
                                                                        bool accumulate) {
   const long long c = thread_index();
   if (c >= channels) return;

@@ -5,8 +5,8 @@ constexpr int THREADS = 256;
 extern __shared__ float sums[];  // over the rows of this block: dweight of every channel, then dbias
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    residual_layer_norm_backward_rows(const float* dy, const float* dresidual, const float* residual, const float* weight,
-                                      const float* mean, const float* rstd, float* dx, float* partials, long long rows,
+    residual_layer_norm_backward_rows(const floatX* dy, const floatX* dresidual, const floatX* residual, const floatX* weight,
+                                      const float* mean, const float* rstd, floatX* dx, float* partials, long long rows,
                                       int channels) {
   __shared__ float scratch[THREADS / WARP];
   float *dweight = sums, *dbias = sums + channels;
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   }
 }
 
-extern "C" __global__ void residual_layer_norm_backward_columns(const float* partials, float* dweight, float* dbias, int parts,
-                                                                int channels, bool accumulate) {
+extern "C" __global__ void residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias,
+                                                                int parts, int channels, bool accumulate) {
   add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }

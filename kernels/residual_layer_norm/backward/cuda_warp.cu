@@ -3,8 +3,8 @@
 extern __shared__ float4 sums[];  // for each warp: dweight, then dbias, over its rows
 
 template <class Piece>
-__device__ void one_row(const float* dy, const float* dresidual, const float* residual, const float* weight, float m, float r,
-                        float* dx, float* dweight, float* dbias, int channels) {
+__device__ void one_row(const floatX* dy, const floatX* dresidual, const floatX* residual, const floatX* weight, float m,
+                        float r, floatX* dx, float* dweight, float* dbias, int channels) {
   const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
   Piece d, value, w, gained, shifted, bypass;
 
@@ -41,9 +41,9 @@ __device__ void one_row(const float* dy, const float* dresidual, const float* re
   }
 }
 
-extern "C" __global__ void residual_layer_norm_backward_warps(const float* dy, const float* dresidual, const float* residual,
-                                                              const float* weight, const float* mean, const float* rstd,
-                                                              float* dx, float* partials, long long rows, int channels) {
+extern "C" __global__ void residual_layer_norm_backward_warps(const floatX* dy, const floatX* dresidual, const floatX* residual,
+                                                              const floatX* weight, const float* mean, const float* rstd,
+                                                              floatX* dx, float* partials, long long rows, int channels) {
   const int room = ceil_div(channels, 4) * 4;
   float* all = reinterpret_cast<float*>(sums);
   float *dweight = all + warp_index() * 2 * room, *dbias = dweight + room;
@@ -72,7 +72,7 @@ extern "C" __global__ void residual_layer_norm_backward_warps(const float* dy, c
   }
 }
 
-extern "C" __global__ void residual_layer_norm_backward_columns(const float* partials, float* dweight, float* dbias, int parts,
-                                                                int channels, bool accumulate) {
+extern "C" __global__ void residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias,
+                                                                int parts, int channels, bool accumulate) {
   add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }
