@@ -11,6 +11,7 @@ from kernels.attention.spec import ATTENTION
 from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _SCORES = CudaKernel(__file__, "attention_scores")
 _SOFTMAX = CudaKernel(__file__, "attention_softmax")
@@ -22,7 +23,7 @@ def _workspace(_threads, *, B, T, H, D):  # noqa: ARG001 (all dims come)
     return B * H * T * T
 
 
-@register(ATTENTION, workspace=_workspace)
+@register(ATTENTION, dtypes=DTYPES, workspace=_workspace)
 def cuda_naive(qkv, y, lse, *, num_heads, workspace):
     (batch, time, channels), size = y.shape, y.shape[2] // num_heads
     if not y.size:

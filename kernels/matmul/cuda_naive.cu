@@ -1,5 +1,7 @@
 // One thread for each element of y: the dot product of a row of x and a row of the weight.
-extern "C" __global__ void matmul_naive(const float* x, const float* weight, const float* bias, float* y, int rows,
+#include "crucible.cuh"
+
+extern "C" __global__ void matmul_naive(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, int rows,
                                         int channels, int outputs) {
   const int column = blockIdx.x * blockDim.x + threadIdx.x;
   const int row = blockIdx.y * blockDim.y + threadIdx.y;

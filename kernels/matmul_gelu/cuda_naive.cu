@@ -1,7 +1,8 @@
 // One thread for each element: the dot product of a row of x and a row of the weight, then its GELU.
+#include "crucible.cuh"
 #include "gelu.cuh"
 
-extern "C" __global__ void matmul_gelu_naive(const float* x, const float* weight, const float* bias, float* pre, float* y,
+extern "C" __global__ void matmul_gelu_naive(const floatX* x, const floatX* weight, const floatX* bias, floatX* pre, floatX* y,
                                              int rows, int channels, int outputs) {
   const int column = blockIdx.x * blockDim.x + threadIdx.x;
   const int row = blockIdx.y * blockDim.y + threadIdx.y;

@@ -10,12 +10,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul_gelu.spec import MATMUL_GELU
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_gelu_naive")
 SIDE = 16  # of a block of threads
 
 
-@register(MATMUL_GELU, tiles={"N": (SIDE,), "O": (SIDE,)})
+@register(MATMUL_GELU, dtypes=DTYPES, tiles={"N": (SIDE,), "O": (SIDE,)})
 def cuda_naive(x, weight, bias, pre, y):
     (rows, channels), outputs = x.shape, weight.shape[0]
     if y.size:

@@ -14,6 +14,7 @@ from kernels.attention.spec import ATTENTION_BACKWARD
 from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _SCORES = CudaKernel(__file__, "attention_backward_scores")
 _SUMS = CudaKernel(__file__, "attention_backward_sums")
@@ -24,7 +25,7 @@ def _workspace(_threads, *, B, T, H, D):  # noqa: ARG001 (all dims come)
     return 2 * B * H * T * T
 
 
-@register(ATTENTION_BACKWARD, workspace=_workspace)
+@register(ATTENTION_BACKWARD, dtypes=DTYPES, workspace=_workspace)
 def cuda_naive(dy, qkv, y, lse, dqkv, *, num_heads, workspace):
     (batch, time, channels), size = y.shape, y.shape[2] // num_heads
     if not y.size:

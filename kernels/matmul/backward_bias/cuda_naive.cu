@@ -1,6 +1,6 @@
 #include "crucible.cuh"
 
-extern "C" __global__ void matmul_backward_bias_naive(const float* dy, float* dbias, long long rows, int columns,
+extern "C" __global__ void matmul_backward_bias_naive(const floatX* dy, floatX* dbias, long long rows, int columns,
                                                       bool accumulate) {
   const long long column = thread_index();
   if (column >= columns) return;

@@ -9,12 +9,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_BIAS
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 THREADS = 128
 _KERNEL = CudaKernel(__file__, "matmul_backward_bias_naive")
 
 
-@register(MATMUL_BACKWARD_BIAS, tiles={"O": (THREADS,)})
+@register(MATMUL_BACKWARD_BIAS, dtypes=DTYPES, tiles={"O": (THREADS,)})
 def cuda_naive(dy, dbias, *, accumulate):
     rows, columns = dy.shape
     if columns:

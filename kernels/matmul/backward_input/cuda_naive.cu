@@ -1,5 +1,7 @@
 // One thread for each element of dx: a row of dy times a column of the weight.
-extern "C" __global__ void backward_input_naive(const float* dy, const float* weight, float* dx, int rows, int channels,
+#include "crucible.cuh"
+
+extern "C" __global__ void backward_input_naive(const floatX* dy, const floatX* weight, floatX* dx, int rows, int channels,
                                                 int outputs) {
   const int column = blockIdx.x * blockDim.x + threadIdx.x;
   const int row = blockIdx.y * blockDim.y + threadIdx.y;

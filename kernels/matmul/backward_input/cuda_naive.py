@@ -10,12 +10,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_input_naive")
 WIDE, HIGH = 32, 8  # of a block of threads
 
 
-@register(MATMUL_BACKWARD_INPUT, tiles={"N": (HIGH,), "C": (WIDE,)})
+@register(MATMUL_BACKWARD_INPUT, dtypes=DTYPES, tiles={"N": (HIGH,), "C": (WIDE,)})
 def cuda_naive(dy, weight, dx):
     (rows, outputs), channels = dy.shape, weight.shape[1]
     if dx.size:

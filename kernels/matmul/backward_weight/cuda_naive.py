@@ -10,12 +10,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_WEIGHT
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_weight_naive")
 WIDE, HIGH = 32, 8  # of a block of threads
 
 
-@register(MATMUL_BACKWARD_WEIGHT, tiles={"O": (HIGH,), "C": (WIDE,)})
+@register(MATMUL_BACKWARD_WEIGHT, dtypes=DTYPES, tiles={"O": (HIGH,), "C": (WIDE,)})
 def cuda_naive(dy, x, dweight, *, accumulate):
     (rows, outputs), channels = dy.shape, x.shape[1]
     if dweight.size:

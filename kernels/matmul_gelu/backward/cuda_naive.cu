@@ -1,7 +1,8 @@
 // One thread for each element of dpre: a row of dy times a column of the weight, times the slope of GELU there.
+#include "crucible.cuh"
 #include "gelu.cuh"
 
-extern "C" __global__ void matmul_gelu_backward_naive(const float* dy, const float* weight, const float* pre, float* dpre,
+extern "C" __global__ void matmul_gelu_backward_naive(const floatX* dy, const floatX* weight, const floatX* pre, floatX* dpre,
                                                       int rows, int channels, int outputs) {
   const int column = blockIdx.x * blockDim.x + threadIdx.x;
   const int row = blockIdx.y * blockDim.y + threadIdx.y;

@@ -10,12 +10,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_gelu_backward_naive")
 WIDE, HIGH = 32, 8  # of a block of threads
 
 
-@register(MATMUL_GELU_BACKWARD, tiles={"N": (HIGH,), "C": (WIDE,)})
+@register(MATMUL_GELU_BACKWARD, dtypes=DTYPES, tiles={"N": (HIGH,), "C": (WIDE,)})
 def cuda_naive(dy, weight, pre, dpre):
     (rows, outputs), channels = dy.shape, weight.shape[1]
     if dpre.size:
