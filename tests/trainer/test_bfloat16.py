@@ -44,11 +44,10 @@ def test_losses_stay_near_those_in_float32():
 @pytest.mark.parametrize("better", [False, True], ids=["naive", "better"])
 def test_cuda_variants_train_in_the_simulator_as_the_definitions_do_on_the_host(better):
     outline = Outline(discover(), TINY, 3, 16, dtype="bfloat16")
-    on_gpu = build(variants=cuda_set(outline, better), dtype="bfloat16", on="sim")
-    on_host = build(dtype="bfloat16")
-    np.testing.assert_allclose(losses(on_gpu, 3), losses(on_host, 3), rtol=1e-3)
-    for name, tensor in on_gpu.master.items():
-        np.testing.assert_allclose(tensor, on_host.master[name], atol=3 * LEARNING_RATE, err_msg=name)
+    programs = build(variants=cuda_set(outline, better), dtype="bfloat16", on="sim"), build(dtype="bfloat16")
+    np.testing.assert_allclose(*(losses(program, 3) for program in programs), rtol=1e-3)
+    on_gpu, on_host = (program.all_gradients.astype(np.float64) for program in programs)
+    assert np.linalg.norm(on_gpu - on_host) < 0.02 * np.linalg.norm(on_host)
 
 
 def test_what_is_multiplied_with_is_the_master_weight_rounded_up_or_down():
