@@ -44,7 +44,7 @@ class Program:
     def __init__(self, module: Module, kernel: Kernel, memory: ModuleMemory, target: Target, *, checked: bool) -> None:
         layout = lay_out_kernel(module, kernel, memory)
         self.kernel, self.memory = kernel, memory
-        self.static_shared, self.local_bytes = layout.static_shared, layout.local
+        self.layout = layout
         self.translation = translate(kernel, layout.places, checked=checked, native=target.native)
         self.code = compile_translation(self.translation, target, CACHE / "objects")
 

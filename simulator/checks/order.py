@@ -84,7 +84,8 @@ def start_block(checker: int, block: int) -> None:
         _fill(check, FENCE_CLOCK, 2 * THREADS, 0)
         _fill(check, BARRIER_FENCED, 2 * THREADS, 0)
     shadow = carray(as_pointer(check[0]), check[1], types.uint8)
-    shadow[check[7] : check[8]] = 1
+    for place in range(check[Field.SHARED_START.value], check[Field.SHARED_END.value]):
+        shadow[place] &= types.uint8(1)  # VALID stays; nothing is initialised, no copy in flight
     state = carray(as_pointer(check[Field.COPY_STATE.value]), THREADS * 2, int64)
     state[: 2 * threads] = 0
 

@@ -114,6 +114,8 @@ def _shadow(execution: Execution) -> npt.NDArray[np.uint8]:
     for buffer in arena.buffers:
         if buffer.array.flags.writeable:
             shadow[buffer.offset : buffer.offset + buffer.size] &= ~np.uint8(READ_ONLY)
+    for start, size in arena.shared_parts:
+        shadow[start : start + size] = VALID
     shadow[arena.local : arena.local + arena.local_stride * execution.request.warps * LANES] = VALID | INITIALISED
     return shadow
 

@@ -117,14 +117,14 @@ class Execution:
 
     def __init__(self, program: Program, request: Request) -> None:
         kernel = program.kernel
-        check_geometry(kernel, request.grid, request.block, static=program.static_shared, dynamic=request.shared)
+        check_geometry(kernel, request.grid, request.block, static=program.layout.static_shared, dynamic=request.shared)
         self.program, self.request = program, request
         self.block_order, self.warp_order = request.orders()
         self.arena = Arena.lay_out(
             arrays_of(kernel, request.arguments),
             start=program.memory.end,
-            shared=program.static_shared + request.shared,
-            local=program.local_bytes,
+            shared=[*program.layout.shared, (program.layout.dynamic_start, request.shared)],
+            local=program.layout.local,
             threads=request.warps * LANES,
         )
         pointers = {buffer.argument: self.arena.pointer(buffer.argument) for buffer in self.arena.buffers}

@@ -95,6 +95,7 @@ class Arena:
     buffers: list[Buffer]
     shared: int
     shared_size: int
+    shared_parts: list[tuple[int, int]]
     local: int
     local_stride: int
 
@@ -104,7 +105,7 @@ class Arena:
         arrays: Sequence[tuple[int, npt.NDArray[np.generic]]],
         *,
         start: int,
-        shared: int,
+        shared: Sequence[tuple[int, int]],
         local: int,
         threads: int,
     ) -> Arena:
@@ -117,7 +118,7 @@ class Arena:
         start
             The end of the module's variables.
         shared
-            Bytes of shared memory of a block.
+            Start and size of each part of a block's shared memory, from 0 up; gaps between them belong to nobody.
         local
             Bytes of local memory of a thread.
         threads
@@ -125,14 +126,15 @@ class Arena:
         """
         buffers, end = place_arrays(arrays, start)
         shared_at = aligned(end + _RED_ZONE, _UNIT)
-        shared_size, stride = aligned(shared, 16), aligned(local, 16)
+        parts = [(shared_at + start, size) for start, size in shared if size]
+        shared_size, stride = aligned(max([0, *(start + size for start, size in shared if size)]), 16), aligned(local, 16)
         local_at = aligned(shared_at + shared_size + _RED_ZONE, _UNIT)
         size = aligned(local_at + stride * threads + 4096, _UNIT)
         if size > _MAX_ARENA:
             raise LaunchError(f"the arrays and local memory of the launch take {size:,} bytes; the simulated device has 2 GiB.")
         raw = _reserve.take(size + 2 * _UNIT)  # slack on both sides: narrow elements are read with what follows them
         skip = -raw.ctypes.data % _UNIT
-        arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, local_at, stride)
+        arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, parts, local_at, stride)
         filled = 0
         for buffer in buffers:
             arena.memory[filled : buffer.offset] = 0
@@ -174,8 +176,8 @@ class Arena:
         if self.local_stride and self.local <= offset < len(self.memory):
             return f"local memory, byte {(offset - self.local) % self.local_stride}"
         places = [(b.offset, b.size, f"argument {b.argument}") for b in self.buffers]
-        if self.shared_size:  # a stray address is told by the nearest of these: an array's red zone may be shared memory's too
-            places.append((self.shared, self.shared_size, "shared memory"))
+        # A stray address is told by the nearest of these: an array's red zone may be shared memory's too.
+        places += [(start, size, "shared memory") for start, size in self.shared_parts]
         start, size, name = min(places, key=lambda p: max(p[0] - offset, offset - p[0] - p[1] + 1, 0), default=(0, 0, ""))
         if not start - _RED_ZONE <= offset < start + size + _RED_ZONE:
             return f"address {ADDRESS_BIAS + offset:#x}, which belongs to no array"

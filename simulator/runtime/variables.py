@@ -57,12 +57,27 @@ class ModuleMemory:
         self.image[:] = arena.memory[VARIABLES : self.end]
 
 
+GAP = 256
+
+
 @dataclass(frozen=True, slots=True)
 class KernelMemory:
-    """Where a kernel's variables lie, and how much shared and local memory it needs."""
+    """Where a kernel's variables lie, and how much shared and local memory it needs.
+
+    Attributes
+    ----------
+    static_shared
+        Bytes of shared memory as a GPU counts them.
+    shared
+        Start and size of each static shared variable, with gaps between them that belong to none.
+    dynamic_start
+        Where dynamic shared memory begins.
+    """
 
     places: dict[str, Place]
     static_shared: int
+    shared: tuple[tuple[int, int], ...]
+    dynamic_start: int
     local: int
 
 
@@ -81,10 +96,15 @@ def _symbols(operand: Operand) -> Iterator[str]:
 
 
 def lay_out_kernel(module: Module, kernel: Kernel, memory: ModuleMemory) -> KernelMemory:
-    """Give the shared and local variables a kernel uses their offsets; dynamic shared memory follows the static."""
+    """Give the shared and local variables a kernel uses their offsets; dynamic shared memory follows the static.
+
+    Between two shared variables lies a gap, so that the checker sees who leaves his own: of whole rows of banks, so that
+    conflicts stay what they are.
+    """
     used = {name for i in kernel.instructions for operand in i.operands for name in _symbols(operand)}
     places, ends = dict(memory.places), {"shared": 0, "local": 0}
     dynamic: list[Variable] = []
+    parts: list[tuple[int, int]] = []
     shared = [v for v in module.variables.values() if v.space == "shared" and v.name in used]
     for variable in [*kernel.variables.values(), *shared]:
         if variable.space not in ends:
@@ -93,8 +113,12 @@ def lay_out_kernel(module: Module, kernel: Kernel, memory: ModuleMemory) -> Kern
             dynamic.append(variable)
             continue
         start = aligned(ends[variable.space], max(variable.align, 1))
-        places[variable.name] = (variable.space, start)
         ends[variable.space] = start + variable.size
+        if variable.space == "shared":
+            start += GAP * len(parts)
+            parts.append((start, variable.size))
+        places[variable.name] = (variable.space, start)
     static = aligned(ends["shared"], max([16, *(v.align for v in dynamic)])) if dynamic else ends["shared"]
-    places |= {variable.name: ("shared", static) for variable in dynamic}
-    return KernelMemory(places, static, ends["local"])
+    beyond = static + GAP * len(parts)
+    places |= {variable.name: ("shared", beyond) for variable in dynamic}
+    return KernelMemory(places, static, tuple(parts), beyond, ends["local"])

@@ -45,6 +45,14 @@ PLANTED = {
          __syncthreads(); y[i] = s[0]; }""",
         lambda: (np.where(np.arange(N) == 63, 64, 0).astype(np.float32),), 1, N,
     ),
+    "from one shared array into the next": (
+        "out_of_bounds",
+        """(float* y) { __shared__ float s[64], t[64]; int i = threadIdx.x; t[i] = s[i] = i; __syncthreads();
+         y[i] = s[i + (y[i] > 0)] + t[i]; }""",
+        """(float* y) { __shared__ float s[64], t[64]; int i = threadIdx.x; t[i] = s[i] = i; __syncthreads();
+         y[i] = s[i - (y[i] > 0)] + t[i]; }""",
+        lambda: (np.where(np.arange(N) == 63, 1, 0).astype(np.float32),), 1, N,
+    ),
     "a null pointer": (
         "out_of_bounds",
         "(const float* x, float* y) { y[threadIdx.x] = *x; }",
@@ -285,6 +293,23 @@ def test_what_stops_a_checked_launch_stops_a_fast_one(kind):
     _, faulty, _, arguments, grid, block = PLANTED[name]
     done = only_kernel(HEAD + faulty).launch(grid, block, arguments())
     assert (done.status, [finding.kind for finding in done.findings]) == (kind, [kind])
+
+
+def test_a_static_shared_array_does_not_run_into_the_dynamic_one():
+    code = """(float* y) { __shared__ float s[64]; extern __shared__ float t[]; int i = threadIdx.x;
+      t[i] = s[i] = i; __syncthreads(); y[i] = s[i + %s] + t[i]; }"""
+    for more, status in (("0", "ok"), ("1", "out_of_bounds")):
+        done = only_kernel(HEAD + code % more).launch(1, N, (zeros(),), shared=4 * N, mode="checked")
+        assert (done.status, [f.kind for f in done.findings]) == (status, [status] * (status != "ok"))
+    assert "0 bytes past the end of shared memory (256 bytes)" in done.findings[0].message
+
+
+def test_gaps_between_shared_arrays_are_none_of_the_48_kib():
+    code = (
+        HEAD
+        + "(float* y) { __shared__ float s[4096], t[4096], u[4096]; s[0] = t[1] = u[2] = y[0]; y[1] = s[0] + t[1] + u[2]; }"
+    )
+    assert only_kernel(code).launch(1, 1, (zeros(),), mode="checked").status == "ok"
 
 
 def test_a_finding_tells_line_place_and_thread():
