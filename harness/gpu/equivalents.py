@@ -11,13 +11,14 @@ __all__ = ["EQUIVALENT", "reason_of"]
 
 EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     "the path for single floats is taken more often: it is right for every address and every length": (
-        ("cuda_vector.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
-        ("embedding/cuda_vector.cu", "<= becomes <", "if (first + 4 < channels && aligned16("),
-        ("global_norm/cuda_two_kernels.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
+        ("adamw/cuda_vector.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
+        ("cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
+        ("embedding/cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < channels && aligned16("),
+        ("global_norm/cuda_two_kernels.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
         ("cuda/register_tile.cuh", "early return dropped", "if (false) return load4(from);"),
         ("cuda/crucible.cuh", "% becomes /", "(pointers) / 16 == 0) && ...);"),
         ("cuda_block.cu", "condition taken as false", "const int whole = false ? classes / 4 * 4 : 0;"),
-        ("cuda_online.cu", "condition taken as false", "const int whole = false ? vocab_size / 4 * 4 : 0;"),
+        ("cuda_online.cu", "condition taken as false", "const int whole = false ? vocab_size / Wide::SIZE * Wide::SIZE : 0;"),
     ),
     "both sides of the condition are equal where it now decides otherwise": (
         ("gelu/backward/cuda_vector.cu", "> becomes >=", "size * size >= FLAT"),
@@ -44,6 +45,7 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "a round more, in which nothing is left to do": (
         ("global_norm/cuda_two_kernels.cu", "< becomes <=", "first <= size; first +="),
+        ("embedding/backward/cuda_first.cu", "< becomes <=", "start <= positions; start +="),
     ),
     "only lane 0 uses the sum, and has it": (
         (
