@@ -15,7 +15,8 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
 }
 
 // Starts a copy of 16 bytes from global to shared memory; both addresses are multiples of 16. Without `wanted`, zeros arrive.
-__device__ __forceinline__ void copy_async_16(float* target, const float* source, bool wanted = true) {
+template <class T>
+__device__ __forceinline__ void copy_async_16(T* target, const T* source, bool wanted = true) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(target)), "l"(source), "r"(wanted ? 16 : 0)
                : "memory");
 }

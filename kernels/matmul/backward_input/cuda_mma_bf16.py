@@ -1,0 +1,26 @@
+"""Factors of bfloat16 on tensor cores: one product each, fetched by ldmatrix from where cp.async put them.
+
+Builds on: cuda_mma, which makes six products of three parts, and reads the weight number by number.
+Idea: a bf16 is what a tensor core takes, so each pair of fragments is one product: kernels/matmul/cuda_mma_bf16.py. Fragments
+    of the weight want neighbours in k, which are a row apart; ldmatrix turns each 8 x 8 matrix of 16-bit numbers on the way.
+    kernels/cuda/mma_tile_bf16.cuh.
+Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA, and PTX ISA, ldmatrix with .trans.
+Costs: a thread's 64 sums leave a fifth of the threads resident. Rows that do not start at multiples of 16 bytes
+    are copied number by number, and waited for. Results are written number by number.
+"""
+
+from kernels.cuda import ceil_div
+from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
+from registry import register
+from registry.cuda import CudaKernel, launch
+
+_KERNEL = CudaKernel(__file__, "backward_input_mma_bf16")
+ROWS, COLUMNS, DEPTH, THREADS = 128, 64, 32, 128  # as in mma_tile_bf16.cuh
+
+
+@register(MATMUL_BACKWARD_INPUT, dtypes=("bfloat16",), tiles={"N": (ROWS,), "C": (COLUMNS,), "O": (DEPTH,)})
+def cuda_mma_bf16(dy, weight, dx):
+    (rows, outputs), channels = dy.shape, weight.shape[1]
+    if dx.size:
+        grid = (ceil_div(channels, COLUMNS), ceil_div(rows, ROWS))
+        launch(_KERNEL, grid, THREADS, (dy, weight, dx, rows, channels, outputs))

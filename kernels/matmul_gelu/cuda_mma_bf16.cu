@@ -1,0 +1,15 @@
+// pre = x * weight^T + bias and y = gelu(pre), a tile of 128 x 64 for each block: kernels/cuda/mma_tile_bf16.cuh.
+#include "gelu.cuh"
+#include "mma_tile_bf16.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
+    matmul_gelu_mma_bf16(const bf16* x, const bf16* weight, const bf16* bias, bf16* pre, bf16* y, int rows, int channels,
+                         int outputs) {
+  Sums sums;
+  multiply_tile<true, true>(sums, x, weight, rows, outputs, channels);
+  for_each_sum(sums, rows, outputs, [&](int row, int column, float sum) {
+    const float argument = sum + bias[column];
+    pre[(size_t)row * outputs + column] = argument;
+    y[(size_t)row * outputs + column] = gelu(argument);
+  });
+}
