@@ -4,13 +4,13 @@
 #include "running_softmax.cuh"
 
 template <int HEAD>
-__device__ __forceinline__ void attend(const float* qkv, float* y, float* lse, int time, int heads, int size, float scale) {
+__device__ __forceinline__ void attend(const floatX* qkv, floatX* y, float* lse, int time, int heads, int size, float scale) {
   __shared__ alignas(16) Rows<HEAD> queries, others;  // `others` holds keys, then values
   __shared__ alignas(16) Weights weights;
   const int first = (gridDim.x - 1 - blockIdx.x) * TILE;  // the longest rows begin first
   const int head = blockIdx.y % heads, sequence = blockIdx.y / heads, channels = heads * size;
   const long long stride = 3 * channels;
-  const float* q = qkv + sequence * time * stride + head * size;
+  const floatX* q = qkv + sequence * time * stride + head * size;
   load_rows(queries, q + first * stride, time - first, size, stride);
   Sums<HEAD> sums;
   clear(sums);
@@ -52,16 +52,16 @@ __device__ __forceinline__ void attend(const float* qkv, float* y, float* lse, i
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_flash_32(const float* qkv, float* y, float* lse, int time, int heads, int size, float scale) {
+    attention_flash_32(const floatX* qkv, floatX* y, float* lse, int time, int heads, int size, float scale) {
   attend<32>(qkv, y, lse, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_flash_64(const float* qkv, float* y, float* lse, int time, int heads, int size, float scale) {
+    attention_flash_64(const floatX* qkv, floatX* y, float* lse, int time, int heads, int size, float scale) {
   attend<64>(qkv, y, lse, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_flash_96(const float* qkv, float* y, float* lse, int time, int heads, int size, float scale) {
+    attention_flash_96(const floatX* qkv, floatX* y, float* lse, int time, int heads, int size, float scale) {
   attend<96>(qkv, y, lse, time, heads, size, scale);
 }

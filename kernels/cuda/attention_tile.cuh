@@ -1,5 +1,6 @@
 // Tiles of 32 queries or keys for attention, between 128 threads: each has 2 x 4 of the tile's scores, and two rows' share of
-// the sums. HEAD is the size of a head rounded up to 32, 64 or 96; the rest of a row is zeros.
+// the sums. HEAD is the size of a head rounded up to 32, 64 or 96; the rest of a row is zeros. All of it is float32: bf16 is
+// widened where it is loaded, and rounded where it is stored.
 #pragma once
 #include "crucible.cuh"
 
@@ -27,10 +28,10 @@ __device__ __forceinline__ int column_of(int j) { return threadIdx.x % MEMBERS +
 
 // Copies `count` rows of `size` numbers, zeros around them.
 template <int HEAD>
-__device__ __forceinline__ void load_rows(Rows<HEAD>& rows, const float* from, int count, int size, long long stride) {
+__device__ __forceinline__ void load_rows(Rows<HEAD>& rows, const floatX* from, int count, int size, long long stride) {
   for (int i = threadIdx.x; i < TILE * HEAD; i += THREADS) {
     const int row = i / HEAD, d = i % HEAD;
-    rows.values[row][d] = row < count && d < size ? from[row * stride + d] : 0.0f;
+    rows.values[row][d] = row < count && d < size ? float(from[row * stride + d]) : 0.0f;
   }
 }
 
@@ -106,7 +107,7 @@ __device__ __forceinline__ void add_rows(Sums<HEAD>& sums, const Weights& weight
 
 // Writes row i of a thread's sums, times a factor.
 template <int HEAD>
-__device__ __forceinline__ void write_row(float* to, const Sums<HEAD>& sums, int i, int size, float factor) {
+__device__ __forceinline__ void write_row(floatX* to, const Sums<HEAD>& sums, int i, int size, float factor) {
 #pragma unroll
   for (int part = 0; part < HEAD / 32; ++part) {
     const int d = 4 * column_of(part);

@@ -12,9 +12,9 @@ constexpr int STEPS = DEPTH / 16;                                // products of 
 typedef float Sums[DOWN][ACROSS][4];
 
 // How an operand lies in shared memory: as in global memory, so that asynchronous copies can bring it. ALONG_K: k runs along
-// memory, [i][k]; otherwise i does, [k][i]. i goes from 0 to EXTENT. Rows are cut into pieces of 16 bytes, whose places in a row
-// are exchanged by the row's number: eight that are copied at once, side by side, and eight that ldmatrix reads at once, one
-// above the other, then share no bank, and no room is lost to padding.
+// memory, [i][k]; otherwise i does, [k][i]. i goes from 0 to EXTENT. Rows are cut into pieces of 16 bytes, whose places in a
+// row are exchanged by the row's number: eight that are copied at once, side by side, and eight that ldmatrix reads at once,
+// one above the other, then share no bank, and no room is lost to padding.
 template <bool ALONG_K, int EXTENT>
 struct Panel {
   static constexpr int ROWS = ALONG_K ? EXTENT : DEPTH, LENGTH = ALONG_K ? DEPTH : EXTENT;

@@ -1,4 +1,5 @@
-// A block's 64 x 64 tile of a matrix product, with 8 x 4 sums in the registers of each of 128 threads.
+// A block's 64 x 64 tile of a matrix product, with 8 x 4 sums in the registers of each of 128 threads. All of it is
+// float32: bf16 is widened where it is loaded.
 #pragma once
 #include "crucible.cuh"
 
@@ -8,8 +9,14 @@ constexpr int STRIDE = TILE + 4;  // keeps rows at multiples of 16 bytes, off th
 // The sums of one thread: rows 8 * (thread / 16) onward, columns 4 * (thread % 16) onward.
 typedef float Sums[DOWN][ACROSS];
 
-// Four neighbours in memory, zeros past `count`; by one 128-bit load where `aligned`, and `count` is then a multiple of four.
-__device__ __forceinline__ float4 load_four(const float* from, int count, bool aligned) {
+// Four bf16 by one 64-bit load.
+__device__ __forceinline__ float4 load4(const bf16* from) {
+  const uint2 pairs = *reinterpret_cast<const uint2*>(from);
+  return {bf16_to_float(pairs.x), bf16_to_float(pairs.x >> 16), bf16_to_float(pairs.y), bf16_to_float(pairs.y >> 16)};
+}
+
+// Four neighbours in memory, zeros past `count`; by one load where `aligned`, and `count` is then a multiple of four.
+__device__ __forceinline__ float4 load_four(const floatX* from, int count, bool aligned) {
   float4 four = {0.0f, 0.0f, 0.0f, 0.0f};
   if (aligned && count > 0) return load4(from);
   if (count > 3) four.w = from[3];
@@ -19,15 +26,15 @@ __device__ __forceinline__ float4 load_four(const float* from, int count, bool a
   return four;
 }
 
-__device__ __forceinline__ bool is_aligned(const float* matrix, int row_length) {
+__device__ __forceinline__ bool is_aligned(const floatX* matrix, int row_length) {
   return aligned16(matrix) && row_length % 4 == 0;
 }
 
 // Fills shared[k][i] from element (first + i, k0 + k) of an operand with `extent` rows and `depth` columns.
 // ALONG_K: k runs along its memory, matrix[i * depth + k]; otherwise i does, matrix[k * extent + i].
 template <bool ALONG_K>
-__device__ __forceinline__ void load_tile(float (&shared)[DEPTH][STRIDE], const float* matrix, int extent, int depth, int first,
-                                          int k0, bool aligned) {
+__device__ __forceinline__ void load_tile(float (&shared)[DEPTH][STRIDE], const floatX* matrix, int extent, int depth,
+                                          int first, int k0, bool aligned) {
 #pragma unroll
   for (int part = threadIdx.x; part < TILE * DEPTH / 4; part += THREADS) {
     if (ALONG_K) {
@@ -68,7 +75,7 @@ __device__ __forceinline__ void add_products(Sums& sums, const float (&a)[DEPTH]
 
 // Sums a(i, k) * b(k, j) over k for the tile of this block: blockIdx.y counts tiles down, blockIdx.x across.
 template <bool A_ALONG_K, bool B_ALONG_K>
-__device__ __forceinline__ void multiply_tile(Sums& sums, const float* a, const float* b, int rows, int columns, int depth) {
+__device__ __forceinline__ void multiply_tile(Sums& sums, const floatX* a, const floatX* b, int rows, int columns, int depth) {
   __shared__ alignas(16) float a_tile[DEPTH][STRIDE], b_tile[DEPTH][STRIDE];
   const bool a_aligned = is_aligned(a, A_ALONG_K ? depth : rows), b_aligned = is_aligned(b, B_ALONG_K ? depth : columns);
 #pragma unroll

@@ -4,7 +4,8 @@ Builds on: cuda_mma, as the measure of what is left to gain.
 Idea: cuBLAS takes row-major matrices as the transposes of what it calls matrices, and adds to what stands in the result: the
     bias, broadcast over the rows, is put there first. Called through CuPy, by its sgemm in plain float32.
 Source: NVIDIA, cuBLAS Library, section 2.7.1, cublas<t>gemm(); CuPy, cupy.cublas.gemm.
-Costs: the result is written twice and read once. It runs on a GPU only: the simulator runs kernels, and knows no library.
+Costs: the result is written twice and read once: in bfloat16 it would be rounded twice, so this is float32 only. It runs on
+    a GPU only: the simulator runs kernels, and knows no library.
 """
 
 from functools import cache

@@ -13,12 +13,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_register_tiles")
 TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
 
 
-@register(MATMUL, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
+@register(MATMUL, dtypes=DTYPES, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
 def cuda_register_tiles(x, weight, bias, y):
     (rows, channels), outputs = x.shape, weight.shape[0]
     if y.size:

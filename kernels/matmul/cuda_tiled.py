@@ -11,12 +11,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_tiled")
 SIDE = 32  # of a tile, and of a block of threads
 
 
-@register(MATMUL, tiles={"N": (SIDE,), "O": (SIDE,), "C": (SIDE,)})
+@register(MATMUL, dtypes=DTYPES, tiles={"N": (SIDE,), "O": (SIDE,), "C": (SIDE,)})
 def cuda_tiled(x, weight, bias, y):
     (rows, channels), outputs = x.shape, weight.shape[0]
     if y.size:

@@ -3,7 +3,8 @@
 Builds on: cuda_naive, whose multiplications wait for two loads each.
 Idea: what a program does that knows no fused op, as the measure of what fusing gains.
 Source: kernels/matmul/cuda_register_tiles.py.
-Costs: the product is written to memory and read back.
+Costs: the product is written to memory and read back. What is stored in bfloat16 is rounded in between, and the GELU of a
+    rounded number is not what is asked for: float32 only.
 """
 
 from kernels.cuda import ceil_div

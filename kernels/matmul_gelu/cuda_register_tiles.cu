@@ -3,7 +3,7 @@
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    matmul_gelu_register_tiles(const float* x, const float* weight, const float* bias, float* pre, float* y, int rows,
+    matmul_gelu_register_tiles(const floatX* x, const floatX* weight, const floatX* bias, floatX* pre, floatX* y, int rows,
                                int channels, int outputs) {
   Sums sums;
   multiply_tile<true, true>(sums, x, weight, rows, outputs, channels);

@@ -11,12 +11,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul_gelu.spec import MATMUL_GELU
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_gelu_register_tiles")
 TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
 
 
-@register(MATMUL_GELU, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
+@register(MATMUL_GELU, dtypes=DTYPES, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})
 def cuda_register_tiles(x, weight, bias, pre, y):
     (rows, channels), outputs = x.shape, weight.shape[0]
     if y.size:

@@ -10,6 +10,7 @@ from registry.cuda import simulation
 TABLE = discover()
 PRODUCTS = ["matmul", "matmul_backward_input", "matmul_backward_weight", "matmul_gelu", "matmul_gelu_backward"]
 SIZES = dict.fromkeys("NCO", 128)
+HEADS = {"B": 1, "T": 64, "H": 1, "D": 64}
 
 
 def aligned(shape, dtype):
@@ -43,3 +44,11 @@ def test_factors_of_bfloat16_take_one_product_where_float32_takes_six(op):
 @pytest.mark.parametrize("op", PRODUCTS)
 def test_no_bank_is_asked_twice(op):
     assert count(op, "cuda_mma_bf16", "bfloat16", SIZES).bank_conflicts == 0
+
+
+def test_of_attention_only_the_weights_are_split():
+    split = count("attention", "cuda_flash_mma", "float32", HEADS)
+    mixed = count("attention", "cuda_flash_mma_bf16", "bfloat16", HEADS)
+    once = split.flops["tf32 mma"] // 6
+    assert mixed.flops["bf16 mma"] == once + 3 * once
+    assert mixed.bank_conflicts == 0

@@ -88,7 +88,7 @@ MUTANTS = {
     "threads without a column leave before the barrier": (
         ("matmul/backward_bias/cuda_two_stage", "column_sums"),
         ("  const float total = column_sum", "  if (column >= columns) return;\n  const float total = column_sum"),
-        lambda: ((2, 1), (32, 8), (floats(20, 40), floats(40), 20, 40, 64, False), 0),
+        lambda: ((2, 1), (32, 8), (floats(20, 40), floats(40), 20, 40, 64), 0),
         ("barrier_divergence", "column_sum("),
     ),
     "a token's row has two owners": (

@@ -4,7 +4,7 @@
 
 // along = sum(dy * y) for each query: one warp each.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_along(const float* dy, const float* y, float* along, int batch, int time, int heads, int size) {
+    attention_backward_along(const floatX* dy, const floatX* y, float* along, int batch, int time, int heads, int size) {
   const long long row = thread_index() / WARP;
   if (row >= (long long)batch * heads * time) return;
   const long long sequence = row / time / heads, head = row / time % heads, query = row % time;
@@ -23,15 +23,15 @@ __device__ __forceinline__ void differentiate(float& score, float& dp, float lse
 
 // The gradient of 32 queries: over the keys before them, ds times key.
 template <int HEAD>
-__device__ __forceinline__ void differentiate_queries(const float* dy, const float* qkv, const float* lse, const float* along,
-                                                      float* dqkv, int time, int heads, int size, float scale) {
+__device__ __forceinline__ void differentiate_queries(const floatX* dy, const floatX* qkv, const float* lse, const float* along,
+                                                      floatX* dqkv, int time, int heads, int size, float scale) {
   __shared__ alignas(16) Rows<HEAD> queries, outputs, others;  // `others` holds values, then keys
   __shared__ alignas(16) Weights weights;
   const int first = (gridDim.x - 1 - blockIdx.x) * TILE;  // the longest rows begin first
   const int head = blockIdx.y % heads, sequence = blockIdx.y / heads, channels = heads * size;
   const long long stride = 3 * channels, start = sequence * time * stride + head * size;
-  const float* q = qkv + start;
-  const float* dout = dy + (long long)sequence * time * channels + head * size;
+  const floatX* q = qkv + start;
+  const floatX* dout = dy + (long long)sequence * time * channels + head * size;
   load_rows(queries, q + first * stride, time - first, size, stride);
   load_rows(outputs, dout + (long long)first * channels, time - first, size, channels);
   Sums<HEAD> sums;
@@ -69,15 +69,15 @@ __device__ __forceinline__ void differentiate_queries(const float* dy, const flo
 
 // The gradients of 32 keys and their values: over the queries after them, ds times query and p times dy.
 template <int HEAD>
-__device__ __forceinline__ void differentiate_keys(const float* dy, const float* qkv, const float* lse, const float* along,
-                                                   float* dqkv, int time, int heads, int size, float scale) {
+__device__ __forceinline__ void differentiate_keys(const floatX* dy, const floatX* qkv, const float* lse, const float* along,
+                                                   floatX* dqkv, int time, int heads, int size, float scale) {
   __shared__ alignas(16) Rows<HEAD> keys, values, others;  // `others` holds queries, then dy, then queries again
   __shared__ alignas(16) Weights weights;
   const int first = blockIdx.x * TILE;
   const int head = blockIdx.y % heads, sequence = blockIdx.y / heads, channels = heads * size;
   const long long stride = 3 * channels, start = sequence * time * stride + head * size;
-  const float* q = qkv + start;
-  const float* dout = dy + (long long)sequence * time * channels + head * size;
+  const floatX* q = qkv + start;
+  const floatX* dout = dy + (long long)sequence * time * channels + head * size;
   load_rows(keys, q + channels + first * stride, time - first, size, stride);
   load_rows(values, q + 2 * channels + first * stride, time - first, size, stride);
   Sums<HEAD> dkey, dvalue;
@@ -122,37 +122,37 @@ __device__ __forceinline__ void differentiate_keys(const float* dy, const float*
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_queries_32(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv,
+    attention_backward_queries_32(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
                                   int time, int heads, int size, float scale) {
   differentiate_queries<32>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_keys_32(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv, int time,
-                               int heads, int size, float scale) {
+    attention_backward_keys_32(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
+                               int time, int heads, int size, float scale) {
   differentiate_keys<32>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_queries_64(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv,
+    attention_backward_queries_64(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
                                   int time, int heads, int size, float scale) {
   differentiate_queries<64>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_keys_64(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv, int time,
-                               int heads, int size, float scale) {
+    attention_backward_keys_64(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
+                               int time, int heads, int size, float scale) {
   differentiate_keys<64>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_queries_96(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv,
+    attention_backward_queries_96(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
                                   int time, int heads, int size, float scale) {
   differentiate_queries<96>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention_backward_keys_96(const float* dy, const float* qkv, const float* lse, const float* along, float* dqkv, int time,
-                               int heads, int size, float scale) {
+    attention_backward_keys_96(const floatX* dy, const floatX* qkv, const float* lse, const float* along, floatX* dqkv,
+                               int time, int heads, int size, float scale) {
   differentiate_keys<96>(dy, qkv, lse, along, dqkv, time, heads, size, scale);
 }

@@ -17,6 +17,7 @@ from kernels.attention.spec import ATTENTION_BACKWARD
 from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _ALONG = CudaKernel(__file__, "attention_backward_along")
 _QUERIES = {head: CudaKernel(__file__, f"attention_backward_queries_{head}") for head in (32, 64, 96)}
@@ -33,7 +34,7 @@ def _workspace(_threads, *, B, T, H, D):  # noqa: ARG001 (all dims come)
     return B * H * T
 
 
-@register(ATTENTION_BACKWARD, workspace=_workspace, tiles={"T": (TILE,), "D": tuple(_KEYS)}, refuses=_refuses)
+@register(ATTENTION_BACKWARD, dtypes=DTYPES, workspace=_workspace, tiles={"T": (TILE,), "D": tuple(_KEYS)}, refuses=_refuses)
 def cuda_flash(dy, qkv, y, lse, dqkv, *, num_heads, workspace):
     batch, time, size = *y.shape[:2], y.shape[2] // num_heads
     if not y.size:

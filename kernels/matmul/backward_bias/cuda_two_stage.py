@@ -1,8 +1,8 @@
 """Sums of chunks of rows first, then the sum of these sums.
 
 Builds on: cuda_naive, which has one thread for each column and nothing more to keep the GPU busy.
-Idea: rows are cut into chunks, which blocks add up side by side into workspace; the same kernel, launched once more, adds
-    the chunks' sums. The cut depends on the shape alone and nothing is added atomically, so every run gives the same bits.
+Idea: rows are cut into chunks, which blocks add up side by side into workspace; a second kernel adds the
+    chunks' sums. The cut depends on the shape alone and nothing is added atomically, so every run gives the same bits.
 Source: karpathy/llm.c, dev/cuda/matmul_backward_bias.cu: the strips of 32 columns are those of its fourth kernel, the
     buffer that a separate kernel adds up that of its ninth.
 Costs: a second launch.
@@ -12,10 +12,12 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_BIAS
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 WARP, GROUPS = 32, 8  # of a block of threads: columns, and rows that are added side by side
 LEAST, MOST_CHUNKS = 64, 64  # rows of a chunk, chunks
-_KERNEL = CudaKernel(__file__, "column_sums")
+_COLUMNS = CudaKernel(__file__, "column_sums")
+_CHUNKS = CudaKernel(__file__, "chunk_sums")
 
 
 def _rows_of_a_chunk(rows):
@@ -26,7 +28,7 @@ def _workspace(_threads, *, N, O):  # noqa: E741 (O is the dim's name)
     return ceil_div(N, _rows_of_a_chunk(N)) * O
 
 
-@register(MATMUL_BACKWARD_BIAS, tiles={"O": (WARP,), "N": (GROUPS, LEAST)}, workspace=_workspace)
+@register(MATMUL_BACKWARD_BIAS, dtypes=DTYPES, tiles={"O": (WARP,), "N": (GROUPS, LEAST)}, workspace=_workspace)
 def cuda_two_stage(dy, dbias, *, accumulate, workspace):
     rows, columns = dy.shape
     each = _rows_of_a_chunk(rows)
@@ -34,5 +36,5 @@ def cuda_two_stage(dy, dbias, *, accumulate, workspace):
     if not columns:
         return
     if chunks:
-        launch(_KERNEL, (strips, chunks), (WARP, GROUPS), (dy, workspace, rows, columns, each, False))
-    launch(_KERNEL, (strips, 1), (WARP, GROUPS), (workspace, dbias, chunks, columns, MOST_CHUNKS, accumulate))
+        launch(_COLUMNS, (strips, chunks), (WARP, GROUPS), (dy, workspace, rows, columns, each))
+    launch(_CHUNKS, strips, (WARP, GROUPS), (workspace, dbias, chunks, columns, accumulate))

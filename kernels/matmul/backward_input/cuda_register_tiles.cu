@@ -3,7 +3,7 @@
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    backward_input_register_tiles(const float* dy, const float* weight, float* dx, int rows, int channels, int outputs) {
+    backward_input_register_tiles(const floatX* dy, const floatX* weight, floatX* dx, int rows, int channels, int outputs) {
   Sums sums;
   multiply_tile<true, false>(sums, dy, weight, rows, channels, outputs);
   for_each_sum(sums, rows, channels, [&](int row, int column, float sum) { dx[(size_t)row * channels + column] = sum; });

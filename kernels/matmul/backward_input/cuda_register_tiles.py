@@ -11,12 +11,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_INPUT
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_input_register_tiles")
 TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
 
 
-@register(MATMUL_BACKWARD_INPUT, tiles={"N": (TILE,), "C": (TILE,), "O": (DEPTH,)})
+@register(MATMUL_BACKWARD_INPUT, dtypes=DTYPES, tiles={"N": (TILE,), "C": (TILE,), "O": (DEPTH,)})
 def cuda_register_tiles(dy, weight, dx):
     (rows, outputs), channels = dy.shape, weight.shape[1]
     if dx.size:

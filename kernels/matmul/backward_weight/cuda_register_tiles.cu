@@ -3,12 +3,12 @@
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    backward_weight_register_tiles(const float* dy, const float* x, float* dweight, int rows, int channels, int outputs,
+    backward_weight_register_tiles(const floatX* dy, const floatX* x, floatX* dweight, int rows, int channels, int outputs,
                                    bool accumulate) {
   Sums sums;
   multiply_tile<false, false>(sums, dy, x, outputs, channels, rows);
   for_each_sum(sums, outputs, channels, [&](int row, int column, float sum) {
-    float& place = dweight[(size_t)row * channels + column];
+    floatX& place = dweight[(size_t)row * channels + column];
     place = accumulate ? place + sum : sum;
   });
 }

@@ -11,12 +11,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul.spec import MATMUL_BACKWARD_WEIGHT
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_weight_register_tiles")
 TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
 
 
-@register(MATMUL_BACKWARD_WEIGHT, tiles={"O": (TILE,), "C": (TILE,), "N": (DEPTH,)})
+@register(MATMUL_BACKWARD_WEIGHT, dtypes=DTYPES, tiles={"O": (TILE,), "C": (TILE,), "N": (DEPTH,)})
 def cuda_register_tiles(dy, x, dweight, *, accumulate):
     (rows, outputs), channels = dy.shape, x.shape[1]
     if dweight.size:

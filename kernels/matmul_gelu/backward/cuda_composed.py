@@ -3,7 +3,8 @@
 Builds on: cuda_naive, whose multiplications wait for two loads each.
 Idea: what a program does that knows no fused op, as the measure of what fusing gains.
 Source: kernels/matmul/backward_input/cuda_register_tiles.py.
-Costs: the product is written to scratch memory and read back.
+Costs: the product is written to scratch memory and read back. Scratch memory is float32, and the first kernel stores what it
+    reads: float32 only.
 """
 
 from kernels.cuda import ceil_div

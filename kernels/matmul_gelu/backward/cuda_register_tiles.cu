@@ -3,7 +3,7 @@
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    matmul_gelu_backward_register_tiles(const float* dy, const float* weight, const float* pre, float* dpre, int rows,
+    matmul_gelu_backward_register_tiles(const floatX* dy, const floatX* weight, const floatX* pre, floatX* dpre, int rows,
                                         int channels, int outputs) {
   Sums sums;
   multiply_tile<true, false>(sums, dy, weight, rows, channels, outputs);

@@ -10,12 +10,13 @@ from kernels.cuda import ceil_div
 from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_gelu_backward_register_tiles")
 TILE, DEPTH, THREADS = 64, 16, 128  # as in register_tile.cuh
 
 
-@register(MATMUL_GELU_BACKWARD, tiles={"N": (TILE,), "C": (TILE,), "O": (DEPTH,)})
+@register(MATMUL_GELU_BACKWARD, dtypes=DTYPES, tiles={"N": (TILE,), "C": (TILE,), "O": (DEPTH,)})
 def cuda_register_tiles(dy, weight, pre, dpre):
     (rows, outputs), channels = dy.shape, weight.shape[1]
     if dpre.size:
