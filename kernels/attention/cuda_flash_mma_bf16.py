@@ -2,9 +2,9 @@
 
 Builds on: cuda_flash_mma, which splits both factors of both products, and takes tf32 at half the depth.
 Idea: what memory holds is a bf16 already: a score is one product, exact in its factors, and no infinity needs mending. A weight
-    is not: rounded to bf16 it would be the arithmetic of bf16 that the error law forbids, so it goes in as three parts, which
-    make up all 24 digits, and the values as one. Keys and values stay bf16 in shared memory, half the bytes, and come out by
-    ldmatrix, turned where they are values. Four products where six of half the depth were. kernels/cuda/flash_mma.cuh.
+    is not: as one bf16 it misses the error law by a factor of thousands, as two by three, so it goes in as three, which make up
+    all 24 digits. Keys and values stay bf16 in shared memory, half the bytes, and come out by ldmatrix, turned where they are
+    values. Four products where six of half the depth were. kernels/cuda/flash_mma.cuh.
 Source: T. Dao, FlashAttention-2, arXiv:2307.08691; for the three parts, G. Henry, P. Tang and A. Heinecke, Leveraging the
     bfloat16 Artificial Intelligence Datatype for Higher-Precision Computations, ARITH 2019, arXiv:1904.06376.
 Costs: three products for one with the values. Rows that do not start at multiples of 16 bytes are copied number by number, and
