@@ -7,16 +7,28 @@ import pytest
 
 from harness.gpu.nvrtc import NvrtcError, compile_cuda, unavailable
 from harness.gpu.resources import LIMITS, occupancy, read_resources
+from registry import discover
+from registry.cuda import STORED_AS
 from registry.table import ROOT
 from registry.variant import read_notes
 
 KERNELS = ROOT / "kernels"
 SOURCES = sorted(KERNELS.rglob("*.cu"))
+BUILDS = sorted(
+    (variant.path.with_suffix(".cu"), dtype)
+    for known in discover().variants.values()
+    for variant in known.values()
+    if variant.path.with_suffix(".cu") in SOURCES
+    for dtype in variant.dtypes
+)
 FEW = 0.25  # of a multiprocessor's threads
 TENSOR_CORES = re.compile(r"\b(mma\.sync|wmma\.mma)\b")
 
 needs_nvrtc = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "NVRTC is there")
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda p: str(p.relative_to(KERNELS)))
+each_build = pytest.mark.parametrize(
+    ("source", "dtype"), BUILDS, ids=lambda x: x if isinstance(x, str) else str(x.relative_to(KERNELS))
+)
 each_architecture = pytest.mark.parametrize("architecture", LIMITS)
 
 
@@ -44,18 +56,18 @@ def test_a_source_stands_beside_its_variant(source):
 
 @needs_nvrtc
 @each_architecture
-@each_source
-def test_it_compiles_without_warning(source, architecture):
-    compiled = compile_cuda(source, architecture)
+@each_build
+def test_it_compiles_without_warning(source, dtype, architecture):
+    compiled = compile_cuda(source, architecture, options=STORED_AS[dtype])
     assert "warning" not in compiled.log
     assert read_resources(compiled).keys() == kernels_of(source)
 
 
 @needs_nvrtc
 @each_architecture
-@each_source
-def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, architecture):
-    for resources in read_resources(compile_cuda(source, architecture)).values():
+@each_build
+def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, dtype, architecture):
+    for resources in read_resources(compile_cuda(source, architecture, options=STORED_AS[dtype])).values():
         assert resources.registers > 0
         if resources.spilled:
             assert "spill" in costs_of(source), resources
@@ -65,9 +77,10 @@ def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, archit
 
 @needs_nvrtc
 @each_architecture
-@pytest.mark.parametrize("source", [s for s in SOURCES if "_mma" in s.stem], ids=lambda p: str(p.relative_to(KERNELS)))
-def test_tensor_core_variants_use_tensor_cores(source, architecture):
-    assert TENSOR_CORES.search(compile_cuda(source, architecture).ptx)
+@each_build
+def test_tensor_core_variants_use_tensor_cores(source, dtype, architecture):
+    found = TENSOR_CORES.search(compile_cuda(source, architecture, options=STORED_AS[dtype]).ptx)
+    assert bool(found) == ("_mma" in source.stem)
 
 
 @needs_nvrtc
