@@ -5,18 +5,28 @@ import re
 
 import pytest
 
+from harness.gpu.builds import builds_of, dtypes_in
 from harness.gpu.nvrtc import NvrtcError, compile_cuda, unavailable
 from harness.gpu.resources import LIMITS, occupancy, read_resources
-from registry.table import ROOT
+from registry.table import ROOT, discover
 from registry.variant import read_notes
 
 KERNELS = ROOT / "kernels"
 SOURCES = sorted(KERNELS.rglob("*.cu"))
+VARIANTS = {v.path.with_suffix(".cu"): v for shelf in discover().variants.values() for v in shelf.values()}
+BUILDS = {
+    f"{source.relative_to(KERNELS)} {dtype} {number}": (source, options)
+    for source in SOURCES
+    for dtype in dtypes_in(VARIANTS[source])
+    for number, options in enumerate(builds_of(VARIANTS[source], dtype))
+}
+MMA = {name: build for name, build in BUILDS.items() if build[0].stem.endswith("_mma")}
 FEW = 0.25  # of a multiprocessor's threads
 TENSOR_CORES = re.compile(r"\b(mma\.sync|wmma\.mma)\b")
 
 needs_nvrtc = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "NVRTC is there")
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda p: str(p.relative_to(KERNELS)))
+each_build = pytest.mark.parametrize(("source", "options"), BUILDS.values(), ids=BUILDS)
 each_architecture = pytest.mark.parametrize("architecture", LIMITS)
 
 
@@ -42,20 +52,27 @@ def test_a_source_stands_beside_its_variant(source):
     assert source.with_suffix(".py").exists()
 
 
+def test_a_source_is_built_for_every_dtype_of_its_variant():
+    built = {(source, "-DFLOATX=bf16" in options) for source, options in BUILDS.values()}
+    taken = {(source, dtype == "bfloat16") for source in SOURCES for dtype in VARIANTS[source].dtypes}
+    assert built == taken
+    assert any(bf16 for _, bf16 in built)
+
+
 @needs_nvrtc
 @each_architecture
-@each_source
-def test_it_compiles_without_warning(source, architecture):
-    compiled = compile_cuda(source, architecture)
+@each_build
+def test_it_compiles_without_warning(source, options, architecture):
+    compiled = compile_cuda(source, architecture, options=options)
     assert "warning" not in compiled.log
     assert read_resources(compiled).keys() == kernels_of(source)
 
 
 @needs_nvrtc
 @each_architecture
-@each_source
-def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, architecture):
-    for resources in read_resources(compile_cuda(source, architecture)).values():
+@each_build
+def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, options, architecture):
+    for resources in read_resources(compile_cuda(source, architecture, options=options)).values():
         assert resources.registers > 0
         if resources.spilled:
             assert "spill" in costs_of(source), resources
@@ -65,9 +82,9 @@ def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, archit
 
 @needs_nvrtc
 @each_architecture
-@pytest.mark.parametrize("source", [s for s in SOURCES if s.stem.endswith("_mma")], ids=lambda p: str(p.relative_to(KERNELS)))
-def test_tensor_core_variants_use_tensor_cores(source, architecture):
-    assert TENSOR_CORES.search(compile_cuda(source, architecture).ptx)
+@pytest.mark.parametrize(("source", "options"), MMA.values(), ids=MMA)
+def test_tensor_core_variants_use_tensor_cores(source, options, architecture):
+    assert TENSOR_CORES.search(compile_cuda(source, architecture, options=options).ptx)
 
 
 @needs_nvrtc
