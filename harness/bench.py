@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from harness import leaderboard
 from harness.board import report
 from harness.board.html import write_page
+from harness.gpu.builds import dtypes_in
 from harness.race.board import boards_for
 from harness.race.compare import compare, comparison_json, markdown
 from harness.race.controls import check_controls
@@ -138,7 +139,7 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     """Return the ops that one of the `placed` variants does in the wanted dtype."""
 
     def takes(variant: Variant) -> bool:
-        return options.dtype in variant.op.dtypes and options.dtype in variant.dtypes
+        return options.dtype in dtypes_in(variant) and not variant.is_definition
 
     if found := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
         return found
@@ -146,7 +147,8 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     places = " and ".join(sorted({"cpu" if v.device == "host" else v.device for v in there}))
     names = sorted({v.name for v in there})
     shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
-    others = f"these do, with --device {places}: {shown}" if there else f"no variant of {options.op} does"
+    stored = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))
+    others = f"these do, with --device {places}: {shown}" if there else f"problems of {options.op} are stored in {stored}"
     raise RequestError(f"--dtype {options.dtype}: nothing that was asked for takes it on --device {options.device}; {others}")
 
 

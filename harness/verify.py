@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from harness.gpu.builds import dtypes_in
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
@@ -91,12 +92,12 @@ def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
         return variants
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
-    able = [v for v in variants if dtype in v.dtypes and dtype in v.op.dtypes]
+    able = [v for v in variants if dtype in dtypes_in(v)]
     if not able:
-        taken = ", ".join(sorted({d for v in variants for d in v.dtypes}))
+        taken = ", ".join(sorted({d for v in variants for d in dtypes_in(v)}))
         names = ", ".join(sorted({str(v) for v in variants})[:MOST_NAMES])
         raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({names}); they take {taken}")
-    return [v if v.dtypes == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
+    return [v if dtypes_in(v) == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 
 def evidence_of(proof: Proof, plan: Plan) -> Evidence:

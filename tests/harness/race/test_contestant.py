@@ -24,7 +24,7 @@ def small_problem(name):
     """Return an op and a small problem of it."""
     op = TABLE.op(name)
     dims = {dim: next(v for v in values if v >= 3) for dim, values in op.domain.items()}
-    return op, Problem(name, dims, params_for(op, dims), seed=7)
+    return op, Problem(name, dims, params_for(op, dims), dtype=op.dtypes[0], seed=7)
 
 
 def test_clock_calls_each_once_and_returns_the_mean():
