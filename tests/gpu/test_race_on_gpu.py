@@ -1,5 +1,6 @@
 """A race on a (stand-in) GPU under both protocols: times by events, answers checked, records under the GPU's name."""
 
+import dataclasses
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from harness import bench
 from harness.proof.values import materialise
+from harness.race.board import params_for
 from harness.race.check import disagreement
 from harness.race.contestant_buffers import load_array, load_pristine, write_pristine
 from harness.race.contestant_gpu import GpuContestant
@@ -136,6 +138,24 @@ def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_answer_is_the_r
     found[7] = found[7] * 1.02  # three units
     np.save(folder / "found.y.npy", found)
     assert "a timed call's y is wrong in 1 of 48" in disagreement(op, problem.dims, folder, "found")
+
+
+@pytest.mark.parametrize("name", ["attention_backward", "adamw_master", "embedding"])
+def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
+    made, _, folder = contestant
+    op = made.table.op(name)
+    dims = {dim: next(v for v in values if v >= 3) for dim, values in op.domain.items()}
+    problem = Problem(name, dims, params_for(op, dims), dtype="bfloat16", seed=7)
+    for number in range(2):
+        write_pristine(folder, number, materialise(op, dataclasses.replace(problem, seed=number)))
+    made.load(kind="variant", op=name, variant="cuda_naive", threads=1)
+    made.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
+    made.turn(count=1, samples=2, seed=5, last=1, warm=True)
+    made.answer(seed=5, folder=str(folder), name="found")
+    made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    assert disagreement(op, dims, folder, "found") == ""
+    made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))
+    assert "a timed call's" in disagreement(op, dims, folder, "found")  # the other set
 
 
 def test_a_graph_is_captured_once_and_replayed(contestant, monkeypatch):
