@@ -50,7 +50,7 @@ def test_lines_add_up_to_the_total(capsys):
 
 
 def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
-    words = ("--op", "layer_norm", "--variant", "cuda_vector", "--dims", "N=64 C=96")
+    words = ("--op", "layer_norm", "--variant", "cuda_warp", "--dims", "N=64 C=96")
     (_, usual, _), (_, half, _) = inspected(capsys, *words), inspected(capsys, *words, "--dtype", "bfloat16")
     assert (usual["dtype"], half["dtype"]) == ("float32", "bfloat16")
     assert usual["total"]["bytes_stored"] - half["total"]["bytes_stored"] == 2 * 64 * 96  # mean and rstd stay as they are
