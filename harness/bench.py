@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from harness import leaderboard
 from harness.board import report
 from harness.board.html import write_page
+from harness.gpu.builds import dtypes_in
 from harness.race.board import boards_for
 from harness.race.compare import compare, comparison_json, markdown
 from harness.race.controls import check_controls
@@ -33,6 +34,7 @@ from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
 from registry.cli import add_kernels_path, guarded
 from registry.devices import raced_device
+from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
 from registry.records import RESULTS, Run, Store
@@ -42,14 +44,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.race.board import Board
+    from registry.op import Op
     from registry.table import Table
     from registry.variant import Variant
 
 __all__ = ["main"]
 
 WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
-DTYPES = ("float32",)
 LEAST_BOARD_S = 0.3
+MOST_NAMES = 8  # of variants, in a message
 TERMINATED = 128 + signal.SIGTERM
 BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")
 
@@ -103,7 +106,8 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     placed = [v for v in chosen if v.device == session.place]
     if not placed:
         raise RequestError(f"--variant {options.variant}: none of these runs on --device {options.device}")
-    chosen = placed
+    ops = _storing(ops, placed, options, table)
+    chosen = [v for v in placed if v.op in ops]
     proven_on = "cuda" if session.place == "cuda" else ""
     store = Store(options.results, machine_key(session.place))
     named = set((options.variant or "").split(","))
@@ -131,13 +135,30 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     return Request(table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path)
 
 
+def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, table: Table) -> list[Op]:
+    """Return the ops that one of the `placed` variants does in the wanted dtype."""
+
+    def takes(variant: Variant) -> bool:
+        return options.dtype in dtypes_in(variant) and not variant.is_definition
+
+    if found := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
+        return found
+    there = [v for v in table.select(ops) if takes(v)]
+    places = " and ".join(sorted({"cpu" if v.device == "host" else v.device for v in there}))
+    names = sorted({v.name for v in there})
+    shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+    stored = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))
+    others = f"these do, with --device {places}: {shown}" if there else f"problems of {options.op} are stored in {stored}"
+    raise RequestError(f"--dtype {options.dtype}: nothing that was asked for takes it on --device {options.device}; {others}")
+
+
 def _race(request: Request, session: Session, progress: Callable[[str, float], None]) -> Iterator[Run]:
     """Race one board after the other, and yield the record of each as soon as it is made."""
     start = time.monotonic()
     session.start(max(len(f.candidates) for f in request.fields) + 1)
     first = next(f for f in request.fields if f.candidates)
     progress("starting the contestants", 0.0)
-    check_controls(session, first.candidates, progress)
+    check_controls(session, first.candidates, progress, first.board.dtype)
     progress("measuring the roofline", 0.0)
     session.measure_roofline()
     waiting = [f for f in request.fields if f.candidates]

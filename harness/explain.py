@@ -43,10 +43,12 @@ def main(argv: list[str] | None = None) -> int:
         wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
         if not wanted:
             raise UnknownNameError("workload", options.workload, (c.workload for c in known))
-        table = RichTable("op", "workload", "protocol", "threads", "champion", "median", "runner-up", "ratio", "reason")
+        table = RichTable(
+            "op", "workload", "dtype", "protocol", "threads", "champion", "median", "runner-up", "ratio", "reason"
+        )
         for c in wanted:
             ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""
-            cells = (c.op, c.workload, c.protocol, str(c.threads), c.variant, f"{c.median_ms:.4g} ms")
+            cells = (c.op, c.workload, c.dtype, c.protocol, str(c.threads), c.variant, f"{c.median_ms:.4g} ms")
             table.add_row(*(Text(cell) for cell in (*cells, c.runner_up, ratio, c.reason)))
         wide_console().print(table)
         return 0

@@ -28,7 +28,8 @@ from harness.race.board import params_for, parse_dims, shrunken
 from registry.cli import add_kernels_path, guarded, wide_console
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import Host
-from registry.errors import DONE, FAILED, RequestError
+from registry.dtypes import DTYPES
+from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.op import Role
 from registry.problem import Problem
 from registry.table import discover
@@ -60,6 +61,7 @@ class Report:
 
     variant: Variant
     dims: dict[str, int]
+    dtype: str
     launches: int
     counters: Counters
     advice: list[str]
@@ -95,7 +97,7 @@ def _call(variant: Variant, problem: Problem) -> list[Any]:
     return launches
 
 
-def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD) -> Report:
+def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD, dtype: str = "float32") -> Report:
     """Run one call in checked mode and return what was counted.
 
     Raises
@@ -103,13 +105,13 @@ def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD) ->
     SimulatedFault
         The simulator found the kernel at fault.
     RequestError
-        The variant does not take this shape, or launches nothing.
+        The variant does not take this shape or dtype, or launches nothing.
     """
-    op = variant.op
+    op, size = variant.op, np.dtype(dtype).itemsize
     params = params_for(op, dims)
-    if reasons := variant.refusals(dims, params):
+    if reasons := variant.refusals(dims, params, dtype):
         raise RequestError(f"{variant} refuses {dims}: {'; '.join(reasons)}")
-    launches = _call(variant, Problem(op.name, dims, params))
+    launches = _call(variant, Problem(op.name, dims, params, dtype=dtype))
     if not launches:
         raise RequestError(f"{variant} launches no kernel at {dims}; give a larger shape with --dims")
     counters = _merged([launch.counters for launch in launches])
@@ -119,12 +121,13 @@ def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD) ->
     return Report(
         variant=variant,
         dims=dims,
+        dtype=dtype,
         launches=len(launches),
         counters=counters,
-        advice=advice(counters, float(op.bytes(**dims, size=4))),
-        bounds={sheet.name: bound(sheet, float(op.bytes(**full.dims, size=4)), flops) for sheet in SHEETS},
+        advice=advice(counters, float(op.bytes(**dims, size=size))),
+        bounds={sheet.name: bound(sheet, float(op.bytes(**full.dims, size=size)), flops) for sheet in SHEETS},
         workload=full.name,
-        footprint=None if unavailable() else footprint(variant),
+        footprint=None if unavailable() else footprint(variant, dtype),
     )
 
 
@@ -143,6 +146,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "op": report.variant.op.name,
         "variant": report.variant.name,
         "dims": report.dims,
+        "dtype": report.dtype,
         "launches": report.launches,
         "lines": lines,
         "total": _plain(report.counters.total),
@@ -161,7 +165,8 @@ def _number(value: float) -> str:
 
 def _lines_table(report: Report) -> RichTable:
     counters, total = report.counters, report.counters.total
-    table = RichTable("line", "code", title=f"{report.variant} at {' '.join(f'{k}={v}' for k, v in report.dims.items())}")
+    shape = " ".join(f"{k}={v}" for k, v in report.dims.items())
+    table = RichTable("line", "code", title=f"{report.variant} at {shape}, {report.dtype}")
     for heading in ("warp instr.", "lanes", "requests", "sectors/req.", "shared", "conflicts", "bytes", "FLOPs"):
         table.add_column(heading, justify="right")
     for (path, line), c in sorted(counters.lines.items()):
@@ -212,16 +217,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--variant", required=True, help="a CUDA variant of it")
     parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
     parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="the shape of the bound (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(DTYPES)} (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     options = parser.parse_args(argv)
 
     def body() -> int:
+        if options.dtype not in DTYPES:
+            raise UnknownNameError("dtype", options.dtype, DTYPES)
         variant = discover(*options.kernels_path).variant(options.op, options.variant)
         if variant.device != "cuda":
             raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
         try:
-            report = inspect(variant, _dims(variant.op, options.dims, options.workload), options.workload)
+            report = inspect(variant, _dims(variant.op, options.dims, options.workload), options.workload, options.dtype)
         except SimulatedFault as fault:
             Console(stderr=True).print(
                 "\n".join(["error: the simulator found:", *fault.lines()]), highlight=False, markup=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from harness.gpu.builds import dtypes_in
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
 from registry.cli import add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES, device, kind_of
-from registry.errors import DONE, FAILED, RequestError
+from registry.dtypes import DTYPES
+from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["evidence_of", "main"]
 
 GPU_WORKERS = 4  # each has a context of its own, some hundred megabytes of the GPU's memory
+MOST_NAMES = 8  # of variants, in a message
 COLOURS = {"passed": "green", "refused": "yellow"}
 
 
@@ -49,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: %(default)s)")
     made.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
     made.add_argument("--seed", type=int, default=0, help="of the drawn problems (default: %(default)s)")
+    made.add_argument(
+        "--dtype", metavar="NAME", help=f"draw problems of this dtype alone: {' or '.join(DTYPES)}; keeps no evidence"
+    )
     made.add_argument("--problem", metavar="LINE", help="check this one problem, as a failure printed it; stores nothing")
     made.add_argument(
         "--device",
@@ -77,6 +84,20 @@ def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Varian
         names = ", ".join(sorted({v.name for v in variants}))
         raise RequestError(f"--device {options.device}: {names} of {options.op} run on {where}; use --device {other}")
     return placed
+
+
+def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
+    """Return those of `variants` that take `dtype`, as if they took no other."""
+    if dtype is None:
+        return variants
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
+    able = [v for v in variants if dtype in dtypes_in(v)]
+    if not able:
+        taken = ", ".join(sorted({d for v in variants for d in dtypes_in(v)}))
+        names = ", ".join(sorted({str(v) for v in variants})[:MOST_NAMES])
+        raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({names}); they take {taken}")
+    return [v if dtypes_in(v) == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 
 def evidence_of(proof: Proof, plan: Plan) -> Evidence:
@@ -213,7 +234,8 @@ def run(options: argparse.Namespace) -> int:
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
-    variants = _placed(table.select(ops, options.variant), options)
+    placed = _placed(table.select(ops, options.variant), options)
+    variants = _narrowed(placed, options.dtype)
     paths = tuple(options.kernels_path)
     plan = Plan(profile=options.profile, examples=options.examples, seed=options.seed, kernels_path=paths, gpu=gpu)
     problem = None
@@ -229,11 +251,13 @@ def run(options: argparse.Namespace) -> int:
     unloadable = _unloadable(table, options)
     if not options.problem:
         store = Store(options.results, machine_key("cuda" if gpu else "host"))
-        store.add_evidence(*(evidence_of(p, plan) for p in proofs))
+        store.add_evidence(*(evidence_of(p, plan) for p in proofs if p.variant in placed))
     if options.json:
         results = [*(_as_json(p, plan) for p in proofs), *map(_unloadable_as_json, unloadable)]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
     _show(proofs, unloadable, console, single=problem is not None)
+    if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):
+        console.print(f"no evidence was kept of variants that take more than {options.dtype}: nothing else was drawn")
     return DONE if all(p.status in {"passed", "refused"} for p in proofs) and not unloadable else FAILED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.gpu.builds import builds_of, dtypes_in
 from harness.gpu.nvrtc import compile_cuda, unavailable
 from harness.gpu.resources import occupancy, read_resources
 from registry.fingerprint import source_hash
@@ -37,14 +38,15 @@ class Footprint:
     occupancy: float
 
 
-def footprint(variant: Variant, architecture: str = ARCHITECTURE) -> Footprint | None:
-    """Return what a variant takes of a GPU; None for one that has no kernels of its own."""
+def footprint(variant: Variant, dtype: str = "float32", architecture: str = ARCHITECTURE) -> Footprint | None:
+    """Return what a variant takes of a GPU where floats are stored in `dtype`; None for one without kernels of its own."""
     source = variant.path.with_suffix(".cu")
     if not source.exists():
         return None
-    found = read_resources(compile_cuda(source, architecture)).values()
+    compiled = [compile_cuda(source, architecture, options=options) for options in builds_of(variant, dtype)]
+    found = [resources for build in compiled for resources in read_resources(build).values()]
     return Footprint(
-        kernels=len(found),
+        kernels=len({r.kernel for r in found}),
         registers=max(r.registers for r in found),
         spilled=max(r.spilled for r in found),
         shared=max(r.shared for r in found),
@@ -63,6 +65,13 @@ def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
     return f"{proof.problems} problems, {proof.worst_over_budget:.2f} of budget"
 
 
+def _numbers(variant: Variant) -> list[str]:
+    """Return a cell for each of registers, spilled, shared and occupancy; of builds that differ, both."""
+    found = [] if unavailable() else [footprint(variant, dtype) for dtype in dtypes_in(variant)]
+    builds = [(f"{b.registers}", f"{b.spilled}", f"{b.shared}", f"{b.occupancy:.0%}") for b in found if b]
+    return [" / ".join(cell if len(set(cell)) > 1 else cell[:1]) for cell in zip(*builds, strict=True)] or [""] * 4
+
+
 def cuda_board(table: Table, store: Store) -> str:
     """Return, as Markdown, every CUDA variant with its proof in the simulator and what it takes of a GPU."""
     proofs = {(e.op, e.variant): e for e in store.evidence() if e.device == "sim"}
@@ -71,12 +80,12 @@ def cuda_board(table: Table, store: Store) -> str:
     lines = [
         f"{len(variants)} CUDA variants; {passed} proven in the simulator, none on hardware: without a GPU no row has a time.",
         f"Registers, spilled bytes, static shared memory and occupancy are those of {ARCHITECTURE}, by NVRTC.",
+        "Where the build for bfloat16 differs from that for float32, its number stands second.",
         "",
-        "| op | variant | proof in the simulator | registers | spilled | shared | occupancy |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| op | variant | dtypes | proof in the simulator | registers | spilled | shared | occupancy |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for variant in variants:
-        taken = None if unavailable() else footprint(variant)
-        numbers = f"{taken.registers} | {taken.spilled} | {taken.shared} | {taken.occupancy:.0%}" if taken else " | | | "
-        lines.append(f"| `{variant.op.name}` | `{variant.name}` | {_proof(variant, proofs)} | {numbers} |")
+        cells = [f"`{variant.op.name}`", f"`{variant.name}`", ", ".join(dtypes_in(variant)), _proof(variant, proofs)]
+        lines.append(f"| {' | '.join([*cells, *_numbers(variant)])} |")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from harness.board.report import COLUMNS, YARDSTICK, board, cells, duration
+from harness.board.report import COLUMNS, YARDSTICK, board, cells, dtype_told, duration
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def write_page(path: Path, runs: Sequence[Run]) -> None:
     boards = []
     for run in runs:
         rows = board(run)["rows"]
-        boards.append({"run": run, "plot": _plot(run, rows), "rows": [(r, cells(r)) for r in rows]})
+        boards.append({"run": run, "dtype": dtype_told(run), "plot": _plot(run, rows), "rows": [(r, cells(r)) for r in rows]})
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text()).render(
         boards=boards, columns=COLUMNS, machine=runs[0].machine if runs else ""

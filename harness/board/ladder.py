@@ -38,11 +38,11 @@ def _unraced(variant: Variant) -> str:
 
 
 def step_times(op: Op, runs: Iterable[Run], step: str) -> dict[str, float]:
-    """Return milliseconds per contestant for all calls of `op` in one training step, from the newest run of each call.
+    """Return milliseconds per contestant for all calls of `op` in one training step, by the newest float32 run of each call.
 
     A contestant without a time in one of the calls is left out.
     """
-    newest = {run.workload: run for run in runs if run.op == op.name}
+    newest = {run.workload: run for run in runs if (run.op, run.dtype) == (op.name, "float32")}
     calls = [newest.get(w.name) for w in op.workloads(step)]
     if not calls or any(run is None for run in calls):
         return {}

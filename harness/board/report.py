@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from registry.records import Run
 
-__all__ = ["COLUMNS", "YARDSTICK", "board", "cells", "document", "duration", "markdown", "race_json", "rich_table"]
+__all__ = [
+    "COLUMNS",
+    "YARDSTICK",
+    "board",
+    "cells",
+    "document",
+    "dtype_told",
+    "duration",
+    "markdown",
+    "race_json",
+    "rich_table",
+]
 
 YARDSTICK = "torch"
 COLUMNS = ("rank", "variant", "median", "20-80 %", "lower quartile", "against torch", "of roofline", "best", "remark")
@@ -119,11 +130,16 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def dtype_told(run: Run) -> str:
+    """Return what a heading adds where floats are not stored as usual."""
+    return "" if run.dtype == "float32" else f", {run.dtype}"
+
+
 def rich_table(run: Run, width: int = WIDE) -> Table:
     """Return one board for a terminal `width` characters wide; a narrow one shows fewer columns."""
     hidden = {column for column, least in LEAST_WIDTH.items() if width < least}
     dims = " ".join(f"{k}={v}" for k, v in run.dims.items())
-    title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads"
+    title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads{dtype_told(run)}"
     table = Table(title=Text(title))
     for column in COLUMNS:
         if column not in hidden:
@@ -138,6 +154,11 @@ def rich_table(run: Run, width: int = WIDE) -> Table:
 
 def markdown(run: Run) -> str:
     """Return one board as a Markdown table under a heading."""
-    lines = [f"### {run.op}, {run.workload}", "", "| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    lines = [
+        f"### {run.op}, {run.workload}{dtype_told(run)}",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + " --- |" * len(COLUMNS),
+    ]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in board(run)["rows"]]
     return "\n".join(lines) + "\n"

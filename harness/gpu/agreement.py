@@ -93,11 +93,15 @@ def ulp_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:
     return distances
 
 
-def compared_problems(op: Op) -> Iterator[Problem]:
-    """Yield the problems to compare on: the battery's basic ones without NaN and infinity, and a larger one."""
-    yield from (problem for problem in basics(op) if not problem.spikes)
+def compared_problems(op: Op, *variants: Variant) -> Iterator[Problem]:
+    """Yield the problems to compare on: the battery's basic ones without NaN and infinity, and a larger one.
+
+    There are as many for each dtype that one of the `variants` takes; without variants, for the op's first.
+    """
     dims = shrunken(op, op.workloads(WORKLOAD)[0].dims, LARGER)
-    yield Problem(op.name, dims, params_for(op, dims), seed=1)
+    for dtype in [d for d in op.dtypes if any(d in v.dtypes for v in variants)] or op.dtypes[:1]:
+        yield from (problem for problem in basics(op, (dtype,)) if not problem.spikes)
+        yield Problem(op.name, dims, params_for(op, dims), dtype=dtype, seed=1)
 
 
 def agreement(variant: Variant, worker: Worker, problems: Iterable[Problem]) -> Agreement:

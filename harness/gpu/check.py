@@ -1,7 +1,8 @@
 """``python -m harness.gpu.check``: everything a GPU is asked for, in one command, for whoever has one.
 
-It proves every CUDA variant on the GPU, compares the GPU with the simulator bit by bit, races both protocols, and sums up what
-was stored. A part that fails does not stop the others. Unverified on hardware: no GPU has run it yet.
+It proves every CUDA variant on the GPU, compares the GPU with the simulator bit by bit, races both protocols in each dtype that
+a variant takes, and sums up what was stored. A part that fails does not stop the others. Unverified on hardware: no GPU has
+run it yet.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from rich.table import Table as RichTable
 
 from harness.bench import BROKEN
 from harness.gpu.agreement import Agreement, agreement, compared_problems
+from harness.gpu.builds import dtypes_in
 from harness.proof.battery import PROFILES
 from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
 from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import device
+from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, CrucibleError
 from registry.machine import machine_key
 from registry.records import RESULTS, Store
@@ -83,7 +86,7 @@ def _compare(variants: Iterable[Variant], kernels_path: Iterable[Path], console:
     found = []
     with Worker(kernels_path, Limits()) as worker:
         for variant in variants:
-            found.append(agreement(variant, worker, compared_problems(variant.op)))
+            found.append(agreement(variant, worker, compared_problems(variant.op, variant)))
             console.print(f"compared with the simulator: {variant}", highlight=False)
     return found
 
@@ -111,21 +114,24 @@ def _check(options: argparse.Namespace, console: Console) -> Findings:
     except (CrucibleError, OSError) as error:
         found.failures.append(f"the comparison with the simulator: {error}")
     shape = ["--dims", options.dims] if options.dims else ["--workload", options.workload] if options.workload else []
-    for protocol in PROTOCOLS["cuda"]:
-        attempt("harness.bench", "--protocol", protocol, "--budget", options.budget, *shape)
+    for dtype in [d for d in DTYPES if any(d in dtypes_in(v) for v in variants)]:
+        for protocol in PROTOCOLS["cuda"]:
+            attempt("harness.bench", "--protocol", protocol, "--dtype", dtype, "--budget", options.budget, *shape)
     found.runs = store.runs()[known_runs:]
     return found
 
 
-def _times(runs: Iterable[Run], op: str, variant: str, protocol: str) -> str:
-    """Return the medians of a variant, one for each workload."""
-    rows = [row for run in runs if (run.op, run.protocol) == (op, protocol) for row in run.rows if row.variant == variant]
+def _times(runs: Iterable[Run], op: str, variant: str, how: tuple[str, str]) -> str:
+    """Return the medians of a variant raced in one dtype by one protocol, one for each workload."""
+    rows = [r for run in runs if (run.op, (run.dtype, run.protocol)) == (op, how) for r in run.rows if r.variant == variant]
     return ", ".join(f"{summarise(r.samples_ms).median:.4g}" if r.samples_ms else r.status for r in rows)
 
 
 def _show(found: Findings, store: Store, console: Console) -> None:
     shown = RichTable("op", "variant", "battery", title=f"On {machine_key('cuda')}")
-    for heading in ("worst / budget", "largest ULP", "equal bits", *(f"{p}, ms" for p in PROTOCOLS["cuda"])):
+    hows = [(d, p) for d in DTYPES for p in PROTOCOLS["cuda"] if d == DTYPES[0] or any(run.dtype == d for run in found.runs)]
+    times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in hows]
+    for heading in ("worst / budget", "largest ULP", "equal bits", *times):
         shown.add_column(heading, justify="right")
     proofs = {(p.op, p.variant): p for p in found.proofs}
     agreements = {(a.op, a.variant): a for a in found.agreements}
@@ -134,7 +140,7 @@ def _show(found: Findings, store: Store, console: Console) -> None:
         proof, agreed = proofs.get((op, variant)), agreements.get((op, variant))
         words = [proof.status, f"{proof.worst_over_budget:.3g}"] if proof else ["", ""]
         words += [str(agreed.ulps), f"{agreed.share:.2%}"] if agreed and agreed.problems else ["", ""]
-        shown.add_row(op, variant, *words, *(_times(found.runs, op, variant, p) for p in PROTOCOLS["cuda"]))
+        shown.add_row(op, variant, *words, *(_times(found.runs, op, variant, how) for how in hows))
     console.print(shown)
     for agreed in found.agreements:
         if agreed.note:
@@ -159,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family or a glob (default: %(default)s)")
     parser.add_argument("--profile", default="ci", choices=PROFILES, help="how much is proven (default: %(default)s)")
     parser.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
-    parser.add_argument("--budget", default="5m", metavar="TIME", help="for each of the two races (default: %(default)s)")
+    parser.add_argument("--budget", default="5m", metavar="TIME", help="for each race (default: %(default)s)")
     parser.add_argument("--workload", metavar="NAME", help="to race on, as for harness.bench")
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own to race on")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-import sys
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.gpu.builds import builds_of
 from harness.gpu.mutations import mutations_of
-from registry.cuda import INCLUDE, CudaKernel
+from registry.cuda import INCLUDE
 from registry.errors import CrucibleError
 from registry.table import ROOT
 
@@ -126,7 +126,7 @@ def plant(candidate: Candidate) -> Mutant:
         mutant = _written(candidate.mutation, variant)
         try:
             source = mutant.folder / f"{mutant.name}.cu"
-            after = tuple(same_code(_ptx(source, options)) for options in _options_of(variant))
+            after = tuple(same_code(_ptx(source, options)) for options in builds_of(variant))
         except CrucibleError as error:
             mutant.status, mutant.message = "not compiling", str(error)
             return mutant
@@ -139,21 +139,14 @@ def plant(candidate: Candidate) -> Mutant:
 
 @cache
 def _original_code(variant: Variant) -> tuple[str, ...]:
-    return tuple(same_code(_ptx(variant.path.with_suffix(".cu"), options)) for options in _options_of(variant))
+    return tuple(same_code(_ptx(variant.path.with_suffix(".cu"), options)) for options in builds_of(variant))
 
 
 @cache
 def _lines_of(variant: Variant) -> frozenset[tuple[str, int]]:
     """Return the lines that the code of a variant is made from; clang notes them all, those of its callers too."""
-    ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options) for options in _options_of(variant))
+    ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options) for options in builds_of(variant))
     return frozenset((name, int(line)) for name, line in re.findall(r"([\w.]+\.cuh?):(\d+):\d+", ptx))
-
-
-def _options_of(variant: Variant) -> list[tuple[str, ...]]:
-    """Return the sets of compiler options that a variant's kernels are compiled with."""
-    values = list(vars(sys.modules[variant.function.__module__]).values())
-    values += [kernel for value in values if isinstance(value, dict) for kernel in value.values()]
-    return sorted({value.options for value in values if isinstance(value, CudaKernel)})
 
 
 def _ptx(source: Path, options: tuple[str, ...]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from registry.errors import RequestError, UnknownNameError
 from registry.op import Role
 
@@ -46,7 +48,7 @@ class Board:
     @property
     def moved(self) -> float:
         """Bytes that one call has to read or write."""
-        return float(self.op.bytes(**self.dims, size=self.op.arguments[0].numpy_dtype(self.dtype).itemsize))
+        return float(self.op.bytes(**self.dims, size=np.dtype(self.dtype).itemsize))
 
     def nbytes(self, *roles: Role) -> int:
         """Return the bytes of the arguments of the given roles (all of them by default)."""

@@ -97,9 +97,9 @@ class Contestant:
         """Push everything out of the caches."""
         roofline.sweep(self.cold, self.threads)
 
-    def probe(self, *, dims: dict[str, int], params: dict[str, Any], folder: str) -> dict[str, Any]:
+    def probe(self, *, dims: dict[str, int], params: dict[str, Any], dtype: str, folder: str) -> dict[str, Any]:
         """Compile on a small problem and return the time of a later call on it."""
-        problem = Problem(self.op.name, dims, params)
+        problem = Problem(self.op.name, dims, params, dtype=dtype)
         write_pristine(Path(folder), 0, materialise(self.op, problem))
         self._bind(problem, BufferSets(self.op, dims, problem.dtype, Path(folder), 1, device=self.device))
         taken: list[float] = []

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.proof.buffers import bits_of
 from registry.devices import Host
+from registry.dtypes import BFLOAT16
 from registry.op import Role
 
 if TYPE_CHECKING:
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
     from registry.devices import Device
     from registry.op import Op
 
-__all__ = ["BufferSets", "altered", "load_pristine", "sample_of", "write_pristine"]
+__all__ = ["BufferSets", "altered", "load_array", "load_pristine", "sample_of", "write_pristine"]
 
 PAGE, LINE = 4096, 64
 ALTERED_ELEMENTS = 4
 SAMPLE_BLOCK, SAMPLE_LIMIT = 4096, 1 << 20
 HOST = Host()
+UNNAMED = np.dtype("V2")
 
 Arrays = dict[str, "NDArray[Any]"]
 
@@ -40,10 +43,16 @@ def write_pristine(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]]
         np.save(folder / f"{number}.{name}.npy", array)
 
 
+def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """Return an array that was written by `numpy.save`, read-only if `mapped`: numpy forgets that two bytes were bfloat16."""
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    return array.view(BFLOAT16) if array.dtype == UNNAMED else array
+
+
 def load_pristine(folder: Path, number: int, op: Op) -> Arrays:
     """Return one set of drawn arguments, read-only."""
     drawn = op.with_role(Role.INPUT, Role.INOUT)
-    return {a.name: np.load(folder / f"{number}.{a.name}.npy", mmap_mode="r") for a in drawn}
+    return {a.name: load_array(folder / f"{number}.{a.name}.npy", mapped=True) for a in drawn}
 
 
 def _alterable(op: Op) -> list[str]:
@@ -88,9 +97,9 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generato
 
 
 def _set_elements(array: NDArray[Any], where: NDArray[Any], values: NDArray[Any]) -> None:
-    """Set a few elements one by one, as arrays of every device can."""
-    flat = array.reshape(-1)
-    for position, value in zip(where.tolist(), values.tolist(), strict=True):
+    """Set a few elements one by one, by their bits, as arrays of every device and dtype can."""
+    flat = bits_of(array)
+    for position, value in zip(where.tolist(), bits_of(values).tolist(), strict=True):
         flat[position] = value
 
 
@@ -133,7 +142,7 @@ class BufferSets:
             _set_elements(arrays[name], where, values)
         for argument in self.op.with_role(Role.OUTPUT):
             array = arrays[argument.name]
-            array.fill(np.nan if array.dtype.kind == "f" else -1)
+            array.view(f"int{8 * array.itemsize}").fill(-1)  # as a float, of any dtype: NaN
         for argument in self.op.with_role(Role.INOUT):
             self.device.put(arrays[argument.name], pristine[argument.name])
         changes = altered(self.op, pristine, seed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.devices import Host
+from registry.dtypes import is_bfloat16, is_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,12 +66,18 @@ def _taken(op: Op) -> list[str]:
     return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 
+def _shared(torch: Any, array: NDArray[Any]) -> Any:  # noqa: ANN401 (torch is passed, not imported; its tensor)
+    """Return a tensor in the memory of an array, of the host or a GPU; torch does not know numpy's bfloat16, but its bits."""
+    known = array.view(np.int16) if is_bfloat16(array) else array
+    tensor = torch.from_numpy(known) if isinstance(known, np.ndarray) else torch.as_tensor(known, device="cuda")
+    return tensor.view(torch.bfloat16) if is_bfloat16(array) else tensor
+
+
 def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Callable[[], object]:
     """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
     import torch
 
-    taken = [arrays[name] for name in _taken(op)]
-    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else torch.as_tensor(a, device="cuda") for a in taken]
+    tensors = [_shared(torch, arrays[name]) for name in _taken(op)]
     if op.eager is not None:
         return op.eager(torch, *tensors, **params)
     return partial(op.oracle, torch, *tensors, **params)
@@ -79,11 +86,11 @@ def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
 def oracle_answer(
     op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], *, double: bool
 ) -> dict[str, NDArray[Any]]:
-    """Return the oracle's outputs, computed in float64 if `double` and in the arrays' own dtype otherwise."""
+    """Return the oracle's outputs, computed in float64 if `double` and in float32 otherwise."""
     import torch
 
-    tensors = [torch.from_numpy(arrays[name].copy()) for name in _taken(op)]
-    if double:
-        tensors = [t.double() if t.is_floating_point() else t for t in tensors]
+    dtype = np.float64 if double else np.float32
+    given = (arrays[name] for name in _taken(op))
+    tensors = [torch.from_numpy(a.astype(dtype) if is_float(a.dtype) else a.copy()) for a in given]
     answers = op.oracle(torch, *tensors, **params)
     return {name: answer.detach().numpy() for name, answer in zip(op.outputs, answers, strict=True)}

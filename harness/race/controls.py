@@ -31,7 +31,9 @@ class ControlsError(CrucibleError):
     """The controls of a session read what they must not: nothing that it would measure can be believed."""
 
 
-def check_controls(session: Session, variants: Sequence[Variant], progress: Callable[[str, float], None]) -> None:
+def check_controls(
+    session: Session, variants: Sequence[Variant], progress: Callable[[str, float], None], dtype: str = "float32"
+) -> None:
     """Race the first of `variants` that runs against itself, against itself called twice, and time an empty call.
 
     The shape is one on which a call is neither so short that the clock shows nor long. A neighbour on the machine may
@@ -50,7 +52,7 @@ def check_controls(session: Session, variants: Sequence[Variant], progress: Call
         progress("controls: two copies, one called twice, an empty call", attempt / ATTEMPTS)
         while True:
             try:
-                session.controls = _measure(session, waiting[0], small)
+                session.controls = _measure(session, waiting[0], small, dtype)
                 break
             except ContestantError as error:
                 broken = waiting.pop(0)
@@ -63,15 +65,15 @@ def check_controls(session: Session, variants: Sequence[Variant], progress: Call
     raise ControlsError(f"the controls failed {ATTEMPTS} times, so nothing was stored: {told}; try again on a quieter machine")
 
 
-def _measure(session: Session, variant: Variant, dims: dict[str, int]) -> dict[str, float]:
+def _measure(session: Session, variant: Variant, dims: dict[str, int], dtype: str) -> dict[str, float]:
     op: Op = variant.op
-    board = Board(op, "controls", dims, params_for(op, dims), "float32", session.folder / "controls")
+    board = Board(op, "controls", dims, params_for(op, dims), dtype, session.folder / "controls")
     entries = [Entry(name, session.process(i), kind=kind, variant=variant.name) for i, (kind, name) in enumerate(ROLES)]
     race = Race(session, board, entries, session.set_count(board), tight=False)
     session.draw(board)
     try:
         for entry in entries:
-            session.load(entry, op, dims)
+            session.load(entry, op, dims, dtype=dtype)
             race.prepare(entry)
             race.estimate(entry)
         for _ in range(ROUNDS):

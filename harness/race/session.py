@@ -118,7 +118,9 @@ class Session:
             problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype, seed=random.getrandbits(31))
             write_pristine(board.folder, number, materialise(board.op, problem))
 
-    def load(self, entry: Entry, op: Op, dims: dict[str, int], patience_s: float = float("inf")) -> float:
+    def load(
+        self, entry: Entry, op: Op, dims: dict[str, int], patience_s: float = float("inf"), dtype: str = "float32"
+    ) -> float:
         """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`.
 
         The prediction comes from a small call. One that is over `patience_s` is made again from larger calls, until they
@@ -130,7 +132,8 @@ class Session:
             small = shrunken(op, dims, work)
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 params = params_for(op, small)
-                taken = entry.process.ask("probe", dims=small, params=params, folder=folder, limit_s=COMPILE_S)["ns"] / 1e9
+                asked = {"dims": small, "params": params, "dtype": dtype, "folder": folder}
+                taken = entry.process.ask("probe", **asked, limit_s=COMPILE_S)["ns"] / 1e9
             whole, part = (max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small))
             predicted = float(taken * whole / max(part, 1))
             if predicted <= patience_s or taken > BELIEVED_S or small == dims:
@@ -147,7 +150,7 @@ class Session:
         for entry in entries:
             progress(f"loading {entry.name}", 0.0)
             try:
-                predicted[entry.name] = self.load(entry, board.op, board.dims, patience_s)
+                predicted[entry.name] = self.load(entry, board.op, board.dims, patience_s, board.dtype)
             except ContestantError as error:
                 entry.fail(error)
         for entry in entries:

@@ -18,10 +18,11 @@ pytestmark = pytest.mark.usefixtures("gpu")
 FEW = "--variant=cuda_naive,cuda_vector"
 
 
-def crown(results, workload, variant, protocol):
+def crown(results, workload, variant, protocol, **changes):
     """Write a made-up champion of adamw beside those that are there."""
     store, made = Store(results, machine_key("cuda")), discover().variant("adamw", variant)
     found = {"op": "adamw", "workload": workload, "dims": {"K": 64}, "variant": variant, "device": "cuda", "protocol": protocol}
+    found |= changes
     store.write_champions([*store.champions(), Champion(**found, source=source_hash(made), threads=1, median_ms=1.0)])
 
 
@@ -84,6 +85,19 @@ def test_the_champion_is_the_one_raced_as_it_will_run(tmp_path, protocol, chosen
     assert found["attention", ""].reason == "proven on cuda, not raced on this GPU; the highest rung"
     assert "adamw" not in chooser.without_champion(parse_kernels("best"))
     assert "attention" in chooser.without_champion(parse_kernels("cuda"))
+
+
+def test_what_won_in_bfloat16_is_no_champion_of_float32(tmp_path):
+    first_rungs(tmp_path, "cuda")
+    prove(tmp_path, "cuda", "adamw", "cuda_vector")
+    crown(tmp_path, "w", "cuda_naive", "cuda-graph", dtype="bfloat16")
+    chooser = Chooser(
+        discover(), Store(tmp_path, machine_key("cuda")), Outline(discover(), PICO, 2, 16), 1, "cuda", "cuda-graph"
+    )
+    assert "adamw" in chooser.without_champion(parse_kernels("best"))
+    assert chooser.choose(parse_kernels("best"))["adamw", ""].variant.name == "cuda_vector"
+    crown(tmp_path, "w", "cuda_naive", "cuda-graph")
+    assert chooser.choose(parse_kernels("best"))["adamw", ""].variant.name == "cuda_naive"
 
 
 def test_a_champion_of_the_gpu_is_none_of_the_simulator(tmp_path):

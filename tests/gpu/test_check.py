@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.gpu import check
 from harness.gpu.agreement import Agreement, agreement, compared_problems, ulp_distance
 from harness.proof.worker_handle import Worker
+from registry.dtypes import BFLOAT16, DTYPES
 from registry.machine import machine_key
 from registry.table import discover
 
@@ -39,20 +40,38 @@ def test_nan_agrees_with_nan_alone_and_integers_with_themselves():
     assert list(ulp_distance(np.int32([3, 4]), np.int32([3, 6]))) == [0, 2]
 
 
+@given(st.integers(1, 0x7F00), st.integers(0, 9), st.booleans())
+def test_neighbours_in_bfloat16_are_one_apart(bits, steps, negative):
+    one, other = (np.uint16([b | negative << 15]).view(BFLOAT16) for b in (bits, bits + steps))
+    assert ulp_distance(one, other) == steps
+
+
+def test_every_dtype_that_a_variant_takes_is_compared():
+    usual, both = discover().variant("layer_norm", "numba_rows"), discover().variant("layer_norm", "cuda_vector")
+    op = both.op
+    one, two, none = (list(compared_problems(op, *variants)) for variants in ((usual,), (usual, both), ()))
+    assert [p.dtype for p in one] == ["float32"] * len(one)
+    assert (one, none) == (two[: len(one)], one)
+    assert [p.dtype for p in two[len(one) :]] == ["bfloat16"] * len(one)
+
+
 @pytest.mark.usefixtures("gpu")
-def test_stand_in_and_simulator_agree_to_the_bit():
-    variant = discover().variant("residual", "cuda_vector")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stand_in_and_simulator_agree_to_the_bit(dtype):
+    variant = discover().variant("layer_norm", "cuda_vector")
     with Worker() as worker:
-        found = agreement(variant, worker, list(compared_problems(variant.op))[:3])
+        found = agreement(variant, worker, [p for p in compared_problems(variant.op, variant) if p.dtype == dtype][:3])
     assert (found.problems, found.ulps, found.share, found.note) == (3, 0, 1.0, "")
 
 
 @pytest.mark.usefixtures("gpu")
-def test_parts_do_not_stop_each_other(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("op", "dtypes"), [("softmax", ["float32"]), ("layer_norm", ["float32", "bfloat16"])])
+def test_parts_do_not_stop_each_other_and_each_dtype_is_raced(op, dtypes, tmp_path, monkeypatch, capsys):
     asked = []
 
     def command(module, words):
-        asked.append((module, dict(zip(words[::2], words[1::2], strict=False)).get("--protocol")))
+        given = dict(zip(words[::2], words[1::2], strict=False))
+        asked.append((module, given.get("--dtype"), given.get("--protocol")))
         return "" if module == "harness.verify" else f"{module} fell over"
 
     def lame(variants, *_):
@@ -60,10 +79,11 @@ def test_parts_do_not_stop_each_other(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(check, "_command", command)
     monkeypatch.setattr(check, "_compare", lame)
-    assert check.main(["--op", "residual", "--results", str(tmp_path)]) == 1
-    assert asked == [("harness.verify", None), ("harness.bench", "cuda-cold"), ("harness.bench", "cuda-graph")]
+    assert check.main(["--op", op, "--results", str(tmp_path)]) == 1
+    races = [("harness.bench", dtype, protocol) for dtype in dtypes for protocol in ("cuda-cold", "cuda-graph")]
+    assert asked == [("harness.verify", None, None), *races]
     told = capsys.readouterr().out
-    assert told.count("harness.bench fell over") == 2
+    assert told.count("harness.bench fell over") == len(races)
     assert "50.00%" in told
     kept = json.loads((tmp_path / machine_key("cuda") / "agreement.json").read_text())
     assert {a["ulps"] for a in kept} == {7}

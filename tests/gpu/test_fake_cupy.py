@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from registry.cuda import CudaKernel, launch
+from registry.dtypes import BFLOAT16
 from registry.table import ROOT
 
 ADD_ONE = """extern "C" __global__ void add_one(float* x, int size) {
@@ -95,6 +96,19 @@ def test_arrays_of_host_and_gpu_do_not_mix(gpu):
     there[2] = 9.0
     np.testing.assert_array_equal(gpu.asnumpy(there), np.float32([0, 1, 9, 3]))
     assert there[1:3].view(np.int32).reshape(2, 1).__cuda_array_interface__["shape"] == (2, 1)
+
+
+def test_arrays_may_be_bfloat16(gpu):
+    values = np.float32([1.0, 1.01, -3.0, np.nan]).astype(BFLOAT16)
+    there = gpu.asarray(values)
+    assert (there.dtype, there.itemsize, there.nbytes) == (BFLOAT16, 2, 8)
+    assert gpu.empty((3,), BFLOAT16).dtype == BFLOAT16
+    there[1:2] = gpu.asarray(np.float32([2.0]).astype(BFLOAT16))
+    there.view(np.uint16)[0] = 0x4080
+    assert gpu.asnumpy(there).astype(np.float32)[:3].tolist() == [4.0, 2.0, -3.0]
+    there.view(np.int16).fill(-1)
+    assert np.isnan(there.get().astype(np.float32)).all()
+    assert there.__cuda_array_interface__["typestr"] == "<V2"  # as CuPy's: who reads it must know what it is
 
 
 def test_a_kernel_runs_and_a_captured_one_runs_when_it_is_replayed(gpu, add_one):

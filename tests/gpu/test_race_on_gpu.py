@@ -1,5 +1,6 @@
 """A race on a (stand-in) GPU under both protocols: times by events, answers checked, records under the GPU's name."""
 
+import dataclasses
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -8,11 +9,16 @@ import numpy as np
 import pytest
 
 from harness import bench
-from harness.race.contestant_buffers import write_pristine
+from harness.proof.values import materialise
+from harness.race.board import params_for
+from harness.race.check import disagreement
+from harness.race.contestant_buffers import load_array, load_pristine, write_pristine
 from harness.race.contestant_gpu import GpuContestant
 from harness.race.session import PROTOCOLS
 from harness.race.session_gpu import GpuSession
+from registry.dtypes import BFLOAT16
 from registry.machine import machine_key
+from registry.problem import Problem
 from registry.records import Store
 from tests.gpu.proofs import prove
 
@@ -67,6 +73,19 @@ def test_a_library_s_call_is_no_failure_of_a_race_by_graphs_but_has_no_time_ther
     assert (rows["cuda_cublas"].status, rows["cuda_cublas"].samples_ms) == ("refused", [])
 
 
+@pytest.mark.usefixtures("gpu", "quick")
+def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, capsys):
+    prove(tmp_path, "cuda", "layer_norm", "cuda_naive", "cuda_vector")
+    words = ["--op", "layer_nor[m]", "--device", "cuda", "--dims", "N=8 C=16", "--budget", "1s", "--results", str(tmp_path)]
+    for dtype in ("bfloat16", "float32"):
+        code = bench.main([*words, "--variant", "cuda_naive,cuda_vector", "--dtype", dtype])
+        assert (code, dtype in capsys.readouterr().out) == (0, dtype == "bfloat16")  # the usual dtype is not told
+    store = Store(tmp_path, machine_key("cuda"))
+    assert [run.dtype for run in store.runs()] == ["bfloat16", "float32"]
+    assert all(row.status == "passed" for run in store.runs() for row in run.rows), store.runs()
+    assert sorted(c.dtype for c in store.champions()) == ["bfloat16", "float32"]
+
+
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
     ("words", "told"),
@@ -74,6 +93,8 @@ def test_a_library_s_call_is_no_failure_of_a_race_by_graphs_but_has_no_time_ther
         (["--protocol", "cpu-warm"], "cuda-cold"),
         (["--compare", "HEAD"], "--compare races on the CPU"),
         (["--variant", "cuda_naive"], "--device cuda"),
+        (["--op", "softmax", "--dtype", "bfloat16"], "--dtype bfloat16: nothing that was asked for takes it on --device cuda"),
+        (["--dtype", "bfloat"], "unknown dtype 'bfloat'; did you mean 'bfloat16'?"),
     ],
 )
 def test_requests_that_make_no_sense_on_a_gpu_are_refused(words, told, tmp_path, capsys):
@@ -92,6 +113,49 @@ def test_a_turn_leaves_the_answer_of_its_last_timed_call(contestant, cold):
     made.answer(seed=5, folder=str(folder), name="found")
     made.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     np.testing.assert_allclose(np.load(folder / "found.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
+
+
+def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_answer_is_the_reference_rounded(contestant):
+    made, _, folder = contestant
+    op = made.table.op("layer_norm")
+    problem = Problem(op.name, {"N": 3, "C": 16}, {"eps": 1e-5}, dtype="bfloat16", seed=4)
+    for number in range(2):
+        write_pristine(folder, number, materialise(op, problem))
+    made.load(kind="variant", op="layer_norm", variant="cuda_vector", threads=1)
+    what = {"dims": problem.dims, "params": problem.params, "dtype": problem.dtype}
+    made.probe(**what, folder=str(folder))
+    made.prepare(**what, folder=str(folder), sets=2, cold=0, heat=0)
+    made.turn(count=1, samples=2, seed=5, last=1, warm=True)
+    made.answer(seed=5, folder=str(folder), name="found")
+    made.reference(op=op.name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    assert load_array(folder / "found.y.npy").dtype == BFLOAT16
+    assert disagreement(op, problem.dims, folder, "found") == ""
+    given = made.buffers.sets[1]["x"].get().view(np.uint16) != load_pristine(folder, 1, op)["x"].view(np.uint16)
+    assert 1 <= np.count_nonzero(given) <= 4
+    made.buffers.freshen(1, (6, 0))
+    assert np.isnan(made.buffers.sets[1]["y"].get().astype(np.float32)).all()
+    found = load_array(folder / "found.y.npy")
+    found[7] = found[7] * 1.02  # three units
+    np.save(folder / "found.y.npy", found)
+    assert "a timed call's y is wrong in 1 of 48" in disagreement(op, problem.dims, folder, "found")
+
+
+@pytest.mark.parametrize("name", ["attention_backward", "adamw_master", "embedding"])
+def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
+    made, _, folder = contestant
+    op = made.table.op(name)
+    dims = {dim: next(v for v in values if v >= 3) for dim, values in op.domain.items()}
+    problem = Problem(name, dims, params_for(op, dims), dtype="bfloat16", seed=7)
+    for number in range(2):
+        write_pristine(folder, number, materialise(op, dataclasses.replace(problem, seed=number)))
+    made.load(kind="variant", op=name, variant="cuda_naive", threads=1)
+    made.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
+    made.turn(count=1, samples=2, seed=5, last=1, warm=True)
+    made.answer(seed=5, folder=str(folder), name="found")
+    made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    assert disagreement(op, dims, folder, "found") == ""
+    made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))
+    assert "a timed call's" in disagreement(op, dims, folder, "found")  # the other set
 
 
 def test_a_graph_is_captured_once_and_replayed(contestant, monkeypatch):

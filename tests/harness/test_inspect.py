@@ -49,9 +49,21 @@ def test_lines_add_up_to_the_total(capsys):
         assert sum(line[name] for line in found["lines"]) == found["total"][name]
 
 
+def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
+    words = ("--op", "layer_norm", "--variant", "cuda_warp", "--dims", "N=64 C=96")
+    (_, usual, _), (_, half, _) = inspected(capsys, *words), inspected(capsys, *words, "--dtype", "bfloat16")
+    assert (usual["dtype"], half["dtype"]) == ("float32", "bfloat16")
+    assert usual["total"]["bytes_stored"] - half["total"]["bytes_stored"] == 2 * 64 * 96  # mean and rstd stay as they are
+    assert half["bounds_us"]["A100"]["time"] < 0.6 * usual["bounds_us"]["A100"]["time"]
+    if half["footprint"]:
+        assert half["footprint"]["registers"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("--op", "layer_norm", "--variant", "cuda_warp", "--dtype", "bfloat61"), "did you mean 'bfloat16'?"),
+        (("--op", "softmax", "--variant", "cuda_block", "--dtype", "bfloat16"), "dtype bfloat16 is not among float32"),
         (("--op", "layer_norm", "--variant", "numba_rows"), "only CUDA variants"),
         (("--op", "layer_norm", "--variant", "cuda_warpp"), "did you mean 'cuda_warp'"),
         (("--op", "layer_norm", "--variant", "cuda_warp", "--dims", "N=3"), "no value for C"),

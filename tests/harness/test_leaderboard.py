@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import explain, leaderboard
+from harness.board.ladder import step_times
 from harness.race.statistics import paired_ratio
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
@@ -166,6 +168,19 @@ def test_threads_workloads_and_protocols_have_champions_of_their_own(store):
     )
     keys = {(c.workload, c.threads, c.protocol) for c in leaderboard.derive(store, TABLE)}
     assert len(keys) == 4
+
+
+def test_dtypes_have_champions_of_their_own_and_only_float32_is_on_the_pages(store, tmp_path, capsys):
+    store.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    store.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)), dtype="bfloat16"))
+    champions = {c.dtype: c.variant for c in leaderboard.refresh(store, TABLE)}
+    assert champions == {"float32": NAMES[0], "bfloat16": NAMES[1]}
+    assert step_times(OP, store.runs(), "gpt2-124m-b4-t64")[NAMES[0]] == pytest.approx(1, rel=1e-2)
+    assert leaderboard.main(["--op", "layer_nor[m]", "--markdown", "--results", str(tmp_path)]) == 0
+    assert "### layer_norm, gpt2-124m-b4-t64, bfloat16\n" in capsys.readouterr().out
+    assert explain.main(["--op", "layer_nor[m]", "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert all(re.search(f"{name}.*{dtype}|{dtype}.*{name}", told) for dtype, name in champions.items()), told
 
 
 @settings(max_examples=40)

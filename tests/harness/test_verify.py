@@ -93,9 +93,29 @@ def test_problem_of_an_op_that_is_also_a_family_speaks_of_the_op(capsys, tmp_pat
     assert (code, result["op"], result["status"]) == (0, "matmul", "passed")
 
 
+def test_one_dtype_alone_is_drawn_and_keeps_no_evidence_of_a_variant_that_takes_more(capsys, tmp_path):
+    words = ("--op", "layer_nor[m]", "--variant", "numba_rows,cuda_naive", "--examples", 3, "--results", tmp_path)
+    code, (result,), told = verified(capsys, *words, "--dtype", "bfloat16")
+    assert (code, result["variant"], result["status"]) == (0, "cuda_naive", "passed")
+    assert "no evidence was kept of variants that take more than bfloat16: nothing else was drawn" in told
+    assert Store(tmp_path).evidence() == []
+    code, results, _ = verified(capsys, *words, "--dtype", "float32")
+    assert (code, {r["variant"] for r in results}) == (0, {"numba_rows", "cuda_naive"})
+    assert [e.variant for e in Store(tmp_path).evidence()] == ["numba_rows"]  # float32 is all that it takes
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--op", "softmax", "--dtype", "bfloat61"], "unknown dtype 'bfloat61'; did you mean 'bfloat16'?"),
+        (
+            ["--op", "softmax", "--variant", "numpy", "--dtype", "bfloat16"],
+            "takes it (softmax/numpy, softmax_backward/numpy); they take float32",
+        ),
+        (
+            ["--op", "softmax", "--variant", "numpy", "--problem", "N=3 C=1 dtype=float23"],
+            "unknown dtype 'float23'; did you mean",
+        ),
         (["--op", "sofmax"], "unknown op 'sofmax'; did you mean 'softmax'?"),
         (["--op", "softmax", "--variant", "nunpy"], "did you mean 'numpy'?"),
         (["--op", "softmax", "--variant", "numpy", "--problem", "N=3"], "problem of softmax: no value for C"),

@@ -5,30 +5,27 @@ import re
 
 import pytest
 
+from harness.gpu.builds import builds_of, dtypes_in
 from harness.gpu.nvrtc import NvrtcError, compile_cuda, unavailable
 from harness.gpu.resources import LIMITS, occupancy, read_resources
-from registry import discover
-from registry.cuda import STORED_AS
-from registry.table import ROOT
+from registry.table import ROOT, discover
 from registry.variant import read_notes
 
 KERNELS = ROOT / "kernels"
 SOURCES = sorted(KERNELS.rglob("*.cu"))
-BUILDS = sorted(
-    (variant.path.with_suffix(".cu"), dtype)
-    for known in discover().variants.values()
-    for variant in known.values()
-    if variant.path.with_suffix(".cu") in SOURCES
-    for dtype in variant.dtypes
-)
+VARIANTS = {v.path.with_suffix(".cu"): v for shelf in discover().variants.values() for v in shelf.values()}
+BUILDS = {
+    f"{source.relative_to(KERNELS)} {dtype} {number}": (source, options)
+    for source in SOURCES
+    for dtype in dtypes_in(VARIANTS[source])
+    for number, options in enumerate(builds_of(VARIANTS[source], dtype))
+}
 FEW = 0.25  # of a multiprocessor's threads
 TENSOR_CORES = re.compile(r"\b(mma\.sync|wmma\.mma)\b")
 
 needs_nvrtc = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "NVRTC is there")
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda p: str(p.relative_to(KERNELS)))
-each_build = pytest.mark.parametrize(
-    ("source", "dtype"), BUILDS, ids=lambda x: x if isinstance(x, str) else str(x.relative_to(KERNELS))
-)
+each_build = pytest.mark.parametrize(("source", "options"), BUILDS.values(), ids=BUILDS)
 each_architecture = pytest.mark.parametrize("architecture", LIMITS)
 
 
@@ -54,11 +51,18 @@ def test_a_source_stands_beside_its_variant(source):
     assert source.with_suffix(".py").exists()
 
 
+def test_a_source_is_built_for_every_dtype_of_its_variant():
+    built = {(source, "-DFLOATX=bf16" in options) for source, options in BUILDS.values()}
+    taken = {(source, dtype == "bfloat16") for source in SOURCES for dtype in VARIANTS[source].dtypes}
+    assert built == taken
+    assert any(bf16 for _, bf16 in built)
+
+
 @needs_nvrtc
 @each_architecture
 @each_build
-def test_it_compiles_without_warning(source, dtype, architecture):
-    compiled = compile_cuda(source, architecture, options=STORED_AS[dtype])
+def test_it_compiles_without_warning(source, options, architecture):
+    compiled = compile_cuda(source, architecture, options=options)
     assert "warning" not in compiled.log
     assert read_resources(compiled).keys() == kernels_of(source)
 
@@ -66,8 +70,8 @@ def test_it_compiles_without_warning(source, dtype, architecture):
 @needs_nvrtc
 @each_architecture
 @each_build
-def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, dtype, architecture):
-    for resources in read_resources(compile_cuda(source, architecture, options=STORED_AS[dtype])).values():
+def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, options, architecture):
+    for resources in read_resources(compile_cuda(source, architecture, options=options)).values():
         assert resources.registers > 0
         if resources.spilled:
             assert "spill" in costs_of(source), resources
@@ -78,8 +82,8 @@ def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, dtype,
 @needs_nvrtc
 @each_architecture
 @each_build
-def test_tensor_core_variants_use_tensor_cores(source, dtype, architecture):
-    found = TENSOR_CORES.search(compile_cuda(source, architecture, options=STORED_AS[dtype]).ptx)
+def test_tensor_core_variants_and_no_others_use_tensor_cores(source, options, architecture):
+    found = TENSOR_CORES.search(compile_cuda(source, architecture, options=options).ptx)
     assert bool(found) == ("_mma" in source.stem)
 
 

@@ -120,6 +120,16 @@ def test_same_code_is_equivalent(residual):
     assert planted(residual, "x1[i] + x2[i]", "x1[i] - x2[i]").status == ""
 
 
+def test_a_bug_that_only_the_bfloat16_build_has_is_looked_for_where_bfloat16_is_taken():
+    header, was, now = INCLUDE / "crucible.cuh", ">> (i % 2 * 16));", ">> (i % 2 * 15));"
+    text = header.read_text()
+    mutation = Mutation(header, RULES[0], text, text.index(was), text.index(was) + len(was), now)
+    taken, not_taken = discover().variant("layer_norm", "cuda_vector"), discover().variant("softmax", "cuda_block")
+    assert [plant(Candidate(mutation, (v,))).status for v in (taken, not_taken)] == ["", "equivalent"]
+    copied = plant(Candidate(mutation, (taken,)))
+    assert discover(copied.folder).variant("layer_norm", copied.name).dtypes == taken.dtypes
+
+
 def test_what_does_not_compile_is_told(residual):
     mutant = planted(residual, "x1[i]", "x3[i]")
     assert mutant.status == "not compiling"

@@ -1,5 +1,7 @@
 """The battery on the simulator: honest CUDA variants pass, planted faults are named with the line of their ``.cu``."""
 
+import dataclasses
+
 import pytest
 
 from harness import verify
@@ -93,6 +95,26 @@ def test_planted_fault_is_named_with_its_line(name, proven):
         assert f"{name}.cu:" in proof.message
         assert code in proof.message
     assert "--device sim --problem" in proof.reproduce
+
+
+def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path):
+    """The kernel that docs/cuda.md tells of: right in float32, and wrong in bfloat16 by more than the rounding."""
+    honest = discover().variant("layer_norm", "cuda_warp").path
+    code = honest.read_text().replace("def cuda_warp", "def cuda_mine")
+    (tmp_path / "cuda_mine.py").write_text(code)
+    source = honest.with_suffix(".cu").read_text()
+    for right, wrong in (("float total = 0.0f;", "floatX total = 0.0f;"), ("total += x[c];", "total = total + x[c];")):
+        assert source.count(right) == 1
+        source = source.replace(right, wrong)
+    (tmp_path / "cuda_mine.cu").write_text(source)
+    variant = discover(tmp_path).variant("layer_norm", "cuda_mine")
+    with Worker([tmp_path]) as worker:
+        plan = Plan(examples=8, kernels_path=(tmp_path,))
+        right, wrong = (prove(dataclasses.replace(variant, dtypes=(d,)), worker, plan) for d in ("float32", "bfloat16"))
+    assert right.passed, str(right)
+    assert (wrong.status, wrong.gate) == ("failed", "values"), str(wrong)
+    assert "besides the rounding" in wrong.message
+    assert "dtype=bfloat16" in wrong.reproduce
 
 
 def test_evidence_of_the_simulator_is_kept_as_such(folder, tmp_path):

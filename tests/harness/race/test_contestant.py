@@ -1,5 +1,6 @@
 """A contestant's process, its buffers and its clock."""
 
+import dataclasses
 import signal
 
 import numpy as np
@@ -23,7 +24,7 @@ def small_problem(name):
     """Return an op and a small problem of it."""
     op = TABLE.op(name)
     dims = {dim: next(v for v in values if v >= 3) for dim, values in op.domain.items()}
-    return op, Problem(name, dims, params_for(op, dims), seed=7)
+    return op, Problem(name, dims, params_for(op, dims), dtype=op.dtypes[0], seed=7)
 
 
 def test_clock_calls_each_once_and_returns_the_mean():
@@ -81,6 +82,25 @@ def test_torch_can_be_timed_again_and_again_on_restored_values(name, tmp_path):
     for seed in range(3):
         buffers.freshen(0, (seed, 0))
         call()
+
+
+@pytest.mark.parametrize("name", ["gelu", "layer_norm", "residual"])
+def test_torch_is_given_bfloat16_in_the_memory_of_the_arrays_and_the_reference_is_better(name, tmp_path):
+    import torch
+
+    op, problem = small_problem(name)
+    problem = dataclasses.replace(problem, dtype="bfloat16")
+    write_pristine(tmp_path, 0, materialise(op, problem))
+    arrays = BufferSets(op, problem.dims, problem.dtype, tmp_path, 1).sets[0]
+    tensors = [t for t in contestant_calls.bind_torch(op, arrays, problem.params).args if isinstance(t, torch.Tensor)]
+    stored = next(t for t in tensors if t.dtype == torch.bfloat16)
+    assert stored.data_ptr() in {a.ctypes.data for a in arrays.values()}
+    drawn = {k: np.array(v) for k, v in load_pristine(tmp_path, 0, op).items()}
+    double = contestant_calls.oracle_answer(op, drawn, problem.params, double=True)
+    single = contestant_calls.oracle_answer(op, drawn, problem.params, double=False)
+    for output, answer in double.items():
+        assert (answer.dtype, single[output].dtype) == (np.float64, np.float32)
+        np.testing.assert_allclose(single[output], answer, rtol=1e-4, atol=1e-5)
 
 
 def test_sets_lie_at_other_addresses_and_inputs_of_one_call_are_aligned(tmp_path):

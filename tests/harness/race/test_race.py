@@ -15,6 +15,7 @@ from harness.race.contestant_buffers import write_pristine
 from harness.race.contestant_process import ContestantError
 from harness.race.entries import Field
 from harness.race.session import Session
+from registry.dtypes import BFLOAT16
 from registry.error_law import Exact
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Store
@@ -259,6 +260,18 @@ def test_answer_of_a_timed_call_is_compared(answer, right, tmp_path):
     assert (disagreement(op, {"N": 3, "C": 1}, tmp_path, "a") == "") is right
 
 
+@pytest.mark.parametrize(
+    ("last", "right"), [(3.0, True), (3.015625, True), (2.984375, True), (3.046875, False), (np.nan, False)]
+)
+def test_a_stored_bfloat16_may_be_a_unit_off(last, right, tmp_path):
+    op = discover().op("residual")
+    saved(tmp_path, "reference", [1, 2, 3.001])
+    write_pristine(tmp_path, "a", {"y": np.asarray([1, 2, last], BFLOAT16)})
+    told = disagreement(op, {"N": 3, "C": 1}, tmp_path, "a")
+    assert (told == "") is right
+    assert right or "where torch has 3.001, allowed error 0.02" in told
+
+
 @pytest.mark.parametrize(("last", "right"), [(3.0, True), (3.0000005, False)])
 def test_exact_op_has_no_tolerance(last, right, tmp_path):
     op = SimpleNamespace(error=Exact(), outputs=("y",))
@@ -294,6 +307,13 @@ def test_entry_that_failed_has_no_time():
         (["--op", "residual", "--threads", "0"], "--threads 0"),
         (["--op", "residual", "--threads", "4096"], "--threads 4096"),
         (["--op", "residual", "--dtype", "float128"], "unknown dtype"),
+        (["--op", "layer_norm", "--dtype", "bfloat16"], "takes it on --device cpu; these do, with --device cuda: cuda_block, "),
+        (["--op", "layer_norm", "--variant", "numba_*", "--dtype", "bfloat16"], "these do, with --device cuda: cuda_block, "),
+        (["--op", "softmax", "--dtype", "bfloat16"], "takes it on --device cpu; problems of softmax are stored in float32"),
+        (
+            ["--op", "adamw_master"],
+            "--dtype float32: nothing that was asked for takes it on --device cpu; problems of adamw_master ",
+        ),
         (["--op", "residual", "--device", "cuda"], "not available"),
         (["--op", "residual", "--kernels-path", "/nowhere"], "is not a folder"),
         (["--op", "residual"], "python -m harness.verify --op residual"),

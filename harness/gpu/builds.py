@@ -1,0 +1,27 @@
+"""What is compiled of a CUDA variant: its source, for each dtype that it takes and each set of its kernels' options."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from registry.cuda import CudaKernel
+from registry.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from registry.variant import Variant
+
+__all__ = ["builds_of", "dtypes_in"]
+
+
+def dtypes_in(variant: Variant) -> tuple[str, ...]:
+    """Return the dtypes that a variant is built for."""
+    return tuple(d for d in DTYPES if d in variant.dtypes and d in variant.op.dtypes)
+
+
+def builds_of(variant: Variant, *dtypes: str) -> list[tuple[str, ...]]:
+    """Return the sets of compiler options that a variant's own kernels are built with, for all its dtypes or for these."""
+    values = list(vars(sys.modules[variant.function.__module__]).values())
+    values += [kernel for value in values if isinstance(value, dict) for kernel in value.values()]
+    kernels = [value for value in values if isinstance(value, CudaKernel)]
+    return sorted({kernel.options_for(dtype) for dtype in dtypes or dtypes_in(variant) for kernel in kernels})
