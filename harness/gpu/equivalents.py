@@ -37,11 +37,11 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("cuda/attention_tile.cuh", "warp barrier deleted", "const Scores& mine) { ; #pragma unroll"),
     ),
     "what is asked of an element is asked twice, and the second answer is the first": (
-        ("attention/cuda_flash_mma.cu", "stride halved", "i += (WARP) / 2) finite = finite && is_finite("),
+        ("cuda/flash_mma.cuh", "stride halved", "i += (WARP) / 2) finite = finite && is_finite("),
     ),
     "what is left out as it changes nothing is done: weights of zero, and values of which none is infinite": (
-        ("attention/cuda_flash_mma.cu", "guard dropped", "if (true) add_infinite(sums"),
-        ("attention/cuda_flash_mma.cu", "guard dropped", "if (true) { score_keys(scores"),
+        ("cuda/flash_mma.cuh", "guard dropped", "if (true) add_infinite(sums"),
+        ("cuda/flash_mma.cuh", "guard dropped", "if (true) { products.score(scores"),
     ),
     "a round more, in which nothing is left to do": (
         ("global_norm/cuda_two_kernels.cu", "< becomes <=", "first <= size; first +="),
