@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import FLOAT, ZERO, floats, ints
 from simulator.codegen.warp_emitter import refuse
-from simulator.ptx.model import BITS
+from simulator.ptx.model import BITS, Register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PACKED",
     "bf16_to_float",
+    "canonical",
     "elementwise",
     "finish",
     "float_to_bf16",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 PACKED = {"f16x2": "f16", "bf16x2": "bf16"}
-_QUIET_BF16 = 0x7FFF
+_QUIET, _QUIET_BF16 = 0x7FFF_FFFF, 0x7FFF
 
 
 def one(bits: int) -> str:
@@ -79,6 +80,18 @@ def finish(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int
     if instruction.has("relu"):
         value = emitter.intrinsic("maximum", bits, value, ZERO)
     return value
+
+
+def canonical(emitter: WarpEmitter, target: Operand, value: str) -> str:
+    """Return floats as patterns, NaN as the one that arithmetic gives (PTX ISA section 9.7.3), where anybody looks at its bits.
+
+    A processor keeps bits of the operands instead, and rounding by integers that loses a GPU's NaN would go unseen.
+    """
+    pattern = emitter.as_int(value, 32)
+    if not isinstance(target, Register) or target.name not in emitter.bits_read:
+        return pattern
+    unordered = emitter.op("fcmp uno", floats(32), value, value)
+    return emitter.select(unordered, ints(32), emitter.constant(_QUIET), pattern)
 
 
 def halves(emitter: WarpEmitter, pair: str) -> tuple[str, str]:
@@ -134,6 +147,6 @@ def elementwise(
     elif bits == BITS["f32"]:
         values = [read_flushed(emitter, instruction, source, 32) for source in sources]
         result = finish(emitter, instruction, compute(32, *values), 32)
-        emitter.write(target, emitter.as_int(result, 32), 32, instruction)
+        emitter.write(target, canonical(emitter, target, result), 32, instruction)
     else:
         emitter.write(target, element_of([emitter.read(source, bits) for source in sources]), bits, instruction)

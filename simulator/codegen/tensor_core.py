@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen.control import flush_refused
 from simulator.codegen.emitter import ZERO, floats, ints, signed
-from simulator.codegen.formats import halves, join
+from simulator.codegen.formats import canonical, halves, join
 from simulator.codegen.layout import LANES
 from simulator.codegen.memory import Access, guard, locate, near
 from simulator.codegen.moves import load_rows
@@ -57,6 +57,8 @@ def _multiply_matrices(emitter: WarpEmitter, instruction: Instruction) -> None:
     slot = _RESULT_SLOT
     for item in items_of(target):
         value, slot = _load_result(emitter, slot, packed=result == "f16")
+        if result == "f32":
+            value = canonical(emitter, item, emitter.as_float(value, 32))
         emitter.write(item, value, 32, instruction)
 
 

@@ -11,6 +11,7 @@ from simulator.codegen.emitter import MASK, ZERO, Emitter, ints, signed
 from simulator.codegen.layout import ADDRESS_BIAS, ALL_LANES, LANES, OFFSETS, PARAMETERS, StateLayout
 from simulator.codegen.registers import allocate
 from simulator.errors import UnsupportedInstruction
+from simulator.ptx.dataflow import bits_read
 from simulator.ptx.model import BITS, SINK, Immediate, Negated, Pair, Register, Special, Symbol, Vector
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class WarpEmitter(Emitter):
         self.layout = StateLayout(len(kernel.blocks))
         self.file = allocate(kernel, self.layout.registers)
         self.helpers: dict[str, str] = {}
+        self.bits_read = bits_read(kernel)
         self.start(kernel.blocks[-1])
 
     def start(self, block: Block) -> None:

@@ -3,7 +3,7 @@
 Language: PTX ISA 8.0, https://docs.nvidia.com/cuda/parallel-thread-execution/.
 """
 
-from simulator.ptx.dataflow import definitions_and_uses
+from simulator.ptx.dataflow import bits_read, definitions_and_uses
 from simulator.ptx.model import (
     BITS,
     SINK,
@@ -46,6 +46,7 @@ __all__ = [
     "Symbol",
     "Variable",
     "Vector",
+    "bits_read",
     "definitions_and_uses",
     "parse",
     "registers_of",

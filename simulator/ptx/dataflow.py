@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from simulator.ptx.model import Block, Instruction, Kernel, Register
 
-__all__ = ["definitions_and_uses", "set_liveness"]
+__all__ = ["bits_read", "definitions_and_uses", "set_liveness"]
 
 _NO_DESTINATION = {
     "applypriority", "bar", "barrier", "bra", "brkpt", "brx", "cp", "discard", "exit", "fence", "griddepcontrol", "membar",
@@ -90,3 +90,33 @@ def _members(mask: int, names: list[str]) -> Iterable[str]:
         lowest = mask & -mask
         yield names[lowest.bit_length() - 1]
         mask ^= lowest
+
+
+_COPIES = {"mov", "selp", "shfl", "cvt"}
+_BITWISE = {
+    "abs", "add", "and", "bfe", "bfi", "bfind", "brev", "clz", "cnot", "div", "dp2a", "dp4a", "lop3", "mad", "max", "min",
+    "mul", "neg", "not", "or", "popc", "prmt", "rem", "sad", "set", "setp", "shf", "shl", "shr", "slct", "sub", "xor",
+}  # fmt: skip
+
+
+def bits_read(kernel: Kernel) -> frozenset[str]:
+    """Return the registers whose bits an integer instruction looks at, directly or in a copy.
+
+    Where arithmetic leaves a NaN in one of them, its bits matter. Stores do not count: what reads memory is another kernel.
+    """
+    sources: dict[str, set[str]] = {}
+    waiting: list[str] = []
+    for instruction in kernel.instructions:
+        defined, used = definitions_and_uses(instruction)
+        if instruction.name in _COPIES:
+            for register in defined:
+                sources.setdefault(register.name, set()).update(r.name for r in used)
+        elif instruction.name in _BITWISE and not instruction.type.startswith(("f", "bf")):
+            waiting += [register.name for register in used]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += sources.get(name, ())
+    return frozenset(found)

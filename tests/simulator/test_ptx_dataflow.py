@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.ptx import definitions_and_uses
+from simulator.ptx import bits_read, definitions_and_uses
 from tests.simulator.ptx_text import instruction, kernel
 
 
@@ -53,3 +53,18 @@ def test_a_guarded_write_reads_the_old_value():
     assert "%r1" in code.blocks[0].live_out
     unguarded = kernel("mov.u32 %r1, 1; A: mov.u32 %r1, 2; st.global.u32 [%d1], %r1; @%p2 bra A; ret;")
     assert "%r1" not in unguarded.blocks[0].live_out
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("add.f32 %r1, %r2, %r3; st.global.b32 [%d1], %r1; ret;", ""),
+        ("add.f32 %r1, %r2, %r3; and.b32 %r4, %r1, 7; ret;", "%r1"),
+        ("add.f32 %r1, %r2, %r3; shfl.sync.idx.b32 %r4, %r1, 0, 31, -1; add.f32 %r2, %r4, %r4; ret;", ""),
+        ("add.f32 %r1, %r2, %r3; mov.b32 %r4, %r1; shr.u32 %r2, %r4, 16; ret;", "%r1 %r4"),
+        ("add.f32 %r1, %r2, %r3; setp.gt.u32 %p1, %r1, 7; ret;", "%r1"),
+        ("add.f32 %r1, %r2, %r3; setp.gt.f32 %p1, %r1, %r2; ret;", ""),
+    ],
+)
+def test_bits_are_read_by_integer_instructions_and_through_copies(text, found):
+    assert " ".join(sorted(bits_read(kernel(text)))) == found

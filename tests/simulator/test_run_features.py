@@ -219,3 +219,21 @@ def test_overlapping_and_misaligned_arrays_stay_so():
     kernel.launch(1, 32, (x, y, at))
     assert [int(a) % 256 for a in at] == [x.ctypes.data % 256, y.ctypes.data % 256]
     assert at[1] - at[0] == 17 * 4
+
+
+NANS = """extern "C" __global__ void nans(const float* x, const unsigned* y, unsigned* found) {
+  const float zero = x[0], infinite = x[1], payload = x[2];
+  found[0] = __float_as_uint(infinite - infinite) + y[0];
+  found[1] = __float_as_uint(zero * infinite) + y[0];
+  found[2] = __float_as_uint(payload + zero) + y[0];
+  found[3] = (__float_as_uint(sqrtf(zero - 1)) + 0x8000) >> 16;
+  found[4] = __float_as_uint(payload) + y[0];
+}"""
+
+
+@MODES
+def test_arithmetic_gives_the_nan_of_a_gpu_and_a_copy_keeps_its_own(mode):
+    """Rounding to bfloat16 by adding to the bits turns this NaN into -0: it must be seen here, not on the GPU first."""
+    x, found = np.array([0, 0x7F800000, 0xFFC01234], np.uint32).view(np.float32), np.zeros(5, np.uint32)
+    only_kernel(NANS).launch(1, 1, (x, np.zeros(1, np.uint32), found), mode=mode)
+    assert [hex(bits) for bits in found] == ["0x7fffffff", "0x7fffffff", "0x7fffffff", "0x8000", "0xffc01234"]
