@@ -85,6 +85,8 @@ class Expected:
         Elements that must be NaN, or must not be finite.
     exact : bool
         Whether equality after rounding is asked for.
+    granted : ndarray
+        Error that counts for nothing: what was saved in bfloat16 may be read, or computed again.
     """
 
     value: NDArray[Any]
@@ -93,6 +95,7 @@ class Expected:
     special: NDArray[Any]
     exact: bool
     dtype: np.dtype[Any]
+    granted: NDArray[Any] | float = 0.0
 
     @property
     def rounded(self) -> NDArray[Any]:
@@ -109,7 +112,7 @@ class Expected:
                 good = (got == rounded) | np.isnan(rounded) & np.isnan(got)
                 ratios = np.where(good, 0.0, np.inf)
             else:
-                error = _error(got, self.value)
+                error = np.maximum(_error(got, self.value) - self.granted, 0.0)
                 good = error <= self.budget
                 ratios = np.where(error > 0, error / self.budget, np.where(good, 0.0, np.inf))
             good = np.where(self.special, ~np.isfinite(got), good | free)
@@ -247,11 +250,12 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
             unit = EPS * (condition[name] + np.abs(value) + _floor(op, name, values, problem.params, value.shape)) + TINY
             allowed = _cut(gamma, least, torch_error[name], np.where(clear, unit, np.inf))
             budget = np.where(clear, allowed * unit, np.inf)
-            if half_stored:  # what was saved in bfloat16 may be read, or computed again
-                with np.errstate(all="ignore"):
-                    budget += np.abs(by_definition - before.get(name, by_definition))
+        granted: NDArray[Any] | float = 0.0
+        if half_stored and name in before:
+            with np.errstate(all="ignore"):
+                granted = np.nan_to_num(np.abs(by_definition - before[name]))
         budget = np.where(np.isnan(budget), np.inf, budget)
-        found[name] = Expected(value, budget, nan, special, name in exact, dtype)
+        found[name] = Expected(value, budget, nan, special, name in exact, dtype, granted)
     return Reference(found)
 
 
