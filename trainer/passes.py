@@ -26,7 +26,7 @@ __all__ = ["ADAM_EPS", "BETA1", "BETA2", "LATER", "NORM_EPS", "WEIGHT_DECAY", "N
 NORM_EPS = 1e-5
 BETA1, BETA2, ADAM_EPS, WEIGHT_DECAY = 0.9, 0.95, 1e-8, 0.1
 # Parameters of the update that change from step to step; the values are examples.
-LATER = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "seed": 1}
+LATER = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "chance": 1}
 
 
 @dataclass(frozen=True)

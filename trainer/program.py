@@ -231,8 +231,8 @@ class Program:
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
         """Update the parameters; `step` counts from 1. Parameters in bfloat16 are rounded by other chances each time."""
         for number, call in enumerate(self.update):
-            chance = {"seed": step * len(self.update) + number} if self.outline.state.master else {}
-            call(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **chance)
+            rounding = {"chance": step * len(self.update) + number} if self.outline.state.master else {}
+            call(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **rounding)
 
     def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the logits of the token after `ids`, of which at most the last T count."""

@@ -57,7 +57,7 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         anywhere = st.integers(0, len(allowed) - 1).map(allowed.__getitem__)
         dims[name] = draw(st.one_of(st.sampled_from(aims(allowed, tiles.get(name, ()))), anywhere))
     params: dict[str, Any] = {n: draw(st.sampled_from(v)) for n, v in op.params.items() if not isinstance(v, str)}
-    family = draw(st.sampled_from(FAMILIES))
+    family, spikes = draw(st.sampled_from(FAMILIES)), draw(_spikes(op))
     return Problem(
         op.name,
         dims,
@@ -67,7 +67,7 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         family=family,
         seed=draw(st.integers(0, LARGEST_SEED)),
         # Beside huge values, what a special value did cannot be told from what overflowed anyway.
-        spikes=() if family == "huge" else draw(_spikes(op)),
+        spikes=() if family == "huge" else spikes,
     )
 
 

@@ -3,17 +3,20 @@
 #include "crucible.cuh"
 #include "mma.cuh"
 
-constexpr int TILE = 64, DEPTH = 16, THREADS = 128, WARP_TILE = 32;
-constexpr int DOWN = WARP_TILE / 16, ACROSS = WARP_TILE / 8;  // fragments of a warp
+constexpr int TILE_ROWS = 64, TILE_COLUMNS = 64, DEPTH = 16, THREADS = 128;
+constexpr int WARP_ROWS = 32, WARP_COLUMNS = 32, WARPS_ACROSS = TILE_COLUMNS / WARP_COLUMNS;
+constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;  // fragments of a warp
 
 // The sums of one thread: four of each fragment.
 typedef float Sums[DOWN][ACROSS][4];
 
 // How an operand lies in shared memory: as in global memory, so that asynchronous copies can bring it. ALONG_K: k runs along
-// memory, [i][k]; otherwise i does, [k][i]. Rows are padded so that the lanes of a warp read from different banks.
-template <bool ALONG_K>
+// memory, [i][k]; otherwise i does, [k][i]. i goes from 0 to EXTENT. Rows are padded so that the lanes of a warp read from
+// different banks.
+template <bool ALONG_K, int EXTENT>
 struct Panel {
-  static constexpr int ROWS = ALONG_K ? TILE : DEPTH, LENGTH = ALONG_K ? DEPTH : TILE, STRIDE = LENGTH + (ALONG_K ? 8 : 4);
+  static constexpr int ROWS = ALONG_K ? EXTENT : DEPTH, LENGTH = ALONG_K ? DEPTH : EXTENT;
+  static constexpr int STRIDE = LENGTH + (ALONG_K ? 8 : 4);
   float values[ROWS][STRIDE];
 };
 
@@ -22,11 +25,11 @@ __device__ __forceinline__ bool is_aligned(const float* matrix, int row_length) 
 }
 
 // Starts copies of a corner of a matrix into a panel; zeros arrive from beyond its end.
-template <bool ALONG_K>
-__device__ __forceinline__ void start_copy(Panel<ALONG_K>& panel, const float* matrix, int rows, int row_length, int first_row,
-                                           int first_column, bool aligned) {
-  const int step = aligned ? 4 : 1, parts = Panel<ALONG_K>::LENGTH / step;
-  for (int part = threadIdx.x; part < Panel<ALONG_K>::ROWS * parts; part += THREADS) {
+template <bool ALONG_K, int EXTENT>
+__device__ __forceinline__ void start_copy(Panel<ALONG_K, EXTENT>& panel, const float* matrix, int rows, int row_length,
+                                           int first_row, int first_column, bool aligned) {
+  const int step = aligned ? 4 : 1, parts = Panel<ALONG_K, EXTENT>::LENGTH / step;
+  for (int part = threadIdx.x; part < Panel<ALONG_K, EXTENT>::ROWS * parts; part += THREADS) {
     int i = part / parts, j = part % parts * step;
     bool inside = first_row + i < rows && first_column + j < row_length;
     const float* from = inside ? matrix + (size_t)(first_row + i) * row_length + first_column + j : matrix;
@@ -38,8 +41,8 @@ __device__ __forceinline__ void start_copy(Panel<ALONG_K>& panel, const float* m
 }
 
 // Two neighbours along k, at k and k + 1, of row or column i.
-template <bool ALONG_K>
-__device__ __forceinline__ float2 read_pair(const Panel<ALONG_K>& panel, int i, int k) {
+template <bool ALONG_K, int EXTENT>
+__device__ __forceinline__ float2 read_pair(const Panel<ALONG_K, EXTENT>& panel, int i, int k) {
   // Through a pointer of its own: clang goes by the array's alignment otherwise, and loads two single floats.
   const float2* pair = reinterpret_cast<const float2*>(&panel.values[i][k]);
   if (ALONG_K) return *pair;
@@ -54,8 +57,8 @@ struct Split {
 };
 
 // Reads the fragment of rows or columns from `first` on.
-template <int ROWS, bool ALONG_K>
-__device__ __forceinline__ Split<ROWS> read_fragment(const Panel<ALONG_K>& panel, int first) {
+template <int ROWS, bool ALONG_K, int EXTENT>
+__device__ __forceinline__ Split<ROWS> read_fragment(const Panel<ALONG_K, EXTENT>& panel, int first) {
   const int i = first + lane_index() / 4, k = lane_index() % 4 * 2;
   Split<ROWS> fragment;
 #pragma unroll
@@ -69,8 +72,9 @@ __device__ __forceinline__ Split<ROWS> read_fragment(const Panel<ALONG_K>& panel
 // Adds the products of two panels. They are summed from zero in the tensor cores, whose additions may cut digits off, and
 // only then added to what was there, with correct rounding.
 template <bool A_ALONG_K, bool B_ALONG_K>
-__device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K>& a, const Panel<B_ALONG_K>& b) {
-  const int row = warp_index() / 2 * WARP_TILE, column = warp_index() % 2 * WARP_TILE;
+__device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K, TILE_ROWS>& a,
+                                             const Panel<B_ALONG_K, TILE_COLUMNS>& b) {
+  const int row = warp_index() / WARPS_ACROSS * WARP_ROWS, column = warp_index() % WARPS_ACROSS * WARP_COLUMNS;
   Split<16> left[DOWN];
 #pragma unroll
   for (int i = 0; i < DOWN; ++i) left[i] = read_fragment<16>(a, row + 16 * i);
@@ -87,54 +91,4 @@ __device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K>&
   }
 }
 
-// Sums a(i, k) * b(k, j) over k for the tile of this block: blockIdx.y counts tiles down, blockIdx.x across. While one pair of
-// panels is multiplied, the next is on its way.
-template <bool A_ALONG_K, bool B_ALONG_K>
-__device__ __forceinline__ void multiply_tile(Sums& sums, const float* a, const float* b, int rows, int columns, int depth) {
-  __shared__ alignas(16) Panel<A_ALONG_K> a_panel[2];
-  __shared__ alignas(16) Panel<B_ALONG_K> b_panel[2];
-  const int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
-  const bool a_aligned = is_aligned(a, A_ALONG_K ? depth : rows), b_aligned = is_aligned(b, B_ALONG_K ? depth : columns);
-  auto start = [&](int k0, int stage) {
-    start_copy(a_panel[stage], a, A_ALONG_K ? rows : depth, A_ALONG_K ? depth : rows, A_ALONG_K ? row : k0,
-               A_ALONG_K ? k0 : row, a_aligned);
-    start_copy(b_panel[stage], b, B_ALONG_K ? columns : depth, B_ALONG_K ? depth : columns, B_ALONG_K ? column : k0,
-               B_ALONG_K ? k0 : column, b_aligned);
-    copy_commit();
-  };
-#pragma unroll
-  for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-    for (int j = 0; j < ACROSS; ++j)
-#pragma unroll
-      for (int part = 0; part < 4; ++part) sums[i][j][part] = 0.0f;
-  if (depth > 0) start(0, 0);
-  for (int k0 = 0, stage = 0; k0 < depth; k0 += DEPTH, stage ^= 1) {
-    if (k0 + DEPTH < depth) {
-      start(k0 + DEPTH, stage ^ 1);
-      copy_wait<1>();
-    } else {
-      copy_wait<0>();
-    }
-    __syncthreads();
-    add_products(sums, a_panel[stage], b_panel[stage]);
-    __syncthreads();
-  }
-}
-
-// Calls use(row, column, sum) for each sum of this thread that lies inside the result.
-template <class Use>
-__device__ __forceinline__ void for_each_sum(const Sums& sums, int rows, int columns, Use use) {
-  const int lane = lane_index(), warp = warp_index();
-  const int row = blockIdx.y * TILE + warp / 2 * WARP_TILE + lane / 4;
-  const int column = blockIdx.x * TILE + warp % 2 * WARP_TILE + lane % 4 * 2;
-#pragma unroll
-  for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-    for (int j = 0; j < ACROSS; ++j)
-#pragma unroll
-      for (int part = 0; part < 4; ++part) {
-        int down = row + 16 * i + part / 2 * 8, across = column + 8 * j + part % 2;
-        if (down < rows && across < columns) use(down, across, sums[i][j][part]);
-      }
-}
+#include "mma_loop.cuh"  // multiply_tile and for_each_sum

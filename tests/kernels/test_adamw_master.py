@@ -39,7 +39,7 @@ def test_the_random_bits_are_even_and_those_of_two_seeds_have_nothing_in_common(
     assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.02
 
 
-@pytest.mark.parametrize("wrong", ["to nearest", "with the bits of another seed", "with the bits of the next place"])
+@pytest.mark.parametrize("wrong", ["to nearest", "with the bits of another chance", "with the bits of the next place"])
 def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
     params = {n: v[0] for n, v in OP.params.items()}
     problem = Problem(OP.name, {"K": 500}, params, dtype="bfloat16", seed=5)
@@ -49,8 +49,10 @@ def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
     master = reference.outputs["master"].value
     param = {
         "to nearest": master.astype(BFLOAT16),
-        "with the bits of another seed": rounded_by_chance(master, problem.params["seed"] + 1).astype(BFLOAT16),
-        "with the bits of the next place": rounded_by_chance(np.append(0, master), problem.params["seed"])[1:].astype(BFLOAT16),
+        "with the bits of another chance": rounded_by_chance(master, problem.params["chance"] + 1).astype(BFLOAT16),
+        "with the bits of the next place": rounded_by_chance(np.append(0, master), problem.params["chance"])[1:].astype(
+            BFLOAT16
+        ),
     }[wrong]
     assert reference.judge({**right, "param": param}).message.startswith("param[")
 
@@ -61,7 +63,7 @@ def test_steps_too_small_for_bfloat16_arrive_on_the_mean(variant):
     grad, param = np.ones(size, BFLOAT16), np.ones(size, BFLOAT16)
     master, m, v = np.ones(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
     for step in range(1, steps + 1):
-        TABLE.variant(OP.name, variant).function(grad, param, master, m, v, **SETTINGS, step=step, seed=step)
+        TABLE.variant(OP.name, variant).function(grad, param, master, m, v, **SETTINGS, step=step, chance=step)
     assert (master.astype(BFLOAT16) == 1).all()  # a rounding to nearest would never leave its place
     spacing = 2.0**-8
     moved = float(param.astype(np.float64).mean()) - 1

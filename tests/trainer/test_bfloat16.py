@@ -72,16 +72,16 @@ def test_the_same_seed_gives_the_same_bits_again():
 
 
 def test_tensors_are_rounded_by_chances_of_their_own():
-    program, seeds = build(dtype="bfloat16"), []
+    program, chances = build(dtype="bfloat16"), []
 
-    def taken(*_, seed, **__):
-        seeds.append(seed)
+    def taken(*_, chance, **__):
+        chances.append(chance)
 
     for number, call in enumerate(program.update):
         program.update[number] = dataclasses.replace(call, variant=dataclasses.replace(call.variant, function=taken))
     for step in (1, 2):
         program.apply(learning_rate=LEARNING_RATE, grad_scale=1.0, step=step)
-    assert len(set(seeds)) == len(seeds) == 2 * len(program.parameters)
+    assert len(set(chances)) == len(chances) == 2 * len(program.parameters)
 
 
 def test_half_the_bytes_are_planned_and_the_master_weights_are_named():

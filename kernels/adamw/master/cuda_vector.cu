@@ -19,10 +19,10 @@ __device__ void update_eight(const bf16* grad, bf16* param, float* master, float
 
 extern "C" __global__ void adamw_master_vector(const bf16* grad, bf16* param, float* master, float* m, float* v,
                                                long long size, float grad_scale, float old1, float new1, float old2, float new2,
-                                               float kept, float rate, float root, float eps, unsigned seed) {
+                                               float kept, float rate, float root, float eps, unsigned chance) {
   const Settings settings = {grad_scale, old1, new1, old2, new2, kept, rate, root, eps};
   const long long first = Wide::SIZE * thread_index();
-  const unsigned start = hashed(seed);
+  const unsigned start = hashed(chance);
   if (first + Wide::SIZE <= size && aligned16(grad, param, master, m, v)) {
     update_eight(grad + first, param + first, master + first, m + first, v + first, settings, first, start);
   } else {

@@ -19,9 +19,9 @@ _KERNEL = CudaKernel(__file__, "adamw_master_vector")
 
 
 @register(ADAMW_MASTER, dtypes=("bfloat16",), tiles={"K": (EACH, THREADS * EACH)})
-def cuda_vector(grad, param, master, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step, seed):
+def cuda_vector(grad, param, master, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step, chance):
     decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
     scalars = folded(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
     if grad.size:
-        args = (grad, param, master, m, v, grad.size, *scalars, seed)
+        args = (grad, param, master, m, v, grad.size, *scalars, chance)
         launch(_KERNEL, ceil_div(grad.size, THREADS * EACH), THREADS, args)
