@@ -24,7 +24,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from harness import leaderboard
 from harness.board import report
 from harness.board.html import write_page
-from harness.gpu.builds import dtypes_in
 from harness.race.board import boards_for
 from harness.race.compare import compare, comparison_json, markdown
 from harness.race.controls import check_controls
@@ -139,7 +138,7 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     """Return the ops that one of the `placed` variants does in the wanted dtype."""
 
     def takes(variant: Variant) -> bool:
-        return options.dtype in dtypes_in(variant) and not variant.is_definition
+        return options.dtype in variant.dtypes and not variant.is_definition
 
     if found := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
         return found

@@ -217,19 +217,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--variant", required=True, help="a CUDA variant of it")
     parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
     parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="the shape of the bound (default: %(default)s)")
-    parser.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(DTYPES)} (default: %(default)s)")
+    parser.add_argument("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)} (default: the first that the variant takes)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     options = parser.parse_args(argv)
 
     def body() -> int:
-        if options.dtype not in DTYPES:
+        if options.dtype not in {None, *DTYPES}:
             raise UnknownNameError("dtype", options.dtype, DTYPES)
         variant = discover(*options.kernels_path).variant(options.op, options.variant)
         if variant.device != "cuda":
             raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
         try:
-            report = inspect(variant, _dims(variant.op, options.dims, options.workload), options.workload, options.dtype)
+            dims, dtype = _dims(variant.op, options.dims, options.workload), options.dtype or variant.dtypes[0]
+            report = inspect(variant, dims, options.workload, dtype)
         except SimulatedFault as fault:
             Console(stderr=True).print(
                 "\n".join(["error: the simulator found:", *fault.lines()]), highlight=False, markup=False

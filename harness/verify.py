@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from harness.gpu.builds import dtypes_in
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
@@ -92,12 +91,12 @@ def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
         return variants
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
-    able = [v for v in variants if dtype in dtypes_in(v)]
+    able = [v for v in variants if dtype in v.dtypes]
     if not able:
-        taken = ", ".join(sorted({d for v in variants for d in dtypes_in(v)}))
+        taken = ", ".join(sorted({d for v in variants for d in v.dtypes}))
         names = ", ".join(sorted({str(v) for v in variants})[:MOST_NAMES])
         raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({names}); they take {taken}")
-    return [v if dtypes_in(v) == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
+    return [v if v.dtypes == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 
 def evidence_of(proof: Proof, plan: Plan) -> Evidence:
@@ -243,6 +242,8 @@ def run(options: argparse.Namespace) -> int:
         if len(ops) > 1:
             raise RequestError(f"--problem speaks of one op, --op {options.op!r} stands for {len(ops)}")
         problem = parse_problem(ops[0], options.problem)
+        if options.dtype not in {None, problem.dtype}:
+            raise RequestError(f"--dtype {options.dtype}, but the problem says dtype={problem.dtype}")
     console = wide_console(stderr=options.json)
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

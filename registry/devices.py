@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES", "Device", "Gpu", "Host", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
 
 ALIGNMENT = 64
+OLDEST_CUPY = 14  # the first that knows bfloat16
 DEVICES = ("cpu", "cuda", "sim")
 
 
@@ -166,6 +167,8 @@ def _why_no_gpu() -> str:
         import cupy
     except ImportError as error:
         return f"CuPy cannot be imported ({' '.join(str(error).split())})"
+    if int(cupy.__version__.partition(".")[0]) < OLDEST_CUPY:
+        return f"CuPy {cupy.__version__} is too old (pip install 'cupy-cuda13x[ctk]>={OLDEST_CUPY}')"
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -1,6 +1,6 @@
 """Error laws: how far an honest floating-point kernel of an op may stand from the exact result.
 
-A law gives gamma, in units of the last place of the dtype: the harness multiplies it by the condition of each element,
+A law gives gamma, in units of the last place of float32: the harness multiplies it by the condition of each element,
 measured by perturbing the inputs by one rounding. `floor` adds, per output, a magnitude that honest intermediate
 results reach even where the exact result is small (``x`` for gelu, whose tail is a difference of near-equal numbers).
 

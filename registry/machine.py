@@ -67,9 +67,9 @@ def machine_key(device: str = "host") -> str:
 
 @cache
 def versions(device: str = "host") -> dict[str, str]:
-    """Return the versions that a proof or a time depends on; on ``cuda`` also those of CuPy and of the CUDA runtime."""
+    """Return the versions that a proof or a time depends on; what bfloat16 comes from, but on the host; CuPy's on ``cuda``."""
     found = {"python": platform.python_version()}
-    for package in ("numpy", "numba", "llvmlite"):
+    for package in ("numpy", "numba", "llvmlite", *(("ml_dtypes",) if device != "host" else ())):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

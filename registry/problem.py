@@ -99,7 +99,7 @@ def parse_problem(op: Op, line: str) -> Problem:
     dims = {n: given.pop(n) for n in op.domain}
     drawn = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
     params = {n: given.pop(n, drawn.get(n)) for n in op.params} | op.bound_params(dims)
-    return Problem(op.name, dims, params, **given)
+    return Problem(op.name, dims, params, **{"dtype": op.dtypes[0], **given})
 
 
 def _one_of(kind: str, text: str, choices: tuple[str, ...]) -> str:

@@ -103,6 +103,10 @@ class Variant:
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise ContractError(f"variant {self.name!r}: names are <backend>_<idea>, with a backend of {', '.join(BACKENDS)}")
+        if wrong := [d for d in self.dtypes if d not in self.op.dtypes]:
+            raise ContractError(
+                f"variant {self.name!r}: dtypes={wrong}, problems of {self.op.name}: {', '.join(self.op.dtypes)}"
+            )
         if self.determinism not in DETERMINISM:
             raise ContractError(f"variant {self.name!r}: determinism={self.determinism!r}, allowed: {', '.join(DETERMINISM)}")
 

@@ -184,7 +184,8 @@ class Session:
             chooser = self._chooser()
         missing = chooser.without_champion(self.request)
         if missing and self.device.name == "cuda":
-            every = "; race them with: python -m harness.bench --device cuda"
+            dtype = "" if self.settings.dtype == "float32" else f" --dtype {self.settings.dtype}"
+            every = f"; race them with: python -m harness.bench --device cuda{dtype}"
             self.say(f"not raced on this GPU, so the highest proven rung is taken: {', '.join(missing)}{every}")
             missing = []
         if not race:

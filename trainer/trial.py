@@ -24,7 +24,7 @@ ROUNDS = 3
 
 
 def step_seconds(program: Program, sets: Sequence[Mapping[Need, Variant]], rounds: int = ROUNDS) -> list[float]:
-    """Return the median time of a step with each set, on the loaded batch; the parameters stay as they are.
+    """Return the median time of a step with each set, on the loaded batch; what the update works on stays as it is.
 
     The first step of each set, in which kernels are compiled, is not counted. Sets take turns.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.gpu.builds import builds_of, dtypes_in
+from harness.gpu.builds import builds_of
 from harness.gpu.nvrtc import compile_cuda, unavailable
 from harness.gpu.resources import occupancy, read_resources
 from registry.fingerprint import source_hash
@@ -67,7 +67,7 @@ def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
 
 def _numbers(variant: Variant) -> list[str]:
     """Return a cell for each of registers, spilled, shared and occupancy; of builds that differ, both."""
-    found = [] if unavailable() else [footprint(variant, dtype) for dtype in dtypes_in(variant)]
+    found = [] if unavailable() else [footprint(variant, dtype) for dtype in variant.dtypes]
     builds = [(f"{b.registers}", f"{b.spilled}", f"{b.shared}", f"{b.occupancy:.0%}") for b in found if b]
     return [" / ".join(cell if len(set(cell)) > 1 else cell[:1]) for cell in zip(*builds, strict=True)] or [""] * 4
 
@@ -86,6 +86,6 @@ def cuda_board(table: Table, store: Store) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for variant in variants:
-        cells = [f"`{variant.op.name}`", f"`{variant.name}`", ", ".join(dtypes_in(variant)), _proof(variant, proofs)]
+        cells = [f"`{variant.op.name}`", f"`{variant.name}`", ", ".join(variant.dtypes), _proof(variant, proofs)]
         lines.append(f"| {' | '.join([*cells, *_numbers(variant)])} |")
     return "\n".join(lines)

@@ -6,17 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from registry.cuda import CudaKernel
-from registry.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from registry.variant import Variant
 
-__all__ = ["builds_of", "dtypes_in"]
-
-
-def dtypes_in(variant: Variant) -> tuple[str, ...]:
-    """Return the dtypes that a variant is built for."""
-    return tuple(d for d in DTYPES if d in variant.dtypes and d in variant.op.dtypes)
+__all__ = ["builds_of"]
 
 
 def builds_of(variant: Variant, *dtypes: str) -> list[tuple[str, ...]]:
@@ -24,4 +18,4 @@ def builds_of(variant: Variant, *dtypes: str) -> list[tuple[str, ...]]:
     values = list(vars(sys.modules[variant.function.__module__]).values())
     values += [kernel for value in values if isinstance(value, dict) for kernel in value.values()]
     kernels = [value for value in values if isinstance(value, CudaKernel)]
-    return sorted({kernel.options_for(dtype) for dtype in dtypes or dtypes_in(variant) for kernel in kernels})
+    return sorted({kernel.options_for(dtype) for dtype in dtypes or variant.dtypes for kernel in kernels})

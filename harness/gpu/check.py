@@ -21,7 +21,6 @@ from rich.table import Table as RichTable
 
 from harness.bench import BROKEN
 from harness.gpu.agreement import Agreement, agreement, compared_problems
-from harness.gpu.builds import dtypes_in
 from harness.proof.battery import PROFILES
 from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
@@ -114,7 +113,7 @@ def _check(options: argparse.Namespace, console: Console) -> Findings:
     except (CrucibleError, OSError) as error:
         found.failures.append(f"the comparison with the simulator: {error}")
     shape = ["--dims", options.dims] if options.dims else ["--workload", options.workload] if options.workload else []
-    for dtype in [d for d in DTYPES if any(d in dtypes_in(v) for v in variants)]:
+    for dtype in [d for d in DTYPES if any(d in v.dtypes for v in variants)]:
         for protocol in PROTOCOLS["cuda"]:
             attempt("harness.bench", "--protocol", protocol, "--dtype", dtype, "--budget", options.budget, *shape)
     found.runs = store.runs()[known_runs:]

@@ -16,7 +16,7 @@ import numpy as np
 from harness.proof.buffers import fresh_inouts
 from harness.proof.oracle import define
 from harness.proof.values import drawn_arguments
-from registry.dtypes import is_float
+from registry.dtypes import BFLOAT16, is_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Tally", "nulls_of"]
 
 TILE = 8
+SIX_BITS = np.uint32(0xFFFC_0000)
 HALF_BITS = np.uint32(0xFFFF_0000)  # what bfloat16 keeps of a float32
 
 
@@ -50,6 +51,15 @@ def _without(right: NDArray[Any], axis: int, count: int) -> NDArray[Any]:
 
 def _bfloat16(right: NDArray[Any]) -> NDArray[Any]:
     return (np.ascontiguousarray(right, np.float32).view(np.uint32) & HALF_BITS).view(np.float32).reshape(right.shape)
+
+
+def _float16(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _six_bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with two bits less than bfloat16 has: it would pass through float16 as it is."""
+    return (np.ascontiguousarray(values, np.float32).view(np.uint32) & SIX_BITS).view(np.float32).reshape(values.shape)
 
 
 OF_AN_OUTPUT: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -74,8 +84,9 @@ def _replaced(op: Op, problem: Problem, values: Arrays) -> Iterator[tuple[str, N
         name = argument.name
         if name not in fresh_inouts(op, problem.params):
             yield f"ignores {name}", partial(define, op, {**values, name: np.zeros_like(values[name])}, problem.params)
-    rounded = {n: a.astype(np.float16).astype(np.float32) if is_float(a.dtype) else a for n, a in values.items()}
-    yield "float16 inside", partial(define, op, rounded, problem.params)
+    name, coarser = ("fewer bits inside", _six_bits) if problem.dtype == BFLOAT16.name else ("float16 inside", _float16)
+    rounded = {n: coarser(a) if is_float(a.dtype) else a for n, a in values.items()}
+    yield name, partial(define, op, rounded, problem.params)
     for name, choices in op.params.items():
         others = [c for c in choices if c != problem.params[name]] if isinstance(choices, tuple) else []
         if others:

@@ -125,7 +125,7 @@ class Expected:
     def _worst(self, name: str, got: NDArray[Any], ratios: NDArray[Any], wrong: int) -> Verdict:
         where = np.unravel_index(int(np.argmax(ratios)), ratios.shape)
         index = ", ".join(str(int(i)) for i in where)
-        budget = 0.0 if self.exact else float(self.budget[where])
+        budget = 0.0 if self.exact else float((self.budget + self.granted)[where])
         wanted, found = float(self.value[where]), float(got[where])
         asked = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{wanted:.9g}"
         stored = " besides the rounding" if self.dtype == BFLOAT16 else ""
@@ -200,14 +200,27 @@ def _before_saving(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[st
     return define(op, {**values, **again}, params) if same else {}
 
 
-def _without_lost(condition: Arrays, base: Arrays, exact: Arrays, half: float) -> dict[str, NDArray[Any]]:
+def _beside(op: Op, values: Arrays, params: Mapping[str, Any], towards: float) -> dict[str, NDArray[Any]]:
+    """Return what the definition gives if all that was saved had been rounded one further, up or down."""
+    saved = {n: values[n] for n in saved_by(op, values, params)}
+    with np.errstate(all="ignore"):
+        moved = {n: np.where(np.isfinite(a), np.nextafter(a, a.dtype.type(towards)), a) for n, a in saved.items()}
+    return define(op, {**values, **moved}, params)
+
+
+def _without_lost(condition: Arrays, exact: Arrays, *rounded: Arrays, half: float) -> dict[str, NDArray[Any]]:
     """Return `condition`, infinite where rounding what the forward pass saved costs an element half its digits.
 
-    Nobody can answer there: a score of 1e20 minus a rounded log-sum-exp of 1e20 is anything.
+    Nobody can answer there: a score of 1e20 minus a rounded log-sum-exp of 1e20 is anything, and its exponential an infinity
+    for one kernel and 0 for the next.
     """
+    found = dict(condition)
     with np.errstate(all="ignore"):
-        kept = {n: np.abs(base[n] - a) <= half * (np.abs(a) + condition[n]) for n, a in exact.items()}
-    return {n: np.where(kept[n], a, np.inf) if n in kept else a for n, a in condition.items()}
+        for name, value in exact.items():
+            near = half * (np.abs(value) + condition[name])
+            kept = np.all([np.abs(other[name] - value) <= near for other in rounded], axis=0)
+            found[name] = np.where(kept, condition[name], np.inf)
+    return found
 
 
 def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
@@ -225,11 +238,14 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     defined = define(op, values, problem.params)
     gamma, least = _gammas(op, problem)
     half_stored = problem.dtype == BFLOAT16.name
-    condition, before = {}, {}
+    condition: Arrays = {}
+    before: Arrays = {}
     if not isinstance(op.error, Exact):
-        before = _before_saving(op, values, problem.params)
         condition = _condition(op, values, problem.params, EPS, problem.seed)
-        condition = _without_lost(condition, defined, before, math.sqrt(BFLOAT16_EPS if half_stored else EPS))
+        if before := _before_saving(op, values, problem.params):
+            beside = (_beside(op, values, problem.params, end) for end in (np.inf, -np.inf))
+            half = math.sqrt(BFLOAT16_EPS if half_stored else EPS)
+            condition = _without_lost(condition, before, defined, *beside, half=half)
     floats = [a for a in values.values() if is_float(a.dtype)]
     infinite, finite = any(np.isinf(a).any() for a in floats), all(np.isfinite(a).all() for a in floats)
     exact = _exact_here(op, problem, values, torch64, torch32)

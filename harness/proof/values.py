@@ -40,16 +40,25 @@ def _normal(random: Generator, size: int) -> NDArray[Any]:
     return random.standard_normal(size, np.float32)
 
 
+def _offset(random: Generator, size: int, mean: float) -> NDArray[Any]:
+    drawn: NDArray[Any] = random.choice((-mean, mean)) + _normal(random, size)
+    return drawn
+
+
 FAMILY: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
     "normal": _normal,
     "uniform": lambda random, size: random.uniform(-1, 1, size),
-    "offset": lambda random, size: random.choice((-MEAN, MEAN)) + _normal(random, size),
+    "offset": lambda random, size: _offset(random, size, MEAN),
     "wide": lambda random, size: _normal(random, size) * 10 ** random.uniform(-DECADES, DECADES, size),
     "tiny": lambda random, size: _normal(random, size) * SMALL,
     "huge": lambda random, size: _normal(random, size) * LARGE,
     "zeros": lambda random, size: random.choice((0.0, -0.0), size),
     "constant": lambda random, size: np.full(size, random.standard_normal()),
     "integers": lambda random, size: random.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, size),
+}
+# Beside a thousand, bfloat16 keeps no differences of one, and rows would be constant.
+IN_BFLOAT16: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
+    "offset": lambda random, size: _offset(random, size, MEAN / 16),
 }
 
 
@@ -91,7 +100,8 @@ def materialise(op: Op, problem: Problem) -> Values:
             flat = _integers(random, size, problem, evaluate(op.integers[argument.name], problem.dims))
         else:
             family = problem.family if argument.name in special or problem.family == "integers" else "normal"
-            flat = FAMILY[family](random, size)
+            draw = IN_BFLOAT16.get(family, FAMILY[family]) if dtype == BFLOAT16 else FAMILY[family]
+            flat = draw(random, size)
         values[argument.name] = np.ascontiguousarray(flat, dtype).reshape(shape)
     _apply_spikes(op, problem, values)
     return _save(op, problem, values)

@@ -23,7 +23,7 @@ _KERNEL = CudaKernel(__file__, "layer_norm_vector")
 
 def _refuses(C, **_):
     if C * 4 > SHARED:
-        yield f"a row of {C} channels does not fit {SHARED} bytes of shared memory"
+        yield f"a row of {C} channels in float32 does not fit {SHARED} bytes of shared memory"
 
 
 @register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)

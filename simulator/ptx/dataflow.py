@@ -102,7 +102,7 @@ _BITWISE = {
 def bits_read(kernel: Kernel) -> frozenset[str]:
     """Return the registers whose bits an integer instruction looks at, directly or in a copy.
 
-    Where arithmetic leaves a NaN in one of them, its bits matter. Stores do not count: what reads memory is another kernel.
+    Where arithmetic leaves a NaN in one of them, its bits matter. A store counts: whoever loads it may look.
     """
     sources: dict[str, set[str]] = {}
     waiting: list[str] = []
@@ -111,7 +111,7 @@ def bits_read(kernel: Kernel) -> frozenset[str]:
         if instruction.name in _COPIES:
             for register in defined:
                 sources.setdefault(register.name, set()).update(r.name for r in used)
-        elif instruction.name in _BITWISE and not instruction.type.startswith(("f", "bf")):
+        elif instruction.name == "st" or (instruction.name in _BITWISE and not instruction.type.startswith(("f", "bf"))):
             waiting += [register.name for register in used]
     found: set[str] = set()
     while waiting:

@@ -1,6 +1,7 @@
 """Host arrays are aligned; devices that are not here say so; thread counts have limits."""
 
 import importlib.util
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,13 @@ def test_an_unknown_device_is_told_the_nearest_name():
 def test_a_gpu_that_is_not_here_says_why_and_offers_the_simulator(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(RequestError, match=r"CuPy is not installed.*--device sim"):
+        device("cuda")
+
+
+def test_a_cupy_without_bfloat16_is_too_old(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="13.6.0"))
+    with pytest.raises(RequestError, match=r"CuPy 13.6.0 is too old .*>=14.*--device sim"):
         device("cuda")
 
 

@@ -58,7 +58,7 @@ def test_a_guarded_write_reads_the_old_value():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("add.f32 %r1, %r2, %r3; st.global.b32 [%d1], %r1; ret;", ""),
+        ("add.f32 %r1, %r2, %r3; st.shared.b32 [%r4], %r1; ret;", "%r1 %r4"),
         ("add.f32 %r1, %r2, %r3; and.b32 %r4, %r1, 7; ret;", "%r1"),
         ("add.f32 %r1, %r2, %r3; shfl.sync.idx.b32 %r4, %r1, 0, 31, -1; add.f32 %r2, %r4, %r4; ret;", ""),
         ("add.f32 %r1, %r2, %r3; mov.b32 %r4, %r1; shr.u32 %r2, %r4, 16; ret;", "%r1 %r4"),

@@ -237,3 +237,18 @@ def test_arithmetic_gives_the_nan_of_a_gpu_and_a_copy_keeps_its_own(mode):
     x, found = np.array([0, 0x7F800000, 0xFFC01234], np.uint32).view(np.float32), np.zeros(5, np.uint32)
     only_kernel(NANS).launch(1, 1, (x, np.zeros(1, np.uint32), found), mode=mode)
     assert [hex(bits) for bits in found] == ["0x7fffffff", "0x7fffffff", "0x7fffffff", "0x8000", "0xffc01234"]
+
+
+RELAYED_NAN = """extern "C" __global__ void relayed(const float* x, unsigned* found) {
+  __shared__ float kept[1];
+  kept[0] = x[0] * 2;
+  __syncthreads();
+  found[0] = (__float_as_uint(kept[0]) + 0x8000) >> 16;
+}"""
+
+
+@MODES
+def test_a_nan_of_arithmetic_is_the_same_after_shared_memory(mode):
+    x, found = np.array([np.nan], np.float32), np.zeros(1, np.uint32)
+    only_kernel(RELAYED_NAN).launch(1, 1, (x, found), mode=mode)
+    assert hex(found[0]) == "0x8000"

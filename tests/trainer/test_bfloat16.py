@@ -1,4 +1,4 @@
-"""Training in bfloat16: half the memory for parameters, gradients and activations, with master weights that lose nothing."""
+"""Training in bfloat16: parameters, gradients and activations in two bytes, beside master weights that lose nothing."""
 
 import dataclasses
 import itertools

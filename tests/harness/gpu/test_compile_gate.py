@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.gpu.builds import builds_of, dtypes_in
+from harness.gpu.builds import builds_of
 from harness.gpu.nvrtc import NvrtcError, compile_cuda, unavailable
 from harness.gpu.resources import LIMITS, occupancy, read_resources
 from registry.table import ROOT, discover
@@ -17,7 +17,7 @@ VARIANTS = {v.path.with_suffix(".cu"): v for shelf in discover().variants.values
 BUILDS = {
     f"{source.relative_to(KERNELS)} {dtype} {number}": (source, options)
     for source in SOURCES
-    for dtype in dtypes_in(VARIANTS[source])
+    for dtype in VARIANTS[source].dtypes
     for number, options in enumerate(builds_of(VARIANTS[source], dtype))
 }
 FEW = 0.25  # of a multiprocessor's threads

@@ -1,5 +1,7 @@
 """Drawn problems: inside the domain or on a tile, awkward, small after shrinking, and each parseable from its line."""
 
+import dataclasses
+
 import hypothesis
 import pytest
 from hypothesis import given
@@ -58,3 +60,15 @@ def test_corners_stand_just_past_each_tile_and_past_two_of_them():
     assert {tile + 1, 2 * tile} <= {p.dims["C"] for p in drawn}
     assert {0, 1} <= {p.dims["N"] for p in drawn}
     assert all(elements(variant.op, p) <= MOST_ELEMENTS for p in drawn)
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE.ops.values() if len(op.dtypes) > 1], ids=lambda op: op.name)
+def test_the_basic_problems_are_the_same_in_every_dtype(op):
+    drawn = list(basics(op, op.dtypes))
+    by_dtype = [[dataclasses.replace(p, dtype="") for p in drawn if p.dtype == dtype] for dtype in op.dtypes]
+    assert by_dtype[0] == by_dtype[1]
+    assert {p.family for p in by_dtype[0]} == set(FAMILIES)
+
+
+def test_lengths_that_fill_four_floats_and_not_eight_bfloat16_are_aimed_at():
+    assert {a % 8 for a in aims(range(301), (256,))} == set(range(8)) - {6}
