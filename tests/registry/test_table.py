@@ -56,7 +56,7 @@ def test_somebody_elses_folder_adds_variants_that_run(tmp_path):
         (GOOD.format(name="mine").replace("LAYER_NORM)", "LAYER_NORM, determinism='always')"), "determinism='always'"),
         (
             GOOD.format(name="mine").replace("LAYER_NORM)", "LAYER_NORM, dtypes=('float16',))"),
-            "are stored in float32, bfloat16",
+            "problems of layer_norm: float32, bfloat16",
         ),
         (GOOD.format(name="mine").replace("numpy_mine", "numpy"), "is taken by"),
     ],

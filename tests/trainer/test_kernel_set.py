@@ -4,6 +4,7 @@ import pytest
 
 from registry import EvidenceError, RequestError, UnknownNameError, discover
 from registry.fingerprint import contract_hash, source_hash
+from registry.machine import versions
 from registry.models import MODELS
 from registry.records import Champion, Evidence, Row, Run, Store
 from trainer.assemble import commands
@@ -27,6 +28,7 @@ def prove(store, variant, status="passed", device="host"):
             source=source_hash(variant),
             contract=contract_hash(variant.op),
             status=status,
+            versions=versions(device),
             device=device,
             gate="" if status == "passed" else "values",
         )
