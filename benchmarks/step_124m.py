@@ -120,8 +120,8 @@ def take_part(options: argparse.Namespace) -> int:
     )
     ours = options.contestant == "crucible"
     way = {"padded": options.contestant == "torch-padded", "plain": options.contestant == "torch-plain"}
+    data = open_data(settings.data, batch=settings.B, sequence=settings.T)  # before a contestant takes its memory
     step = crucible(settings) if ours else torch_eager(settings, **way)
-    data = open_data(settings.data, batch=settings.B, sequence=settings.T)
     loader = Loader(data.train, settings.B, settings.T)
     _answer({"ready": True})
     for number, _ in enumerate(sys.stdin, start=1):

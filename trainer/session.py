@@ -23,6 +23,7 @@ from trainer.report import ProgressBar
 from trainer.sampling import sample
 from trainer.tokenizer import END_OF_TEXT, decode
 from trainer.trial import difference, step_seconds
+from trainer.warm_up import give_back, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,8 +137,13 @@ class Session:
 
         From here on the ranks go together.
         """
-        made = Program(self.outline, self.variants, self.device, self.settings.threads, self._others)
-        made.initialise(self.settings.seed)
+        settings = self.settings
+        if self.device.name == "host":
+            sets = [self.variants, *self._others]
+            warm_up(self.table, settings.model, sets, self.device, settings.threads, settings.dtype, self.say)
+            give_back()
+        made = Program(self.outline, self.variants, self.device, settings.threads, self._others)
+        made.initialise(settings.seed)
         if self.rival:
             self._try(made, self.rival)
         if self.ranks.rank == 0:

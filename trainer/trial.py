@@ -18,24 +18,29 @@ if TYPE_CHECKING:
     from trainer.kernel_set import Choice
     from trainer.program import Program
 
-__all__ = ["ROUNDS", "difference", "step_seconds"]
+__all__ = ["ROUNDS", "difference", "step_seconds", "whole_step"]
 
 ROUNDS = 3
+
+
+def whole_step(program: Program) -> None:
+    """Make a step on the loaded batch with a learning rate of zero."""
+    program.micro_step(accumulate=False)
+    program.gradient_norm()
+    program.apply(learning_rate=0.0, grad_scale=1.0, step=1)
 
 
 def step_seconds(program: Program, sets: Sequence[Mapping[Need, Variant]], rounds: int = ROUNDS) -> list[float]:
     """Return the median time of a step with each set, on the loaded batch; what the update works on stays as it is.
 
-    The first step of each set, in which kernels are compiled, is not counted. Sets take turns.
+    The first step of each set, which touches memory for the first time, is not counted. Sets take turns.
     """
     taken: list[list[float]] = [[] for _ in sets]
     for _ in range(rounds + 1):
         for times, variants in zip(taken, sets, strict=True):
             program.use(variants)
             start = time.perf_counter()
-            program.micro_step(accumulate=False)
-            program.gradient_norm()
-            program.apply(learning_rate=0.0, grad_scale=1.0, step=1)
+            whole_step(program)
             times.append(time.perf_counter() - start)
     program.forget()
     return [statistics.median(times[1:]) for times in taken]
