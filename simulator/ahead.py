@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from simulator.clang import CACHE
+from simulator.prepared import without_collector
 from simulator.runtime.scheduler import compile_run_grid
 from simulator.runtime.support import SUPPORT
 
@@ -24,7 +24,7 @@ def compile_ahead() -> None:
 
     Processes that are forked afterwards have them too. One process at a time compiles; the others then find its work on disk.
     """
-    with _alone(), _without_collector():
+    with _alone(), without_collector():
         _load("check_warp_barrier")  # a small one, with which numba sets itself up for both processes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's BLAS has threads, and survives a fork
@@ -43,16 +43,6 @@ def compile_ahead() -> None:
 def _load(*names: str) -> None:
     for name in names:
         SUPPORT[name].address  # noqa: B018 (it is compiled where it is asked for)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Spare the search for garbage, which is a tenth of numba's time and finds next to nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager

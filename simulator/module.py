@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from simulator import ptx
 from simulator.checks.run import run_checked
-from simulator.clang import compile_to_ptx
+from simulator.clang import CACHE, compile_to_ptx
 from simulator.codegen.compile import Target
 from simulator.errors import CompileError, LaunchError, nearest
+from simulator.prepared import prepare
 from simulator.program import Program
 from simulator.runtime.arguments import three
 from simulator.runtime.launch import Request
@@ -29,8 +31,8 @@ _RUN = {"fast": run_fast, "checked": run_checked}
 class Module:
     """One compiled translation unit; its device variables keep their values from launch to launch."""
 
-    def __init__(self, parsed: ptx.Module, *, target: Target | None = None) -> None:
-        self._parsed = parsed
+    def __init__(self, parsed: ptx.Module, *, target: Target | None = None, digest: str = "") -> None:
+        self._parsed, self._digest = parsed, digest
         self._memory = ModuleMemory(parsed)
         self._target = target or Target.host()
         self._kernels: dict[str, Kernel] = {}
@@ -62,18 +64,18 @@ class Module:
         CompileError
             With the compiler's first message.
         """
-        return cls.from_ptx(compile_to_ptx(path, options=options, include=include), source=path, target=target)
+        text = compile_to_ptx(path, options=options, include=include)
+        return cls(ptx.parse(text), target=target, digest=hashlib.sha256(text.encode()).hexdigest())
 
     @classmethod
-    def from_ptx(cls, text: str, *, source: Path | None = None, target: Target | None = None) -> Module:
-        """Read PTX; `source` is named where the text itself names no file.
+    def from_ptx(cls, text: str, *, target: Target | None = None) -> Module:
+        """Read PTX.
 
         Raises
         ------
         CompileError
             If the text cannot be read.
         """
-        del source
         return cls(ptx.parse(text), target=target)
 
     @property
@@ -86,21 +88,23 @@ class Module:
         if name not in self._kernels:
             if name not in self._parsed.kernels:
                 raise CompileError(nearest("kernel", name, self._parsed.kernels))
-            self._kernels[name] = Kernel(self._parsed, self._parsed.kernels[name], self._memory, self._target)
+            self._kernels[name] = Kernel(self._parsed, name, self._memory, self._target, self._digest)
         return self._kernels[name]
 
 
 class Kernel:
-    """A kernel of a module; it is compiled when first launched in a mode."""
+    """A kernel of a module; it is read and compiled when first launched in a mode.
 
-    def __init__(self, module: ptx.Module, kernel: ptx.Kernel, memory: ModuleMemory, target: Target) -> None:
-        self._module, self._kernel, self._memory, self._target = module, kernel, memory, target
+    Attributes
+    ----------
+    name
+        What it is asked for by.
+    """
+
+    def __init__(self, module: ptx.Module, name: str, memory: ModuleMemory, target: Target, digest: str) -> None:
+        self.name = name
+        self._module, self._memory, self._target, self._digest = module, memory, target, digest
         self._programs: dict[str, Program] = {}
-
-    @property
-    def name(self) -> str:
-        """Return the name it is asked for by."""
-        return self._kernel.name
 
     def program(self, mode: str) -> Program:
         """Return the kernel compiled for a mode.
@@ -113,8 +117,16 @@ class Kernel:
         if mode not in _RUN:
             raise LaunchError(f"mode is one of {', '.join(map(repr, _RUN))}, not {mode!r}.")
         if mode not in self._programs:
-            checked = mode == "checked"
-            self._programs[mode] = Program(self._module, self._kernel, self._memory, self._target, checked=checked)
+            prepared = prepare(
+                self._module,
+                self.name,
+                self._memory,
+                checked=mode == "checked",
+                native=self._target.native,
+                digest=self._digest,
+                folder=CACHE / "kernels",
+            )
+            self._programs[mode] = Program(prepared, self._memory, self._target)
         return self._programs[mode]
 
     def launch(

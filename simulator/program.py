@@ -10,15 +10,14 @@ import numpy as np
 from simulator.checks.traffic import PATTERN_WORDS
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_translation
-from simulator.codegen.translate import translate
 from simulator.ptx.model import BITS
-from simulator.runtime.variables import lay_out_kernel
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from simulator.codegen.compile import Target
-    from simulator.ptx.model import Instruction, Kernel, Module
+    from simulator.prepared import Prepared
+    from simulator.ptx.model import Instruction
     from simulator.runtime.variables import ModuleMemory
 
 __all__ = ["Program"]
@@ -31,21 +30,17 @@ class Program:
 
     Parameters
     ----------
-    module, kernel
-        What the parser made.
+    prepared
+        The kernel, translated with or without calls of the checker.
     memory
         The module's variables, shared by its kernels.
     target
         The processor to compile for.
-    checked
-        With calls of the checker.
     """
 
-    def __init__(self, module: Module, kernel: Kernel, memory: ModuleMemory, target: Target, *, checked: bool) -> None:
-        layout = lay_out_kernel(module, kernel, memory)
-        self.kernel, self.memory = kernel, memory
-        self.layout = layout
-        self.translation = translate(kernel, layout.places, checked=checked, native=target.native)
+    def __init__(self, prepared: Prepared, memory: ModuleMemory, target: Target) -> None:
+        self.kernel, self.layout, self.translation = prepared.kernel, prepared.layout, prepared.translation
+        self.memory = memory
         self.code = compile_translation(self.translation, target, CACHE / "objects")
 
     @cached_property

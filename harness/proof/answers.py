@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from harness.proof.values import change_one, materialise
 from registry.op import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -84,6 +85,35 @@ class Answers:
     def of(self, op: Op, problem: Problem) -> Answer:
         """Return the answer to a problem as drawn."""
         return self._made("drawn", op, problem, lambda: materialise(op, problem))
+
+    @contextmanager
+    def made_ahead(self, op: Op, given: Sequence[tuple[Problem, bool]]) -> Iterator[None]:
+        """Make the answers to given problems in a thread, while the variants' processes are waited for.
+
+        Parameters
+        ----------
+        given : sequence
+            Problems, and whether the answers to the same with other values are wanted too.
+        """
+        stop = threading.Event()
+
+        def make() -> None:
+            for problem, replay in given:
+                if stop.is_set() or self._size > ROOM // 2:
+                    return
+                with suppress(Exception):  # it comes again where the answer is asked for
+                    answer = self.of(op, problem)
+                    if replay:
+                        self.redrawn(answer)
+                        self.changed(answer)
+
+        thread = threading.Thread(target=make, name="answers ahead", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def redrawn(self, answer: Answer) -> Answer:
         """Return the same problem with the values of the next seed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
@@ -25,7 +25,7 @@ from harness.proof.checks import (
 )
 from harness.proof.nulls import Tally
 from harness.proof.oracle import load_ahead
-from harness.proof.strategies import basics, corners, dtypes_of, elements, problems
+from harness.proof.strategies import basics, corners, dtypes_of, elements, is_small, problems
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
@@ -33,7 +33,7 @@ from registry.problem import parse_problem
 from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from harness.proof.worker_handle import Worker
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["PROFILES", "Plan", "Proof", "prove", "prove_on", "register_profiles"]
 
 REGRESSIONS = ROOT / "tests" / "regressions"
-THOROUGH_SHARE = 4  # every fourth seed goes through the gates that need more calls and answer keys
+DRAWN_SHARE = 4  # one in so many drawn problems goes through the gates that need more calls and answer keys
+GIVEN_SHARE = 5  # of the given ones, through the dearest: a prime, as parameters and dims take turns
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ def register_profiles() -> None:
         hypothesis.settings.register_profile(
             name, max_examples=profile.examples, derandomize=profile.derandomised, deadline=None, print_blob=False
         )
+
+
+class Dear(NamedTuple):
+    """Which of the gates that need more calls or answer keys a problem goes through."""
+
+    more_calls: bool = True
+    checked: bool = True
+    replay: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,20 +182,21 @@ class _Examination:
         self.refusal = ""
         self.give_up_at = float("inf")
 
-    def examine(self, problem: Problem, *, thorough: bool | None = None) -> None:
+    def begin(self) -> None:
+        """Start the variant's process, while torch is imported."""
+        load_ahead()
+        self.worker.begin(self.variant, self.device)
+
+    def examine(self, problem: Problem, dear: Dear) -> None:
         """Put the variant through the gates on one problem."""
-        if reasons := self.variant.refusals(problem.dims, problem.params, problem.dtype):
-            self.proof.refused += 1
-            self.refusal = self.refusal or reasons[0]
+        if self._refuses(problem):
             return
         if time.monotonic() > self.give_up_at:
             raise _ShrunkEnough
         answer = self.answers.of(self.variant.op, problem)
-        if thorough is None:
-            thorough = problem.seed % THOROUGH_SHARE == 0
         try:
             case = Case(self.variant, answer, self.answers, self.worker, self.plan.threads, self.device)
-            self._gates(case, thorough=thorough)
+            self._gates(case, dear)
         except Rejected as rejected:
             self._remember(rejected)
             raise
@@ -196,15 +206,16 @@ class _Examination:
             else:
                 self.proof.vacuous += 1
 
-    def _gates(self, case: Case, *, thorough: bool) -> None:
+    def _gates(self, case: Case, dear: Dear) -> None:
         outputs = check_call(case)
         self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
         check_repeats(case, outputs)
-        if thorough and self.device == "sim":
+        if dear.checked and self.device == "sim":
             check_checked(case, outputs)
-        if thorough:
+        if dear.more_calls:
             check_one_thread(case)
             check_accumulates(case)
+        if dear.replay:
             check_remembers_nothing(case, outputs)
 
     def _remember(self, rejected: Rejected) -> None:
@@ -232,7 +243,7 @@ class _Examination:
         )
 
         def examine(problem: Problem) -> None:
-            self.examine(problem)
+            self.examine(problem, Dear(*[problem.seed % DRAWN_SHARE == 0] * 3))
 
         drawn = problems(self.variant.op, self.variant, simulated=self.device == "sim")
         test: Callable[[], None] = settings(hypothesis.given(problem=drawn)(examine))
@@ -240,10 +251,25 @@ class _Examination:
             test = hypothesis.seed(self.plan.seed)(test)
         test()
 
-    def walk(self, fixed: Iterable[Problem]) -> None:
-        """Go through given problems, with every gate."""
-        for problem in fixed:
-            self.examine(problem, thorough=True)
+    def given(self) -> list[tuple[Problem, Dear]]:
+        """Return the problems that are not drawn, each with the dear gates that it goes through."""
+        op, simulated, found = self.variant.op, self.device == "sim", []
+        kept = [p for p in regressions(op) if is_small(op, p, simulated=simulated)]
+        edges = [*kept, *corners(op, self.variant, simulated=simulated)]
+        for problems_, always_checked in ((basics(op, dtypes_of(op, self.variant)), False), (edges, True)):
+            for number, problem in enumerate(problems_):
+                one_of_some = number % GIVEN_SHARE == 0
+                if not self._refuses(problem):
+                    found.append((problem, Dear(checked=always_checked or one_of_some, replay=one_of_some)))
+        return found
+
+    def _refuses(self, problem: Problem) -> bool:
+        """Take down that the variant refuses a problem, and why."""
+        reasons = self.variant.refusals(problem.dims, problem.params, problem.dtype)
+        if reasons:
+            self.proof.refused += 1
+            self.refusal = self.refusal or reasons[0]
+        return bool(reasons)
 
     def conclude(self, began: float) -> Proof:
         """Fill in the status."""
@@ -272,14 +298,6 @@ def regressions(op: Op, folder: Path = REGRESSIONS) -> list[Problem]:
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _begun(variant: Variant, worker: Worker, plan: Plan, answers: Answers) -> _Examination:
-    """Return an examination whose process has been started, while torch was being imported."""
-    examination = _Examination(variant, worker, plan, answers)
-    load_ahead()
-    worker.begin(variant, examination.device)
-    return examination
-
-
 def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None) -> Proof:
     """Put a variant through the battery.
 
@@ -298,13 +316,18 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
         Never raises for what the variant does.
     """
     began = time.monotonic()
-    examination = _begun(variant, worker, plan, answers or Answers())
+    answers = answers or Answers()
+    examination = _Examination(variant, worker, plan, answers)
+    given = examination.given()
     try:
-        with suppress(Rejected, _ShrunkEnough):
+        with (
+            suppress(Rejected, _ShrunkEnough),
+            answers.made_ahead(variant.op, [(problem, dear.replay) for problem, dear in given]),
+        ):
+            examination.begin()
             examination.draw()
-            examination.walk(regressions(variant.op))
-            examination.walk(basics(variant.op, dtypes_of(variant.op, variant)))
-            examination.walk(corners(variant.op, variant, simulated=examination.device == "sim"))
+            for problem, dear in given:
+                examination.examine(problem, dear)
     except hypothesis.errors.Flaky:
         if examination.smallest is None:
             raise
@@ -314,7 +337,8 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
 def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem) -> Proof:
     """Put a variant through every gate on one given problem."""
     began = time.monotonic()
-    examination = _begun(variant, worker, plan, Answers())
+    examination = _Examination(variant, worker, plan, Answers())
     with suppress(Rejected, _ShrunkEnough):
-        examination.examine(problem, thorough=True)
+        examination.begin()
+        examination.examine(problem, Dear())
     return examination.conclude(began)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["basics", "corners", "dtypes_of", "problems"]
+__all__ = ["basics", "corners", "dtypes_of", "elements", "is_small", "problems"]
 
 AWKWARD = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
 LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
@@ -82,6 +82,12 @@ def elements(op: Op, problem: Problem) -> int:
     return max(sizes)
 
 
+def is_small(op: Op, problem: Problem, *, simulated: bool) -> bool:
+    """Return whether a problem is small enough to be drawn, or to be simulated."""
+    most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
+    return elements(op, problem) <= most and op.flops(**problem.dims) <= flops
+
+
 def dtypes_of(op: Op, variant: Variant | None = None) -> tuple[str, ...]:
     """Return the dtypes of problems that `variant` takes, or anybody."""
     return variant.dtypes if variant else op.dtypes
@@ -90,10 +96,7 @@ def dtypes_of(op: Op, variant: Variant | None = None) -> tuple[str, ...]:
 def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False) -> SearchStrategy[Problem]:
     """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`."""
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
-    most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
-    return _problems(op, tiles, dtypes_of(op, variant)).filter(
-        lambda p: elements(op, p) <= most and op.flops(**p.dims) <= flops
-    )
+    return _problems(op, tiles, dtypes_of(op, variant)).filter(lambda p: is_small(op, p, simulated=simulated))
 
 
 def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
@@ -130,7 +133,6 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
 
     There the loops of a kernel have a second round, and its vector loops a tail.
     """
-    most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
     small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
     dtypes = dtypes_of(op, variant)
@@ -142,5 +144,5 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
             dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
-            if elements(op, problem) <= most and op.flops(**dims) <= flops:
+            if is_small(op, problem, simulated=simulated):
                 yield problem

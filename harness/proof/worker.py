@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -130,6 +131,7 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
+        gc.freeze()  # what children share is no garbage: searching it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()

@@ -26,19 +26,25 @@ def _join(x):
     return x.transpose(1, 3, 0, 2, 4).reshape(batch, time, parts * heads * size)
 
 
+def _gather(weights, values, seen):
+    """Return the sum of `values` for each row of `weights`; what a row does not see counts for nothing, even infinity."""
+    finite = np.isfinite(values).all(axis=(0, 1, 3))
+    total = weights[..., finite] @ values[:, :, finite]
+    for s in np.flatnonzero(~finite):
+        total += np.where(seen[:, s, None], weights[..., s, None] * values[:, :, None, s], 0)
+    return total
+
+
 def attention(qkv: Float[Array, "B T 3*H*D"], *, num_heads: int) -> tuple[Float[Array, "B T H*D"], Float32[Array, "B H T"]]:
     """Return y = softmax(q·kᵀ / sqrt(D)) · v over past and present, and the log-sum-exp of each row of scores."""
     q, k, v = _heads(qkv, 3, num_heads)
-    y, lse = np.empty_like(q), np.empty(q.shape[:3])
-    for t in range(q.shape[2]):
-        seen = slice(t + 1)
-        scores = np.einsum("bhd,bhsd->bhs", q[:, :, t], k[:, :, seen]) / np.sqrt(q.shape[3])
-        largest = scores.max(axis=2, initial=-np.inf, keepdims=True)
-        e = np.exp(scores - largest)
-        total = e.sum(axis=2, keepdims=True)
-        y[:, :, t] = np.einsum("bhs,bhsd->bhd", e / total, v[:, :, seen])
-        lse[:, :, t] = (largest + np.log(total))[..., 0]
-    return _join(y[None]), lse
+    seen = np.tri(q.shape[2], dtype=bool)
+    scores = np.where(seen, q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3]), -np.inf)
+    largest = scores.max(axis=3, initial=-np.inf, keepdims=True)
+    e = np.exp(scores - largest)
+    total = e.sum(axis=3, keepdims=True)
+    y = _gather(e / total, v, seen)
+    return _join(y[None]), (largest + np.log(total))[..., 0]
 
 
 def attention_backward(
@@ -51,17 +57,14 @@ def attention_backward(
 ) -> Float[Array, "B T 3*H*D"]:
     """Return the gradient of `qkv`, with the probabilities made again from `lse`."""
     (q, k, v), (dy,), (y,) = _heads(qkv, 3, num_heads), _heads(dy, 1, num_heads), _heads(y, 1, num_heads)
-    scale = 1 / np.sqrt(q.shape[3])
-    dq, dk, dv = dqkv = np.zeros((3, *q.shape))
-    for t in range(q.shape[2]):
-        seen = slice(t + 1)
-        p = np.exp(np.einsum("bhd,bhsd->bhs", q[:, :, t], k[:, :, seen]) * scale - lse[:, :, t, None])
-        dp = np.einsum("bhd,bhsd->bhs", dy[:, :, t], v[:, :, seen])
-        ds = p * (dp - (dy[:, :, t] * y[:, :, t]).sum(axis=2, keepdims=True)) * scale
-        dq[:, :, t] = np.einsum("bhs,bhsd->bhd", ds, k[:, :, seen])
-        dk[:, :, seen] += ds[..., None] * q[:, :, None, t]
-        dv[:, :, seen] += p[..., None] * dy[:, :, None, t]
-    return _join(dqkv)
+    seen, scale = np.tri(q.shape[2], dtype=bool), 1 / np.sqrt(q.shape[3])
+    p = np.where(seen, np.exp(q @ k.swapaxes(2, 3) * scale - lse[..., None]), 0)
+    dp = dy @ v.swapaxes(2, 3)
+    ds = np.where(seen, p * (dp - (dy * y).sum(axis=3, keepdims=True)) * scale, 0)
+    dq = _gather(ds, k, seen)
+    dk = _gather(ds.swapaxes(2, 3), q, seen.T)
+    dv = _gather(p.swapaxes(2, 3), dy, seen.T)
+    return _join(np.stack([dq, dk, dv]))
 
 
 def _saved(qkv, num_heads, **_):

@@ -61,6 +61,7 @@ class _Body:
         self._scope = _Scope()
         self._scopes = 0
         self._frames: tuple[Location, ...] = ()
+        self._location: Location | None = None
         self._opcode: list[str] = []
         self._jumps: list[tuple[Instruction, str, _Scope]] = []
 
@@ -90,9 +91,11 @@ class _Body:
 
     def _enter_line(self, frames: tuple[Location, ...]) -> None:
         """Remember the line; code of no line counts to the one before."""
-        self._frames = frames or self._frames
+        if not frames:
+            return
+        self._frames, self._location = frames, innermost(frames)
         if self._kernel.location is None:
-            self._kernel.location = innermost(frames)
+            self._kernel.location = self._location
 
     def _directive(self, word: str) -> None:
         tokens = self._tokens
@@ -176,7 +179,7 @@ class _Body:
             tuple(operands),
             predicate,
             negated,
-            innermost(self._frames),
+            self._location,
             self._frames,
             line,
             _SPACES.sub(" ", tokens.source[start:end]).strip(),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.errors import CompileError
 from simulator.ptx.model import Immediate
 
-__all__ = ["Token", "Tokens", "integer", "literal"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
+__all__ = ["Span", "Token", "Tokens", "integer", "literal"]
+
+_HOW = re.VERBOSE | re.DOTALL
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<comment> //[^\n]* | /\*.*?\*/ )
@@ -24,8 +28,18 @@ _TOKEN = re.compile(
     | (?P<mark>    \S )
     | (?P<end>     \Z )
     )""",
-    re.VERBOSE | re.DOTALL,
+    _HOW,
 )
+
+
+_NEWLINE = re.compile("\n")
+_QUOTED = r'//[^\n]* | /\*.*?\*/ | "(?:[^"\\]|\\.)*"'
+_OUTSIDE = re.compile(
+    rf"{_QUOTED} | (?P<entry>\.entry\b) | (?P<func>\.func\b) | (?P<end>;) | (?P<open>\{{)", re.VERBOSE | re.DOTALL
+)
+_INSIDE = re.compile(rf"{_QUOTED} | (?P<open>\{{) | (?P<close>\}})", re.VERBOSE | re.DOTALL)
+
+Span = tuple[int, int]
 
 
 class Token(NamedTuple):
@@ -36,18 +50,64 @@ class Token(NamedTuple):
     position: int
 
 
-class Tokens:
-    """A cursor over the tokens of a PTX text."""
+def _closing(source: str, start: int) -> int:
+    """Return the place behind the brace that closes the one that ends at `start`."""
+    depth = 1
+    for match in _INSIDE.finditer(source, start):
+        depth += {"open": 1, "close": -1}.get(match.lastgroup or "", 0)
+        if not depth:
+            return match.end()
+    return len(source)
 
-    def __init__(self, source: str) -> None:
+
+def _bodies(source: str) -> Iterator[Span]:
+    """Yield from where to where the braces of each function go."""
+    at, header = 0, ""
+    while match := _OUTSIDE.search(source, at):
+        at, found = match.end(), match.lastgroup
+        if found == "open":
+            at = _closing(source, at)
+            if header:
+                yield match.start(), at
+        if found in {"entry", "func"}:
+            header = found
+        elif found == "open" or (found == "end" and header == "func"):  # the declaration of one that stands elsewhere
+            header = ""
+
+
+class Tokens:
+    """A cursor over the tokens of a PTX text, or of those parts of it that `spans` names."""
+
+    def __init__(self, source: str, spans: Sequence[Span] = ()) -> None:
+        spans = spans or [(0, len(source))]
         self.source = source
         self._tokens = [
             Token(kind, match[kind], match.start(kind))
-            for match in _TOKEN.finditer(source)
-            if (kind := match.lastgroup or "end") != "comment"
+            for start, end in spans
+            for match in _TOKEN.finditer(source, start, end)
+            if (kind := match.lastgroup or "end") not in {"comment", "end"}
         ]
+        self._tokens.append(Token("end", "", spans[-1][1]))
         self._at = 0
-        self._line_starts = [0, *(match.end() for match in re.finditer("\n", source))]
+        self._first_line = 1 + source.count("\n", 0, spans[0][0])
+        self._line_starts = [match.end() for match in _NEWLINE.finditer(source, spans[0][0], spans[-1][1])]
+        self._bodies: dict[int, int] = {}
+
+    @classmethod
+    def around_bodies(cls, source: str) -> Tokens:
+        """Return the tokens of a module without what stands between the braces of its functions."""
+        bodies = dict(_bodies(source))
+        ends = [0, *(max(start + 1, end - 1) for start, end in bodies.items())]
+        tokens = cls(source, list(zip(ends, [*(start + 1 for start in bodies), len(source)], strict=True)))
+        tokens._bodies = bodies
+        return tokens
+
+    def skip_body(self) -> Span:
+        """Step over the braces of a function; return from where to where its body goes, them included."""
+        start = self.position
+        self.expect("{")
+        self.accept("}")
+        return start, self._bodies[start]
 
     @property
     def kind(self) -> str:
@@ -67,7 +127,7 @@ class Tokens:
     @property
     def line(self) -> int:
         """Return the line of the next token, counted from 1."""
-        return bisect_right(self._line_starts, self.position)
+        return self._first_line + bisect_right(self._line_starts, self.position)
 
     def ahead(self, count: int = 1) -> Token:
         """Return the token `count` after the next."""

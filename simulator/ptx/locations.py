@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 
 from simulator.ptx.model import Location
 
@@ -34,6 +33,6 @@ def frames_of(directive: str, files: dict[int, str]) -> tuple[Location, ...]:
 
 def innermost(frames: tuple[Location, ...]) -> Location | None:
     """Return the frame to show a kernel's author: the innermost in a .cu file, else the innermost not in our own header."""
-    kernels = [frame for frame in frames if PurePath(frame.path).suffix == ".cu"]
-    others = [frame for frame in frames if PurePath(frame.path).name not in OWN_HEADERS]
+    kernels = [frame for frame in frames if frame.path.endswith(".cu")]
+    others = [frame for frame in frames if frame.path.rpartition("/")[2] not in OWN_HEADERS]
     return next(iter(kernels or others or frames), None)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "BITS",
@@ -266,7 +270,7 @@ class Module:
 
     version: str = ""
     target: str = ""
-    kernels: dict[str, Kernel] = field(default_factory=dict)
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
     variables: dict[str, Variable] = field(default_factory=dict)
     """Module-scope variables: global, const, and shared ones that several kernels may name."""
     files: dict[int, str] = field(default_factory=dict)

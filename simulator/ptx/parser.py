@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from simulator.ptx.body import read_body
 from simulator.ptx.control_flow import build_blocks
@@ -14,9 +17,39 @@ from simulator.ptx.lexer import Tokens, integer
 from simulator.ptx.model import Kernel, Module
 
 if TYPE_CHECKING:
+    from simulator.ptx.lexer import Span
     from simulator.ptx.model import Parameter
 
 __all__ = ["parse"]
+
+T = TypeVar("T")
+_FILE = re.compile(r"^\s*\.file\b.*$", re.MULTILINE)
+
+
+class _WhenAsked(Mapping[str, T], Generic[T]):
+    """Values by name, each made when it is first asked for: of a module's kernels and functions, most are never used."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], T]] = {}
+        self._made: dict[str, T] = {}
+
+    def add(self, name: str, make: Callable[[], T]) -> None:
+        """Know how to make a value."""
+        self._makers[name] = make
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass
@@ -25,35 +58,34 @@ class _Unit:
 
     tokens: Tokens
     module: Module = field(default_factory=Module)
-    functions: dict[str, Function] = field(default_factory=dict)
+    kernels: _WhenAsked[Kernel] = field(default_factory=_WhenAsked)
+    functions: _WhenAsked[Function] = field(default_factory=_WhenAsked)
 
 
 def parse(text: str) -> Module:
-    """Read a PTX module: device functions inlined, basic blocks ordered, liveness known.
+    """Read a PTX module; a kernel's body is read when the kernel is first asked for.
+
+    It then has device functions inlined, basic blocks ordered, and liveness known.
 
     Raises
     ------
     CompileError
-        The text is not PTX.
+        The text is not PTX; of a body, when its kernel is asked for.
     UnsupportedInstruction
-        It is, and uses what the simulator's front end refuses: tensor addresses, calls through pointers, recursion.
+        A kernel, when it is asked for, uses what the simulator's front end refuses: tensor addresses, calls through
+        pointers, recursion.
     """
-    unit = _Unit(Tokens(text))
+    unit = _Unit(Tokens.around_bodies(text))
+    unit.module.kernels = unit.kernels
     _collect_files(unit, text)
     while unit.tokens.kind != "end":
         _statement(unit)
-    for kernel in unit.module.kernels.values():
-        inline_calls(kernel, unit.functions)
-        build_blocks(kernel)
-        set_liveness(kernel)
     return unit.module
 
 
 def _collect_files(unit: _Unit, text: str) -> None:
     """Read the ``.file`` directives first: LLVM writes them behind the code that refers to them."""
-    if ".file" not in text:
-        return
-    tokens = Tokens("\n".join(line for line in text.splitlines() if line.lstrip().startswith(".file")))
+    tokens = Tokens("\n".join(_FILE.findall(text)))
     while tokens.kind != "end":
         if tokens.accept(".file"):
             number = integer(tokens.take())
@@ -115,8 +147,15 @@ def _entry(unit: _Unit) -> None:
             tokens.accept(",")
         kernel.directives[directive] = tuple(integer(value) for value in values if not value.startswith('"'))
         tokens.accept(";")
-    read_body(tokens, kernel, unit.module.files)
-    unit.module.kernels[name] = kernel
+    unit.kernels.add(name, partial(_finished, unit, kernel, tokens.skip_body()))
+
+
+def _finished(unit: _Unit, kernel: Kernel, body: Span) -> Kernel:
+    read_body(Tokens(unit.tokens.source, [body]), kernel, unit.module.files)
+    inline_calls(kernel, unit.functions)
+    build_blocks(kernel)
+    set_liveness(kernel)
+    return kernel
 
 
 def _function(unit: _Unit) -> None:
@@ -130,8 +169,12 @@ def _function(unit: _Unit) -> None:
     _skip_attributes(tokens)
     if tokens.accept(";"):
         return
-    read_body(tokens, body, unit.module.files)
-    unit.functions[name] = Function(body, results)
+    unit.functions.add(name, partial(_read_function, unit, body, results, tokens.skip_body()))
+
+
+def _read_function(unit: _Unit, function: Kernel, results: tuple[Parameter, ...], body: Span) -> Function:
+    read_body(Tokens(unit.tokens.source, [body]), function, unit.module.files)
+    return Function(function, results)
 
 
 def _skip_attributes(tokens: Tokens) -> None:

@@ -1,13 +1,15 @@
 """Drawn problems: inside the domain or on a tile, awkward, small after shrinking, and each parseable from its line."""
 
 import dataclasses
+import itertools
 
 import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.strategies import MOST_ELEMENTS, aims, basics, corners, elements, problems
+from harness.proof.battery import GIVEN_SHARE
+from harness.proof.strategies import MOST_ELEMENTS, aims, basics, corners, elements, is_small, problems
 from registry.problem import FAMILIES, LAYOUTS, parse_problem
 from registry.table import discover
 
@@ -68,6 +70,22 @@ def test_the_basic_problems_are_the_same_in_every_dtype(op):
     by_dtype = [[dataclasses.replace(p, dtype="") for p in drawn if p.dtype == dtype] for dtype in op.dtypes]
     assert by_dtype[0] == by_dtype[1]
     assert {p.family for p in by_dtype[0]} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_the_basic_problems_that_go_through_the_dearest_gates_have_every_parameter_value_and_dtype(op):
+    dear = list(itertools.islice(basics(op, op.dtypes), None, None, GIVEN_SHARE))
+    assert {p.dtype for p in dear} == set(op.dtypes)
+    for name, values in op.params.items():
+        if not isinstance(values, str):
+            assert {p.params[name] for p in dear} == set(values)
+    assert any(p.spikes for p in dear)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_what_is_simulated_is_small(op):
+    for variant in (v for v in TABLE.variants[op.name].values() if v.device == "cuda"):
+        assert all(is_small(op, p, simulated=True) for p in corners(op, variant, simulated=True))
 
 
 def test_lengths_that_fill_four_floats_and_not_eight_bfloat16_are_aimed_at():

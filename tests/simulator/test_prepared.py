@@ -1,0 +1,75 @@
+"""Kernels that are read and translated once, and kept."""
+
+import numpy as np
+import pytest
+
+from simulator import module as module_
+from simulator import prepared
+from simulator.errors import CompileError
+from simulator.module import Module
+from simulator.ptx import parse
+
+CODE = """
+extern "C" __global__ void doubled(const float* x, float* y) { y[threadIdx.x] = 2 * x[threadIdx.x]; }
+extern "C" __global__ void tripled(const float* x, float* y) { y[threadIdx.x] = 3 * x[threadIdx.x]; }
+"""
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """Return what launches both kernels of a module that was compiled anew, and names those that were translated for it."""
+    path = tmp_path / "kernels.cu"
+    path.write_text(CODE)
+    monkeypatch.setattr(module_, "CACHE", tmp_path)
+    translated = []
+    honest = prepared.translate
+
+    def translate(kernel, *arguments, **options):
+        translated.append(kernel.name)
+        return honest(kernel, *arguments, **options)
+
+    monkeypatch.setattr(prepared, "translate", translate)
+
+    def launch(mode="fast"):
+        translated.clear()
+        module = Module.from_source(path)
+        x = np.arange(32, dtype=np.float32)
+        for name, factor in {"doubled": 2, "tripled": 3}.items():
+            y = np.zeros_like(x)
+            assert module.kernel(name).launch(1, 32, (x, y), mode=mode).status == "ok"
+            np.testing.assert_array_equal(y, factor * x)
+        return list(translated)
+
+    return launch
+
+
+def test_a_kernel_is_translated_once_for_each_mode(launched):
+    assert launched() == ["doubled", "tripled"]
+    assert launched() == []
+    assert launched("checked") == ["doubled", "tripled"]
+    assert launched("checked") == []
+
+
+def test_what_is_damaged_is_made_anew(launched, tmp_path):
+    launched()
+    first, second = sorted((tmp_path / "kernels").iterdir())
+    first.write_bytes(first.read_bytes()[:100])
+    second.write_bytes(b"")
+    assert launched() == ["doubled", "tripled"]
+    assert launched() == []
+
+
+def test_what_another_version_of_the_simulator_kept_is_not_used(launched, monkeypatch):
+    launched()
+    monkeypatch.setattr(prepared, "_version", lambda: "another")
+    assert launched() == ["doubled", "tripled"]
+
+
+def test_a_kernel_is_read_when_it_is_asked_for():
+    text = ".version 8.0\n.target sm_80\n.address_size 64\n"
+    module = parse(text + '.entry good { ret; } // } "\n.entry bad {\n frob; }\n.entry other { /* } */ ret; }')
+    assert list(module.kernels) == ["good", "bad", "other"]
+    assert [i.name for i in module.kernels["other"].instructions] == ["ret"]
+    assert module.kernels["good"] is module.kernels["good"]
+    with pytest.raises(CompileError, match="line 6"):
+        _ = parse(text + ".entry good { ret; }\n.entry bad {\n %r1 = 3; }").kernels["bad"]
