@@ -29,7 +29,7 @@ from registry.records import RESULTS, Evidence, Store
 from registry.table import Unloadable, discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
 
@@ -94,8 +94,9 @@ def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
     able = [v for v in variants if dtype in v.dtypes]
     if not able:
         taken = ", ".join(sorted({d for v in variants for d in v.dtypes}))
-        names = ", ".join(sorted({str(v) for v in variants})[:MOST_NAMES])
-        raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({names}); they take {taken}")
+        names = sorted({str(v) for v in variants})
+        names = [*names[:MOST_NAMES], "..."] if len(names) > MOST_NAMES else names
+        raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({', '.join(names)}); they take {taken}")
     return [v if v.dtypes == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 
@@ -160,17 +161,21 @@ def _unloadable_as_json(failed: Unloadable) -> dict[str, Any]:
 
 
 def prove_all(
-    variants: list[Variant], plan: Plan, told: Callable[[Proof], None], problem: Problem | None = None
+    variants: list[Variant],
+    plan: Plan,
+    told: Callable[[Proof], None],
+    problem: Problem | None = None,
+    started: Sequence[Worker] = (),
 ) -> list[Proof]:
     """Prove variants, as many at a time as there are cores, each in a worker process of its own.
 
     `told` is called with each proof as soon as it is there; the result is in the order of `variants`. With a `problem`,
-    that one alone is examined.
+    that one alone is examined. Workers that were `started` before are used first.
     """
     answers = Answers()
     workers: SimpleQueue[Worker] = SimpleQueue()
     most = min(thread_count(), GPU_WORKERS) if plan.gpu else thread_count()
-    made = [Worker(plan.kernels_path) for _ in range(min(len(variants), most))]
+    made = [*started, *(Worker(plan.kernels_path) for _ in range(min(len(variants), most) - len(started)))]
     for worker in made:
         workers.put(worker)
 
@@ -230,6 +235,12 @@ def run(options: argparse.Namespace) -> int:
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
     table = discover(*options.kernels_path)
+    with Worker(options.kernels_path) as worker:
+        worker.start()  # it imports what it needs while this process does
+        return _prove(options, table, worker, gpu=gpu)
+
+
+def _prove(options: argparse.Namespace, table: Table, worker: Worker, *, gpu: bool) -> int:
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
@@ -248,7 +259,11 @@ def run(options: argparse.Namespace) -> int:
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting workers", total=len(variants))
-        proofs = prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=str(p.variant)), problem)
+
+        def told(proof: Proof) -> None:
+            progress.update(task, advance=1, description=str(proof.variant))
+
+        proofs = prove_all(variants, plan, told, problem, [worker])
     unloadable = _unloadable(table, options)
     if not options.problem:
         store = Store(options.results, machine_key("cuda" if gpu else "host"))
@@ -265,6 +280,7 @@ def run(options: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Prove what is asked for; return an exit code."""
     options = parser().parse_args(argv)
+
     return guarded(lambda: run(options))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import RequestError, UnknownNameError
+from registry.errors import RequestError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -51,7 +51,9 @@ class KernelRequest:
             variant = table.variant(op, name)
             labels = {known for other, known in needs if other == op}
             if not labels:
-                raise RequestError(f"--kernels {key}={name}: a training step makes no call of {op}")
+                near = nearest(op, {known for known, _ in needs})
+                hint = f"; it calls {near}" if near else ""
+                raise RequestError(f"--kernels {key}={name}: a training step makes no call of {op}{hint}")
             if slash and label not in labels:
                 raise UnknownNameError(f"call of {op}", label, labels)
             found.update({(op, known): variant for known in labels if not slash or known == label})

@@ -1,11 +1,16 @@
-"""Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker."""
+"""Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker.
+
+A key is made in a thread, so that a variant can be called meanwhile; keys of problems known beforehand are made ahead.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,21 +32,30 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers"]
 
 ROOM = 256 << 20  # bytes of values that are kept
+KEY_BYTES = 24  # for each element of an output
+MAKERS = 2
+SWITCH_SECONDS = 5e-4
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A problem with its values and the key to it."""
+    """A problem with its values, and the key to it, which may still be in the making."""
 
     op: Op
     problem: Problem
     values: Values
-    reference: Reference
+    pending: Future[Reference]
+
+    @property
+    def reference(self) -> Reference:
+        """The key; waits for it."""
+        return self.pending.result()
 
     @property
     def size(self) -> int:
-        """Bytes held, nearly."""
-        return sum(a.nbytes for a in self.values.values()) + sum(e.value.nbytes * 3 for e in self.reference.outputs.values())
+        """Bytes held, nearly: of an output's exact result, budget and flags."""
+        outputs = sum(math.prod(a.shape(self.problem.dims)) for a in self.op.arguments if a.name in self.op.outputs)
+        return sum(a.nbytes for a in self.values.values()) + KEY_BYTES * outputs
 
 
 class Answers:
@@ -49,6 +63,8 @@ class Answers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._makers = ThreadPoolExecutor(MAKERS, "answers")
+        sys.setswitchinterval(SWITCH_SECONDS)  # who hears from a process shall not wait long for those who make answers
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
 
@@ -78,7 +94,7 @@ class Answers:
     def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
         def make() -> Answer:
             drawn = values()
-            return Answer(op, problem, drawn, refer(op, problem, drawn))
+            return Answer(op, problem, drawn, self._makers.submit(refer, op, problem, drawn))
 
         return self._once((kind, op.name, str(problem)), make)
 
@@ -103,9 +119,9 @@ class Answers:
                     return
                 with suppress(Exception):  # it comes again where the answer is asked for
                     answer = self.of(op, problem)
-                    if replay:
-                        self.redrawn(answer)
-                        self.changed(answer)
+                    wanted = [answer, self.redrawn(answer), self.changed(answer)] if replay else [answer]
+                    for each in wanted:
+                        wait([each.pending])  # one after the other: whoever asks for another one now comes first
 
         thread = threading.Thread(target=make, name="answers ahead", daemon=True)
         thread.start()

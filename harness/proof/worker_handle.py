@@ -116,7 +116,7 @@ class Worker:
         self._variant: Variant | None = None
         self._child = 0
         self._calls = 0
-        self._stopped = False
+        self._ready = self._stopped = False
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +135,11 @@ class Worker:
         self._stopped = True
         self._hang_up()
         self.memory.close()
+
+    def start(self) -> None:
+        """Start the process without waiting for it: it imports what it needs beside the caller, who does the same."""
+        if self._process is None and not self._stopped:
+            self._spawn()
 
     def begin(self, variant: Variant, device: str) -> None:
         """Have a process for `variant` ready, so that its first call need not wait; what goes wrong, that call tells."""
@@ -195,8 +200,7 @@ class Worker:
         if self._stopped:
             raise Closed
         self.renew()
-        if self._process is None or self._process.poll() is not None:
-            self._start()
+        self._await_start()
         self._send({"op": variant.op.name, "variant": variant.name, "device": device})
         answer = self._receive(self.limits.first_seconds) or {}
         if "pid" not in answer:
@@ -204,7 +208,16 @@ class Worker:
             raise Died("crashed", "its process did not start")
         self._child, self._variant, self._calls = int(answer["pid"]), variant, 0
 
-    def _start(self) -> None:
+    def _await_start(self) -> None:
+        """Have a process that is ready for orders."""
+        if self._process is None or self._process.poll() is not None:
+            self._spawn()
+        if not self._ready and "ready" not in (self._receive(self.limits.first_seconds) or {}):
+            self._hang_up()
+            raise CrucibleError("the worker process did not start; its own message stands above")
+        self._ready = True
+
+    def _spawn(self) -> None:
         self._hang_up()
         self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "harness.proof.worker", f"--socket={theirs.fileno()}", f"--memory={self.memory.file}"]
@@ -213,9 +226,6 @@ class Worker:
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # several workers share the cores
         self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
         theirs.close()
-        if "ready" not in (self._receive(self.limits.first_seconds) or {}):
-            self._hang_up()
-            raise CrucibleError("the worker process did not start; its own message stands above")
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # a worker that is gone shows when its answer is read
@@ -241,7 +251,7 @@ class Worker:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        self._variant = None
+        self._variant, self._ready = None, False
         if self._talk is not None:
             self._talk.close()
             self._talk = None

@@ -132,7 +132,9 @@ def _raced(
         Entry("now", session.process(0), variant=variant.name),
         Entry("then", then, variant=variant.name),
     ]
-    session.load(Entry("torch", session.torch, kind="torch"), field.board.op, field.board.dims)  # answers are checked by it
+    board = field.board
+    torch = Entry("torch", session.torch, kind="torch")
+    session.load(torch, board.op, board.dims, dtype=board.dtype)  # answers are checked by it
     session.race(field.board, entries, budget_s, progress)
     op, workload = field.board.op.name, field.board.workload
     for entry in entries:

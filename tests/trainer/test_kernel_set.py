@@ -221,7 +221,7 @@ def test_best_falls_back_to_the_highest_proven_rung(store):
         ("matmull=numpy", "unknown op 'matmull'; did you mean 'matmul'"),
         ("matmul=numpy_blass", "unknown variant of matmul 'numpy_blass'; did you mean 'numpy_blas'"),
         ("matmul/heat=numpy", "unknown call of matmul 'heat'; did you mean 'head'"),
-        ("gelu=numpy", "a training step makes no call of gelu"),
+        ("gelu=numpy", "a training step makes no call of gelu; it calls matmul_gelu"),
         ("matmul=", "'matmul=' is not of the form op=variant"),
         ("numpy,numba", "'numba' is not of the form op=variant"),
         ("none.toml", "'none.toml' cannot be read"),

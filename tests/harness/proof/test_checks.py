@@ -9,6 +9,7 @@ from harness.proof.answers import Answers
 from harness.proof.buffers import GUARD, POISON, WORD, Buffers, Memory, bits_of, fresh_inouts, view
 from harness.proof.checks import Case, Rejected, check_call, check_repeats, check_values
 from harness.proof.values import materialise
+from harness.proof.worker_handle import Worker
 from registry.dtypes import DTYPES
 from registry.problem import Problem, Spike
 from registry.table import discover
@@ -121,6 +122,13 @@ def test_call_gives_back_what_the_variant_wrote(worker):
     np.testing.assert_allclose(outputs["y"].sum(axis=1), 1, rtol=1e-6)
 
 
+def test_a_worker_that_was_started_before_it_is_needed_serves_like_any_other():
+    with Worker() as started:
+        started.start()
+        started.start()
+        np.testing.assert_allclose(check_call(case(started))["y"].sum(axis=1), 1, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("fields", "op", "gate"),
     [
@@ -142,7 +150,7 @@ def test_wrong_value_is_rejected_under_the_name_of_its_gate(worker, fields, op, 
 def test_other_bits_on_the_second_call_are_rejected(worker):
     checked = case(worker)
     outputs = check_call(checked)
-    check_repeats(checked, outputs)
+    check_repeats(checked, outputs, check_call(checked))
     outputs["y"][1, 3] = np.nextafter(outputs["y"][1, 3], np.float32(1))
     with pytest.raises(Rejected, match=r"y differs at element 12: .* \(1 in all\)"):
-        check_repeats(checked, outputs)
+        check_repeats(checked, outputs, check_call(checked))
