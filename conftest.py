@@ -115,4 +115,5 @@ def worker(plan):
 @pytest.fixture(scope="session")
 def answers():
     """Keep answer keys that the variants of an op share."""
-    return Answers()
+    with Answers() as made:
+        yield made

@@ -172,7 +172,6 @@ def prove_all(
     `told` is called with each proof as soon as it is there; the result is in the order of `variants`. With a `problem`,
     that one alone is examined. Workers that were `started` before are used first.
     """
-    answers = Answers()
     workers: SimpleQueue[Worker] = SimpleQueue()
     most = min(thread_count(), GPU_WORKERS) if plan.gpu else thread_count()
     made = [*started, *(Worker(plan.kernels_path) for _ in range(min(len(variants), most) - len(started)))]
@@ -182,21 +181,22 @@ def prove_all(
     def one(variant: Variant) -> Proof:
         worker = workers.get()
         try:
-            proof = prove_on(variant, worker, plan, problem) if problem else prove(variant, worker, plan, answers)
+            proof = prove_on(variant, worker, plan, problem, answers) if problem else prove(variant, worker, plan, answers)
         finally:
             workers.put(worker)
         told(proof)
         return proof
 
     pool = ThreadPoolExecutor(max(len(made), 1))
-    try:
-        return list(pool.map(one, variants))
-    finally:
-        for worker in made:
-            worker.stop()
-        pool.shutdown(cancel_futures=True)
-        for worker in made:
-            worker.close()
+    with Answers() as answers:
+        try:
+            return list(pool.map(one, variants))
+        finally:
+            for worker in made:
+                worker.stop()
+            pool.shutdown(cancel_futures=True)
+            for worker in made:
+                worker.close()
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:

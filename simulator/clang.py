@@ -10,16 +10,17 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.errors import CompileError
+from simulator.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +86,11 @@ def compile_to_ptx(
     kept = _kept(entry)
     if kept is not None:
         return kept
+    began = time.time_ns()
     ptx, read = _run(compiler, arguments, source)
-    _write_atomically(entry, json.dumps({"read": {str(path): _digest(path) for path in read}, "ptx": ptx}))
+    if all(path.stat().st_mtime_ns < began for path in read):  # else somebody has just saved what the compiler read before
+        found = {"read": {str(path): _digest(path) for path in read}, "ptx": ptx}
+        write_atomically(entry, json.dumps(found).encode())
     return ptx
 
 
@@ -154,16 +158,3 @@ def _kept(entry: Path) -> str | None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write a file that other processes see either whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -69,7 +69,7 @@ class Module:
 
     @classmethod
     def from_ptx(cls, text: str, *, target: Target | None = None) -> Module:
-        """Read PTX.
+        """Read PTX; the body of a kernel is read when it is launched.
 
         Raises
         ------
@@ -111,6 +111,8 @@ class Kernel:
 
         Raises
         ------
+        CompileError
+            If its body cannot be read.
         UnsupportedInstruction
             At the first instruction that is not simulated.
         """
@@ -159,6 +161,8 @@ class Kernel:
 
         Raises
         ------
+        CompileError
+            If the kernel's body cannot be read.
         LaunchError
             For a grid, a block, shared memory or arguments that CUDA would refuse.
         UnsupportedInstruction

@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import hashlib
 import pickle
-import tempfile
+import shutil
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.codegen.translate import translate
+from simulator.files import write_atomically
 from simulator.runtime.variables import lay_out_kernel
 
 if TYPE_CHECKING:
@@ -55,43 +55,50 @@ def prepare(
 
     Raises
     ------
+    CompileError
+        The kernel's body cannot be read.
     UnsupportedInstruction
         At the first instruction that is not simulated.
     """
-    key = hashlib.sha256(f"{digest} {name} {checked} {native} {_version()}".encode()).hexdigest()
-    path = folder / f"{key[:32]}.kernel"
+    key = hashlib.sha256(f"{digest} {name} {checked} {native}".encode()).hexdigest()
+    path = folder / VERSION[:16] / f"{key[:32]}.kernel"
     with without_collector():
-        if digest and (kept := _read(path)):
+        kept = _read(path) if digest else None
+        if kept is not None and (kept.kernel.name, kept.translation.checked) == (name, checked):
             return kept
         kernel = module.kernels[name]
         layout = lay_out_kernel(module, kernel, memory)
         made = Prepared(kernel, layout, translate(kernel, layout.places, checked=checked, native=native))
         if digest:
-            _write(path, made)
+            _keep(path, made)
     return made
 
 
 def _read(path: Path) -> Prepared | None:
-    with suppress(Exception):  # not there, cut off, or of other classes: it is made anew
+    with suppress(Exception):  # not there, or cut off: it is made anew
         found = pickle.loads(zlib.decompress(path.read_bytes()))  # noqa: S301 (our own file)
         return found if isinstance(found, Prepared) else None
     return None
 
 
-def _write(path: Path, made: Prepared) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(zlib.compress(pickle.dumps(made, pickle.HIGHEST_PROTOCOL), _FAST))
-    Path(file.name).replace(path)
+def _keep(path: Path, made: Prepared) -> None:
+    """Write a kernel; what other versions of the simulator kept goes as this one's folder comes."""
+    with suppress(OSError):  # a cache that cannot be written is no reason to stop
+        if not path.parent.exists() and path.parent.parent.exists():
+            for other in path.parent.parent.iterdir():
+                shutil.rmtree(other, ignore_errors=True)
+        write_atomically(path, zlib.compress(pickle.dumps(made, pickle.HIGHEST_PROTOCOL), _FAST))
 
 
-@cache
 def _version() -> str:
-    """Return the digest of the simulator's own sources: a kernel that another version prepared is not this one's."""
     found = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("**/*.py")):
         found.update(path.read_bytes())
     return found.hexdigest()
+
+
+VERSION = _version()
+"""Digest of the simulator's sources as they are imported: what another version prepared is not this one's."""
 
 
 @contextmanager

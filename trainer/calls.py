@@ -47,6 +47,11 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
 
+    def refusals(self, variant: Variant, later: Mapping[str, Any]) -> list[str]:
+        """Return why a variant does not take this problem; `later` are examples of parameters that come when it runs."""
+        known = {name: value for name, value in later.items() if name in self.op.params}
+        return variant.refusals(self.dims, {**known, **self.op.bound_params(self.dims), **self.params}, self.dtype)
+
     def __str__(self) -> str:
         name = f"{self.op.name}/{self.label}" if self.label else self.op.name
         return f"{name} ({self.where})" if self.where else name
@@ -102,10 +107,9 @@ def bind(call: Call, variant: Variant, arena: Arena, threads: int, later: Mappin
             raise ContractError(f"{call}: argument {argument.name!r} is {wanted}, its memory is {array.dtype}")
         arrays[argument.name] = array
     params = {**call.op.bound_params(call.dims), **call.params}
-    later = {name: value for name, value in later.items() if name in call.op.params}
     if missing := set(call.op.params) - set(params) - set(later):
         raise ContractError(f"{call}: no value for {', '.join(sorted(missing))}")
-    if reasons := variant.refusals(call.dims, {**later, **params}, call.dtype):
+    if reasons := call.refusals(variant, later):
         why = "; ".join(reasons)
         raise RequestError(f"{variant} refuses {call} with {dict(call.dims)}: {why}; choose another with --kernels")
     if size := variant.workspace_size(call.dims, threads):

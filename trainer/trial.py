@@ -23,9 +23,10 @@ __all__ = ["ROUNDS", "difference", "step_seconds", "whole_step"]
 ROUNDS = 3
 
 
-def whole_step(program: Program) -> None:
-    """Make a step on the loaded batch with a learning rate of zero."""
-    program.micro_step(accumulate=False)
+def whole_step(program: Program, micro_steps: int = 1) -> None:
+    """Make an update on the loaded batch with a learning rate of zero."""
+    for number in range(micro_steps):
+        program.micro_step(accumulate=number > 0)
     program.gradient_norm()
     program.apply(learning_rate=0.0, grad_scale=1.0, step=1)
 
@@ -33,7 +34,7 @@ def whole_step(program: Program) -> None:
 def step_seconds(program: Program, sets: Sequence[Mapping[Need, Variant]], rounds: int = ROUNDS) -> list[float]:
     """Return the median time of a step with each set, on the loaded batch; what the update works on stays as it is.
 
-    The first step of each set, which touches memory for the first time, is not counted. Sets take turns.
+    The first step of each set, which may touch memory for the first time and compile, is not counted. Sets take turns.
     """
     taken: list[list[float]] = [[] for _ in sets]
     for _ in range(rounds + 1):

@@ -10,13 +10,14 @@ import math
 import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.tolerance import Reference, refer
 from harness.proof.values import change_one, materialise
+from registry.machine import thread_count
 from registry.op import Role
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers"]
 
 ROOM = 256 << 20  # bytes of values that are kept
+ROOM_AHEAD = ROOM // 4  # of them made before they are asked for
 KEY_BYTES = 24  # for each element of an output
-MAKERS = 2
+LEAST_MAKERS = 2
 SWITCH_SECONDS = 5e-4
 
 
@@ -59,14 +61,22 @@ class Answer:
 
 
 class Answers:
-    """A store of answers, shared by the threads that examine variants of the same op."""
+    """A store of answers, shared by the threads that examine variants of the same op; use it in a ``with`` statement."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._makers = ThreadPoolExecutor(MAKERS, "answers")
-        sys.setswitchinterval(SWITCH_SECONDS)  # who hears from a process shall not wait long for those who make answers
+        self._makers = ThreadPoolExecutor(max(LEAST_MAKERS, thread_count()), "answers")
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
+        self._switch_seconds = sys.getswitchinterval()
+
+    def __enter__(self) -> Self:
+        sys.setswitchinterval(SWITCH_SECONDS)  # who hears from a process shall not wait long for those who make keys
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setswitchinterval(self._switch_seconds)
+        self._makers.shutdown(wait=False, cancel_futures=True)
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Answer]) -> Answer:
         with self._lock:
@@ -79,9 +89,8 @@ class Answers:
         try:
             answer = make()
         except BaseException as error:
-            with self._lock:
-                del self._kept[key]
-            future.set_exception(error)
+            self._forget(key)
+            future.set_exception(error if isinstance(error, Exception) else CancelledError())
             raise
         future.set_result(answer)
         with self._lock:
@@ -89,7 +98,15 @@ class Answers:
             while self._size > ROOM and len(self._kept) > 1 and next(iter(self._kept.values())).done():
                 _, oldest = self._kept.popitem(last=False)
                 self._size -= oldest.result().size
+        # What went wrong once is told to those who ask now, and tried again for the next.
+        answer.pending.add_done_callback(lambda made: self._forget(key) if made.cancelled() or made.exception() else None)
         return answer
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        with self._lock:
+            future = self._kept.pop(key, None)
+            if future is not None and future.done() and future.exception() is None:
+                self._size -= future.result().size
 
     def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
         def make() -> Answer:
@@ -113,15 +130,21 @@ class Answers:
         """
         stop = threading.Event()
 
-        def make() -> None:
+        def wanted() -> Iterator[Answer]:
             for problem, replay in given:
-                if stop.is_set() or self._size > ROOM // 2:
-                    return
-                with suppress(Exception):  # it comes again where the answer is asked for
-                    answer = self.of(op, problem)
-                    wanted = [answer, self.redrawn(answer), self.changed(answer)] if replay else [answer]
-                    for each in wanted:
-                        wait([each.pending])  # one after the other: whoever asks for another one now comes first
+                yield self.of(op, problem)
+                if replay:
+                    yield self.redrawn(self.of(op, problem))
+                    yield self.changed(self.of(op, problem))
+
+        def make() -> None:
+            made = 0
+            with suppress(Exception):  # it comes again where the answer is asked for
+                for answer in wanted():
+                    made += answer.size
+                    wait([answer.pending])  # one after the other: whoever asks for another one now comes next
+                    if stop.is_set() or made > ROOM_AHEAD:
+                        return
 
         thread = threading.Thread(target=make, name="answers ahead", daemon=True)
         thread.start()

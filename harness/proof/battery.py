@@ -1,9 +1,9 @@
-"""The battery: draw problems for a variant, put it through every gate, shrink what fails, and say how to see it again."""
+"""The battery: draw problems for a variant, put it through the gates, shrink what fails, and say how to see it again."""
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +25,16 @@ from harness.proof.checks import (
 )
 from harness.proof.nulls import Tally
 from harness.proof.oracle import load_ahead
-from harness.proof.strategies import basics, corners, dtypes_of, elements, is_small, problems
+from harness.proof.strategies import (
+    basics,
+    corners,
+    dtypes_of,
+    elements,
+    is_small,
+    longest,
+    problems,
+    some_of_each_kind,
+)
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
@@ -45,7 +54,6 @@ __all__ = ["PROFILES", "Plan", "Proof", "prove", "prove_on", "register_profiles"
 
 REGRESSIONS = ROOT / "tests" / "regressions"
 DRAWN_SHARE = 4  # one in so many drawn problems goes through the gates that need more calls and answer keys
-GIVEN_SHARE = 5  # of the given ones, through the dearest: a prime, as parameters and dims take turns
 
 
 @dataclass(frozen=True)
@@ -247,7 +255,8 @@ class _Examination:
         )
 
         def examine(problem: Problem) -> None:
-            self.examine(problem, Dear(*[problem.seed % DRAWN_SHARE == 0] * 3))
+            one_of_some = problem.seed % DRAWN_SHARE == 0
+            self.examine(problem, Dear(more_calls=one_of_some, checked=one_of_some, replay=one_of_some))
 
         drawn = problems(self.variant.op, self.variant, simulated=self.device == "sim")
         test: Callable[[], None] = settings(hypothesis.given(problem=drawn)(examine))
@@ -256,16 +265,21 @@ class _Examination:
         test()
 
     def given(self) -> list[tuple[Problem, Dear]]:
-        """Return the problems that are not drawn, each with the dear gates that it goes through."""
-        op, simulated, found = self.variant.op, self.device == "sim", []
-        kept = [p for p in regressions(op) if is_small(op, p, simulated=simulated)]
-        edges = [*kept, *corners(op, self.variant, simulated=simulated)]
-        for problems_, always_checked in ((basics(op, dtypes_of(op, self.variant)), False), (edges, True)):
-            for number, problem in enumerate(problems_):
-                one_of_some = number % GIVEN_SHARE == 0
-                if not self._refuses(problem):
-                    found.append((problem, Dear(checked=always_checked or one_of_some, replay=one_of_some)))
-        return found
+        """Return the problems that are not drawn, each with the dear gates that it goes through.
+
+        What once failed goes through all of them (but in the simulator only what is small enough for it), of the basic
+        problems some of each kind. Replay, the dearest, sees those and the largest corners.
+        """
+        op, variant, simulated = self.variant.op, self.variant, self.device == "sim"
+        kept = [p for p in regressions(op) if not self._refuses(p) and (not simulated or is_small(op, p, simulated=True))]
+        plain = [p for p in basics(op, dtypes_of(op, variant)) if not self._refuses(p)]
+        edges = [p for p in corners(op, variant, simulated=simulated) if not self._refuses(p)]
+        few, far = some_of_each_kind(op, plain), longest(op, edges)
+        return [
+            *((p, Dear()) for p in kept),
+            *((p, Dear(checked=number in few, replay=number in few)) for number, p in enumerate(plain)),
+            *((p, Dear(replay=number in far)) for number, p in enumerate(edges)),
+        ]
 
     def _refuses(self, problem: Problem) -> bool:
         """Take down that the variant refuses a problem, and why."""
@@ -295,9 +309,9 @@ class _Examination:
         return proof
 
 
-def regressions(op: Op, folder: Path = REGRESSIONS) -> list[Problem]:
+def regressions(op: Op) -> list[Problem]:
     """Return the kept problems of an op: the lines of ``tests/regressions/<op>.txt`` that are not comments."""
-    path = folder / f"{op.name}.txt"
+    path = REGRESSIONS / f"{op.name}.txt"
     lines = path.read_text().splitlines() if path.exists() else []
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
@@ -320,29 +334,28 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
         Never raises for what the variant does.
     """
     began = time.monotonic()
-    answers = answers or Answers()
-    examination = _Examination(variant, worker, plan, answers)
-    given = examination.given()
-    try:
-        with (
-            suppress(Rejected, _ShrunkEnough),
-            answers.made_ahead(variant.op, [(problem, dear.replay) for problem, dear in given]),
-        ):
-            examination.begin()
-            examination.draw()
-            for problem, dear in given:
-                examination.examine(problem, dear)
-    except hypothesis.errors.Flaky:
-        if examination.smallest is None:
-            raise
-    return examination.conclude(began)
+    with Answers() if answers is None else nullcontext(answers) as shared:
+        examination = _Examination(variant, worker, plan, shared)
+        given = examination.given()
+        ahead = shared.made_ahead(variant.op, [(problem, dear.replay) for problem, dear in given])
+        try:
+            with suppress(Rejected, _ShrunkEnough), ahead:
+                examination.begin()
+                examination.draw()
+                for problem, dear in given:
+                    examination.examine(problem, dear)
+        except hypothesis.errors.Flaky:
+            if examination.smallest is None:
+                raise
+        return examination.conclude(began)
 
 
-def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem) -> Proof:
-    """Put a variant through every gate on one given problem."""
+def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers | None = None) -> Proof:
+    """Put a variant through every gate on one given problem; otherwise as `prove`."""
     began = time.monotonic()
-    examination = _Examination(variant, worker, plan, Answers())
-    with suppress(Rejected, _ShrunkEnough):
-        examination.begin()
-        examination.examine(problem, Dear())
-    return examination.conclude(began)
+    with Answers() if answers is None else nullcontext(answers) as shared:
+        examination = _Examination(variant, worker, plan, shared)
+        with suppress(Rejected, _ShrunkEnough):
+            examination.begin()
+            examination.examine(problem, Dear())
+        return examination.conclude(began)

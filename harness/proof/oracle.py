@@ -44,14 +44,29 @@ def in_definition_order(op: Op) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
-@contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:  # noqa: ANN401 (torch is imported late and has no type here)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+class _OneThread:
+    """Torch on one thread while anybody is in here: its number of threads belongs to the whole process."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+
+    @contextmanager
+    def of(self, torch: Any) -> Iterator[None]:  # noqa: ANN401 (torch is imported late and has no type here)
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(1)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    torch.set_num_threads(self._before)
+
+
+_one_thread = _OneThread()
 
 
 def answer(
@@ -64,7 +79,7 @@ def answer(
     for name in in_definition_order(op):
         array = values[name]
         tensors.append(torch.from_numpy(array.astype(dtype if is_float(array.dtype) else np.int64)))
-    with _one_thread(torch):
+    with _one_thread.of(torch):
         results = op.oracle(torch, *tensors, **params)
     results = results if isinstance(results, tuple) else (results,)
     return {n: r.detach().numpy() for n, r in zip(op.outputs, results, strict=True)}

@@ -11,14 +11,23 @@ from harness.proof.values import drawn_arguments
 from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["basics", "corners", "dtypes_of", "elements", "is_small", "problems"]
+__all__ = [
+    "basics",
+    "corners",
+    "dtypes_of",
+    "elements",
+    "is_small",
+    "longest",
+    "problems",
+    "some_of_each_kind",
+]
 
 AWKWARD = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
 LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
@@ -26,6 +35,7 @@ MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
+TELL_LITTLE = {"zeros", "constant", "huge"}  # families
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
 LARGEST_SEED = 2**31 - 1
 
@@ -113,7 +123,7 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
         dims = {}
         for (name, allowed), prime in zip(op.domain.items(), itertools.cycle((5, 11, 3, 7)), strict=False):
             dims[name] = allowed[min(len(allowed) - 1, prime + 7 * (number % 3))]
-        # The tuples are walked at different paces, so that two parameters do not move in step.
+        # The tuples are walked at different paces, so that no two parameters move in step, nor the layout with one.
         params = {n: v[(number // (i + 1)) % len(v)] for i, (n, v) in enumerate(choices.items())}
         spiked = number >= rounds
         yield Problem(
@@ -121,7 +131,7 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
             dims,
             {**params, **op.bound_params(dims)},
             dtype=dtype,
-            layout=LAYOUTS[number % len(LAYOUTS)],
+            layout=LAYOUTS[(number + number // 5) % len(LAYOUTS)],
             family=FAMILIES[0] if spiked else FAMILIES[number % len(FAMILIES)],
             seed=number,
             spikes=special[number - rounds] if spiked else (),
@@ -146,3 +156,32 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
             if is_small(op, problem, simulated=simulated):
                 yield problem
+
+
+def _kinds(op: Op, problem: Problem) -> set[tuple[Any, ...]]:
+    """Return what tells problems apart whatever their sizes: dtype, layout, special values, beside them each parameter."""
+    kind = problem.dtype, problem.layout, bool(problem.spikes)
+    choices = [n for n, v in op.params.items() if not isinstance(v, str)]
+    return {kind, *((*kind, n, problem.params[n]) for n in choices)}
+
+
+def some_of_each_kind(op: Op, given: Sequence[Problem]) -> set[int]:
+    """Return the numbers of the first problem of each kind; none whose values tell little, all alike or beyond measure."""
+    seen: set[tuple[Any, ...]] = set()
+    found = set()
+    for number, problem in enumerate(given):
+        kinds = _kinds(op, problem)
+        if problem.family not in TELL_LITTLE and not kinds <= seen:
+            seen |= kinds
+            found.add(number)
+    return found
+
+
+def longest(op: Op, given: Sequence[Problem]) -> set[int]:
+    """Return the numbers of the problem that is longest in each dim, for each dtype."""
+    found = set()
+    for dtype, name in itertools.product(op.dtypes, op.domain):
+        lengths = [(problem.dims[name], -number) for number, problem in enumerate(given) if problem.dtype == dtype]
+        if lengths:
+            found.add(-max(lengths)[1])
+    return found

@@ -224,7 +224,12 @@ class Worker:
         command += [f"--memory-limit={self.limits.memory}", *(f"--kernels-path={p}" for p in self.kernels_path)]
         files = (theirs.fileno(), self.memory.file)
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # several workers share the cores
-        self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
+        how: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "env": environment,
+            "process_group": 0,
+        }  # Ctrl-C is its owner's to hear
+        self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, **how)
         theirs.close()
 
     def _send(self, message: object) -> None:

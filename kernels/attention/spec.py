@@ -29,6 +29,8 @@ def _join(x):
 def _gather(weights, values, seen):
     """Return the sum of `values` for each row of `weights`; what a row does not see counts for nothing, even infinity."""
     finite = np.isfinite(values).all(axis=(0, 1, 3))
+    if finite.all():
+        return weights @ values
     total = weights[..., finite] @ values[:, :, finite]
     for s in np.flatnonzero(~finite):
         total += np.where(seen[:, s, None], weights[..., s, None] * values[:, :, None, s], 0)
@@ -58,7 +60,7 @@ def attention_backward(
     """Return the gradient of `qkv`, with the probabilities made again from `lse`."""
     (q, k, v), (dy,), (y,) = _heads(qkv, 3, num_heads), _heads(dy, 1, num_heads), _heads(y, 1, num_heads)
     seen, scale = np.tri(q.shape[2], dtype=bool), 1 / np.sqrt(q.shape[3])
-    p = np.where(seen, np.exp(q @ k.swapaxes(2, 3) * scale - lse[..., None]), 0)
+    p = np.exp(np.where(seen, q @ k.swapaxes(2, 3) * scale - lse[..., None], -np.inf))
     dp = dy @ v.swapaxes(2, 3)
     ds = np.where(seen, p * (dp - (dy * y).sum(axis=3, keepdims=True)) * scale, 0)
     dq = _gather(ds, k, seen)

@@ -10,8 +10,6 @@ import ctypes
 import ctypes.util
 import hashlib
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
+from simulator.files import write_atomically
 from simulator.runtime.support import SUPPORT
 
 if TYPE_CHECKING:
@@ -111,10 +110,7 @@ def _object_of(text: str, target: Target, level: int, folder: Path) -> bytes:
     module = llvm.parse_assembly(text)
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(code)
-    os.replace(file.name, path)  # noqa: PTH105 (atomic, and the same on every system)
+    write_atomically(path, code)
     return code
 
 

@@ -32,12 +32,10 @@ _TOKEN = re.compile(
 )
 
 
-_NEWLINE = re.compile("\n")
+_LINE = "\n"
 _QUOTED = r'//[^\n]* | /\*.*?\*/ | "(?:[^"\\]|\\.)*"'
-_OUTSIDE = re.compile(
-    rf"{_QUOTED} | (?P<entry>\.entry\b) | (?P<func>\.func\b) | (?P<end>;) | (?P<open>\{{)", re.VERBOSE | re.DOTALL
-)
-_INSIDE = re.compile(rf"{_QUOTED} | (?P<open>\{{) | (?P<close>\}})", re.VERBOSE | re.DOTALL)
+_OUTSIDE = re.compile(rf"{_QUOTED} | (?P<entry>\.entry\b) | (?P<func>\.func\b) | (?P<end>;) | (?P<open>\{{)", _HOW)
+_INSIDE = re.compile(rf"{_QUOTED} | (?P<open>\{{) | (?P<close>\}})", _HOW)
 
 Span = tuple[int, int]
 
@@ -57,7 +55,7 @@ def _closing(source: str, start: int) -> int:
         depth += {"open": 1, "close": -1}.get(match.lastgroup or "", 0)
         if not depth:
             return match.end()
-    return len(source)
+    raise CompileError(f"PTX line {1 + source.count(_LINE, 0, start)}: the brace is never closed")
 
 
 def _bodies(source: str) -> Iterator[Span]:
@@ -89,15 +87,15 @@ class Tokens:
         ]
         self._tokens.append(Token("end", "", spans[-1][1]))
         self._at = 0
-        self._first_line = 1 + source.count("\n", 0, spans[0][0])
-        self._line_starts = [match.end() for match in _NEWLINE.finditer(source, spans[0][0], spans[-1][1])]
+        self._first_line = 1 + source.count(_LINE, 0, spans[0][0])
+        self._line_starts = [match.end() for match in re.compile(_LINE).finditer(source, spans[0][0], spans[-1][1])]
         self._bodies: dict[int, int] = {}
 
     @classmethod
     def around_bodies(cls, source: str) -> Tokens:
         """Return the tokens of a module without what stands between the braces of its functions."""
         bodies = dict(_bodies(source))
-        ends = [0, *(max(start + 1, end - 1) for start, end in bodies.items())]
+        ends = [0, *(end - 1 for end in bodies.values())]
         tokens = cls(source, list(zip(ends, [*(start + 1 for start in bodies), len(source)], strict=True)))
         tokens._bodies = bodies
         return tokens
@@ -105,8 +103,10 @@ class Tokens:
     def skip_body(self) -> Span:
         """Step over the braces of a function; return from where to where its body goes, them included."""
         start = self.position
+        if start not in self._bodies:
+            raise self.error(f"expected the body of a function, found {self.text!r}")
         self.expect("{")
-        self.accept("}")
+        self.expect("}")
         return start, self._bodies[start]
 
     @property

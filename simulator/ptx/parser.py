@@ -42,6 +42,12 @@ class _WhenAsked(Mapping[str, T], Generic[T]):
             self._made[name] = self._makers[name]()
         return self._made[name]
 
+    def get(self, name: str, default: T | None = None) -> T | None:  # type: ignore[override]
+        """Return a value, or `default` where there is none; what goes wrong while it is made is told."""
+        if name not in self._makers:
+            return default
+        return self[name]
+
     def __contains__(self, name: object) -> bool:
         return name in self._makers
 
@@ -138,19 +144,23 @@ def _entry(unit: _Unit) -> None:
     tokens = unit.tokens
     tokens.expect(".entry")
     name = tokens.take()
-    kernel = Kernel(name, parameters(tokens) if tokens.text == "(" else ())
+    taken = parameters(tokens) if tokens.text == "(" else ()
+    directives = {}
     while tokens.kind == "dot":
         directive = tokens.take()[1:]
         values = []
         while tokens.kind in {"int", "string"}:
             values.append(tokens.take())
             tokens.accept(",")
-        kernel.directives[directive] = tuple(integer(value) for value in values if not value.startswith('"'))
+        directives[directive] = tuple(integer(value) for value in values if not value.startswith('"'))
         tokens.accept(";")
-    unit.kernels.add(name, partial(_finished, unit, kernel, tokens.skip_body()))
+    unit.kernels.add(name, partial(_read_kernel, unit, name, taken, directives, tokens.skip_body()))
 
 
-def _finished(unit: _Unit, kernel: Kernel, body: Span) -> Kernel:
+def _read_kernel(
+    unit: _Unit, name: str, taken: tuple[Parameter, ...], directives: dict[str, tuple[int, ...]], body: Span
+) -> Kernel:
+    kernel = Kernel(name, taken, directives=directives)
     read_body(Tokens(unit.tokens.source, [body]), kernel, unit.module.files)
     inline_calls(kernel, unit.functions)
     build_blocks(kernel)
@@ -165,14 +175,17 @@ def _function(unit: _Unit) -> None:
     _skip_attributes(tokens)
     results: tuple[Parameter, ...] = parameters(tokens) if tokens.text == "(" else ()
     name = tokens.take()
-    body = Kernel(name, parameters(tokens) if tokens.text == "(" else ())
+    taken = parameters(tokens) if tokens.text == "(" else ()
     _skip_attributes(tokens)
     if tokens.accept(";"):
         return
-    unit.functions.add(name, partial(_read_function, unit, body, results, tokens.skip_body()))
+    unit.functions.add(name, partial(_read_function, unit, name, taken, results, tokens.skip_body()))
 
 
-def _read_function(unit: _Unit, function: Kernel, results: tuple[Parameter, ...], body: Span) -> Function:
+def _read_function(
+    unit: _Unit, name: str, taken: tuple[Parameter, ...], results: tuple[Parameter, ...], body: Span
+) -> Function:
+    function = Kernel(name, taken)
     read_body(Tokens(unit.tokens.source, [body]), function, unit.module.files)
     return Function(function, results)
 

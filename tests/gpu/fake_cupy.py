@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import simulator
+from simulator.files import write_atomically
 from tests.gpu.fake_streams import CUDADriverError, CUDARuntimeError, Event, Graph, Stream, get_elapsed_time
 from tests.gpu.fake_streams import context as _context
 
@@ -220,8 +221,7 @@ class RawModule:
             include = tuple(Path(o[2:]) for o in self.options if o.startswith("-I"))
             defined = tuple(o for o in self.options if o.startswith("-D"))
             path = SOURCES / f"{hashlib.sha256(self.code.encode()).hexdigest()[:16]}.cu"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.code)
+            write_atomically(path, self.code.encode())  # other ranks compile it too
             self._module = simulator.Module.from_source(path, options=defined, include=include)
         return RawKernel(self._module.kernel(name), name)
 

@@ -317,6 +317,21 @@ def test_a_change_of_the_source_or_of_a_header_compiles_anew(tmp_path, runs):
     assert len(runs) == 3
 
 
+def test_what_is_saved_while_it_is_compiled_is_compiled_anew(tmp_path, monkeypatch):
+    source = write(tmp_path, 'extern "C" __global__ void k(float* x) { x[0] = 1; }')
+    honest = clang._run  # noqa: SLF001 (there is no other moment between reading and keeping)
+
+    def run(compiler, arguments, path):
+        found = honest(compiler, arguments, path)
+        path.write_text('extern "C" __global__ void k(float* x) { x[0] = 2; }')
+        return found
+
+    monkeypatch.setattr(clang, "_run", run)
+    first = compile_to_ptx(source, cache=tmp_path / "cache")
+    monkeypatch.undo()
+    assert compile_to_ptx(source, cache=tmp_path / "cache") != first
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"ptx": "lies"}', json.dumps({"read": {"/gone": "0"}, "ptx": "lies"})])
 def test_a_spoilt_cache_entry_is_replaced(content, tmp_path, runs):
     source = write(tmp_path, 'extern "C" __global__ void k(float* x) { x[0] = 1; }')

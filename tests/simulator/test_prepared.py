@@ -52,17 +52,31 @@ def test_a_kernel_is_translated_once_for_each_mode(launched):
 
 def test_what_is_damaged_is_made_anew(launched, tmp_path):
     launched()
-    first, second = sorted((tmp_path / "kernels").iterdir())
+    first, second = sorted((tmp_path / "kernels").glob("*/*"))
     first.write_bytes(first.read_bytes()[:100])
     second.write_bytes(b"")
     assert launched() == ["doubled", "tripled"]
     assert launched() == []
 
 
-def test_what_another_version_of_the_simulator_kept_is_not_used(launched, monkeypatch):
+def test_what_another_version_of_the_simulator_kept_is_neither_used_nor_left_behind(launched, monkeypatch, tmp_path):
     launched()
-    monkeypatch.setattr(prepared, "_version", lambda: "another")
+    monkeypatch.setattr(prepared, "VERSION", "another")
     assert launched() == ["doubled", "tripled"]
+    assert [folder.name for folder in (tmp_path / "kernels").iterdir()] == ["another"]
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(launched, tmp_path):
+    (tmp_path / "kernels").write_text("no folder")
+    assert launched() == ["doubled", "tripled"]
+
+
+def test_a_kernel_that_could_not_be_read_is_read_anew_each_time():
+    text = ".version 8.0\n.target sm_80\n.address_size 64\n.entry k { .reg .b32 %r<2>; mov.u32 %r1, 1; frob; bra nowhere; }"
+    kernels = parse(text).kernels
+    for _ in range(2):
+        with pytest.raises(CompileError, match="no label 'nowhere'"):
+            _ = kernels["k"]
 
 
 def test_a_kernel_is_read_when_it_is_asked_for():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from simulator.errors import CompileError, UnsupportedInstruction
 from simulator.ptx import SINK, Address, Immediate, Negated, Pair, Register, Special, Symbol, Vector
-from tests.simulator.ptx_text import instruction, kernel
+from tests.simulator.ptx_text import instruction, kernel, module
 
 R1, R2, P1, P2 = Register("%r1", "b32"), Register("%r2", "b32"), Register("%p1", "pred"), Register("%p2", "pred")
 
@@ -160,8 +160,13 @@ def test_what_is_not_ptx_is_refused_by_line(body, message):
 
 
 def test_an_unfinished_text_is_refused():
-    with pytest.raises(CompileError, match="expected an instruction, found ''"):
+    with pytest.raises(CompileError, match="PTX line 4: the brace is never closed"):
         kernel("mov.u32 %r1, 1; {")
+
+
+def test_a_function_without_a_body_is_refused_by_line():
+    with pytest.raises(CompileError, match="PTX line 4: expected the body of a function"):
+        module(".entry k .func ; { ret; }")
 
 
 def test_tensor_addresses_are_refused_where_they_stand():

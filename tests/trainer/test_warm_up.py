@@ -11,7 +11,9 @@ from registry.devices import device
 from registry.machine import thread_count
 from registry.models import MODELS
 from tests.trainer.tiny import TINY, B, T, variant_sets
-from trainer.program import Outline
+from trainer import session
+from trainer.program import Outline, Program
+from trainer.settings import Settings
 from trainer.warm_up import give_back, warm_up
 
 
@@ -21,8 +23,9 @@ def outline(request):
     return Outline(discover(), request.param, B, T)
 
 
-def warmed(outline, sets):
+def warmed(outline, sets, said=None):
     """Warm up; return op and label of what was called, for each set, and the bytes of the largest array."""
+    said = [] if said is None else said
     called = [set() for _ in sets]
 
     def watched(number, need, variant):
@@ -35,25 +38,60 @@ def warmed(outline, sets):
 
     largest = []
     spied = [{need: watched(number, need, v) for need, v in variants.items()} for number, variants in enumerate(sets)]
-    warm_up(discover(), outline.model, spied, device("cpu"), thread_count(), "float32", [].append)
+    warm_up(discover(), outline.model, spied, device("cpu"), thread_count(), outline.dtype, said.append)
     return called, max(largest, default=0)
+
+
+def plain_set(outline):
+    """Return the plain definitions."""
+    return {need: discover().variant(need[0], "numpy") for need in outline.needs()}
 
 
 def test_every_kernel_of_a_step_is_called_on_a_tiny_problem(outline):
     host = [{need: v for need, v in variants.items() if v.device == "host"} for variants in variant_sets(outline)]
-    plain = {need: discover().variant(need[0], "numpy") for need in outline.needs()}
+    plain = plain_set(outline)
     called, largest = warmed(outline, [plain, plain | host[1]])
     assert called == [set(outline.needs())] * 2
     assert largest < 2**22
 
 
-def test_a_kernel_that_takes_only_large_problems_is_left_for_the_first_step():
+def test_bfloat16_is_warmed_up_in_bfloat16():
+    outline = Outline(discover(), TINY, B, T, dtype="bfloat16")
+    assert warmed(outline, [plain_set(outline)])[0] == [set(outline.needs())]
+
+
+def test_only_a_kernel_that_takes_nothing_so_small_is_left_for_the_first_step():
     outline = Outline(discover(), MODELS["gpt2-124m"], B, T)
-    plain = {need: discover().variant(need[0], "numpy") for need in outline.needs()}
-    need = ("layer_norm", "")
+    plain, need, said = plain_set(outline), ("layer_norm", ""), []
     picky = dataclasses.replace(plain[need], refuses=lambda **dims: ["too small"] if dims["C"] < 768 else [])
-    called, _ = warmed(outline, [plain | {need: picky}])
-    assert called == [set()]
+    called, _ = warmed(outline, [plain | {need: picky}], said)
+    assert called == [set(outline.needs()) - {need}]
+    assert not said
+
+
+def test_a_kernel_that_fails_on_a_tiny_model_is_told_in_a_line_and_stops_nothing():
+    outline = Outline(discover(), TINY, B, T)
+    plain, need, said = plain_set(outline), ("global_norm", ""), []
+
+    def workspace(threads, K):
+        return threads // (K // 2**40)
+
+    warmed(outline, [plain | {need: dataclasses.replace(plain[need], workspace=workspace)}], said)
+    assert said == [
+        "not every kernel is compiled beforehand: on a tiny model, ZeroDivisionError: integer division or modulo by zero"
+    ]
+
+
+def test_a_run_warms_up_before_it_takes_its_memory(monkeypatch, tmp_path):
+    order = []
+    for name in ("warm_up", "give_back"):
+        monkeypatch.setattr(session, name, lambda *_, name=name: order.append(name))
+    monkeypatch.setattr(session, "Program", lambda *arguments: order.append("program") or Program(*arguments))
+    settings = Settings(model=TINY, kernels="numpy", batch=B, sequence=T, results=tmp_path)
+    run = session.Session(settings, [].append)
+    run.prepare(race=False)
+    run.program()
+    assert order == ["warm_up", "give_back", "program"]
 
 
 def test_what_is_compiled_runs_on_after_the_memory_is_given_back_and_more_can_be_compiled():

@@ -1,6 +1,10 @@
 """Answer keys that are shared, and made ahead of the calls that they are for."""
 
+import dataclasses
 import itertools
+import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -26,38 +30,64 @@ def counted(monkeypatch):
     return made
 
 
-def few():
-    """Return four problems."""
-    return list(itertools.islice(basics(OP), 4))
+def problems(count):
+    """Return different problems."""
+    return [dataclasses.replace(next(basics(OP)), seed=seed) for seed in range(0, 2 * count, 2)]
+
+
+def makers():
+    """Return the threads that make answers ahead."""
+    return [thread for thread in threading.enumerate() if thread.name == "answers ahead"]
 
 
 def test_each_key_is_made_once_whoever_asks_first(counted):
-    answers, problems = Answers(), few()
-    with answers.made_ahead(OP, [(problem, True) for problem in problems]):
-        found = [answers.of(OP, problem) for problem in problems]
-        others = [answers.redrawn(answer) for answer in found]
-    assert [a.problem for a in found] == problems
-    assert [answers.redrawn(a) for a in found] == others
-    for answer in found:
-        answers.changed(answer)
-    assert len(counted) == 3 * len(problems)
+    asked = problems(4)
+    with Answers() as answers, answers.made_ahead(OP, [(problem, True) for problem in asked]):
+        found = [answers.of(OP, problem) for problem in asked]
+        kinds = [*found, *map(answers.redrawn, found), *map(answers.changed, found)]
+        references = [answer.reference for answer in kinds]
+        assert [answers.of(OP, problem).reference for problem in asked] == references[:4]
+    assert [a.problem for a in found] == asked
+    assert len(counted) == len(kinds)
 
 
-def test_no_key_is_made_ahead_once_the_answers_are_no_longer_asked_for(counted):
-    answers = Answers()
-    with pytest.raises(KeyboardInterrupt), answers.made_ahead(OP, ((p, False) for p in itertools.cycle(few()))):
-        raise KeyboardInterrupt
-    before = len(counted)
-    answers.of(OP, few()[0])
-    assert len(counted) - before <= 1
+def test_no_key_is_made_ahead_once_nobody_asks_any_more(counted):
+    with Answers() as answers:
+        endless = ((dataclasses.replace(next(basics(OP)), seed=seed), False) for seed in itertools.count())
+        with suppress(KeyboardInterrupt), answers.made_ahead(OP, endless):
+            assert makers()
+            raise KeyboardInterrupt
+        assert not makers()
+        made = len(counted)
+        assert answers.of(OP, problems(1)[0]).reference
+        assert len(counted) - made <= 1
 
 
-def test_what_goes_wrong_ahead_is_told_where_the_key_is_asked_for(monkeypatch):
+def test_what_goes_wrong_is_told_where_the_key_is_asked_for_and_tried_again(monkeypatch, counted):
+    honest = module.refer
+
     def refer(*asked):
         raise ArithmeticError(str(asked[1]))
 
     monkeypatch.setattr(module, "refer", refer)
-    answers = Answers()
-    problem = few()[0]
-    with answers.made_ahead(OP, [(problem, True)]), pytest.raises(ArithmeticError):
-        answers.of(OP, problem)
+    (problem,) = problems(1)
+    with Answers() as answers, answers.made_ahead(OP, [(problem, True)]):
+        with pytest.raises(ArithmeticError):
+            assert answers.of(OP, problem).reference
+        monkeypatch.setattr(module, "refer", honest)
+        while answers.of(OP, problem).pending.exception():
+            pass  # until the maker has dropped it
+        assert answers.of(OP, problem).reference
+        assert counted
+
+
+def test_the_process_is_left_as_it_was():
+    outside = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.25)
+        with Answers() as answers:
+            assert answers.of(OP, problems(1)[0]).reference
+            assert sys.getswitchinterval() < 0.25
+        assert sys.getswitchinterval() == 0.25
+    finally:
+        sys.setswitchinterval(outside)

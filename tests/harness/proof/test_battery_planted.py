@@ -4,6 +4,7 @@ import platform
 
 import pytest
 
+from harness.proof import battery
 from harness.proof.battery import Plan, prove, prove_on
 from harness.proof.worker_handle import Limits, Worker
 from registry.machine import thread_count
@@ -194,6 +195,33 @@ def test_kernel_that_hangs_is_ended(folder):
         assert (proof.status, proof.gate) == ("hung", "isolation")
         hasty.limits = Limits()
         assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem).passed
+
+
+def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, answers, monkeypatch):
+    body = "KEPT.setdefault(x.shape, (SOFTEN(x))) if x.shape == (41, 43) else 0; y[:] = KEPT.get(x.shape, SOFTEN(x))"
+    soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
+    name = "numpy_remembers_one_shape"
+    given = {"what": name, "family": "softmax", "constant": "SOFTMAX", "name": name, "arguments": "x, y", "body": body}
+    (tmp_path / f"{name}.py").write_text(FILE.format(**given).replace("KEPT = {}", f"KEPT = {{}}\n{soften}"))
+    monkeypatch.setattr(battery, "REGRESSIONS", tmp_path)
+    variant = discover(tmp_path).variant("softmax", name)
+    with Worker([tmp_path]) as own:
+        assert prove(variant, own, Plan(), answers).passed
+        (tmp_path / "softmax.txt").write_text("# kept\nN=7 C=5 seed=3\nN=41 C=43 seed=4\n")
+        proof = prove(variant, own, Plan(), answers)
+    assert (proof.gate, proof.problem.dims) == ("replay", {"N": 41, "C": 43})
+
+
+def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, answers):
+    body = "y[:] = KEPT.setdefault(x.shape, SOFTEN(x)) if x.shape[0] < 8 and x.shape[1] > 1000 else SOFTEN(x)"
+    soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
+    name = "numpy_remembers_beyond_a_tile"
+    given = {"what": name, "family": "softmax", "constant": "SOFTMAX", "name": name, "arguments": "x, y", "body": body}
+    text = FILE.format(**given).replace("KEPT = {}", f"KEPT = {{}}\n{soften}")
+    (tmp_path / f"{name}.py").write_text(text.replace("register(SOFTMAX)", 'register(SOFTMAX, tiles={"C": (512,)})'))
+    with Worker([tmp_path]) as own:
+        proof = prove(discover(tmp_path).variant("softmax", name), own, Plan(), answers)
+    assert (proof.gate, proof.problem.dims["C"]) == ("replay", 1024)
 
 
 def test_worker_goes_on_after_a_crash(folder, worker):

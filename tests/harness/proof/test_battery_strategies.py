@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.battery import GIVEN_SHARE
-from harness.proof.strategies import MOST_ELEMENTS, aims, basics, corners, elements, is_small, problems
+from harness.proof.strategies import (
+    MOST_ELEMENTS,
+    TELL_LITTLE,
+    aims,
+    basics,
+    corners,
+    elements,
+    is_small,
+    longest,
+    problems,
+    some_of_each_kind,
+)
 from registry.problem import FAMILIES, LAYOUTS, parse_problem
 from registry.table import discover
 
@@ -73,13 +83,24 @@ def test_the_basic_problems_are_the_same_in_every_dtype(op):
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_the_basic_problems_that_go_through_the_dearest_gates_have_every_parameter_value_and_dtype(op):
-    dear = list(itertools.islice(basics(op, op.dtypes), None, None, GIVEN_SHARE))
-    assert {p.dtype for p in dear} == set(op.dtypes)
-    for name, values in op.params.items():
-        if not isinstance(values, str):
-            assert {p.params[name] for p in dear} == set(values)
-    assert any(p.spikes for p in dear)
+def test_the_dearest_gates_see_every_dtype_in_every_layout_with_every_parameter_value_and_with_specials(op):
+    drawn = list(basics(op, op.dtypes))
+    few = [drawn[number] for number in some_of_each_kind(op, drawn)]
+    for name, allowed in {None: (None,), **{n: v for n, v in op.params.items() if not isinstance(v, str)}}.items():
+        seen = {(p.dtype, p.layout, p.params.get(name)) for p in few}
+        assert seen == set(itertools.product(op.dtypes, LAYOUTS, allowed))
+    assert {(p.dtype, bool(p.spikes)) for p in few} == set(itertools.product(op.dtypes, (False, True)))
+    assert all(p.family not in TELL_LITTLE for p in few)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_the_longest_corners_are_past_the_largest_tile_of_every_dim(op):
+    for variant in TABLE.variants[op.name].values():
+        drawn = list(corners(op, variant))
+        far = [drawn[number] for number in longest(op, drawn)]
+        for dtype, name in itertools.product(variant.dtypes, op.domain):
+            of_dtype = [p for p in drawn if p.dtype == dtype]
+            assert max(p.dims[name] for p in far if p.dtype == dtype) == max(p.dims[name] for p in of_dtype)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -46,7 +46,7 @@ def old(project, tmp_path_factory):
 @pytest.fixture
 def fields():
     table = discover()
-    board = SimpleNamespace(op=table.op("residual"), workload="step", dims={"N": 2, "C": 3})
+    board = SimpleNamespace(op=table.op("residual"), workload="step", dims={"N": 2, "C": 3}, dtype="float32")
     variants = [
         table.variant("residual", name) for name in (CHANGED, REMOVED, "numpy_add") if name in table.variants["residual"]
     ]
@@ -63,7 +63,7 @@ def session_that_reads(now, then, status="passed"):
             entry.samples_ms.extend(samples)
         entries[1].status = status
 
-    return SimpleNamespace(kernels_path=(), torch=None, process=lambda _: None, load=lambda *_: 0.0, race=race)
+    return SimpleNamespace(kernels_path=(), torch=None, process=lambda _: None, load=lambda *_, **__: 0.0, race=race)
 
 
 def run(session, fields, old):
