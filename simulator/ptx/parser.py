@@ -42,7 +42,7 @@ class _WhenAsked(Mapping[str, T], Generic[T]):
             self._made[name] = self._makers[name]()
         return self._made[name]
 
-    def get(self, name: str, default: T | None = None) -> T | None:  # type: ignore[override]
+    def get(self, name: str, default: T | None = None) -> T | None:  # type: ignore[override]  # no overloads
         """Return a value, or `default` where there is none; what goes wrong while it is made is told."""
         if name not in self._makers:
             return default
