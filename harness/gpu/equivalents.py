@@ -57,6 +57,12 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     "the order of eight additions in double shows once in about 2**28 results that are rounded to float32": (
         ("global_norm/cuda_two_kernels.cu", "sum by atomics", "atomicAdd(&shares[0], value);"),
     ),
+    "scores that are finite are computed a second time, by plain sums": (
+        ("attention/cuda_flash_mma.cu", "early return dropped", "if (false) return;"),
+    ),
+    "the derivative is 0 or 1 to the last bit between the two thresholds": (
+        ("gelu/backward/cuda_vector.cu", "constant mistyped", "FLAT = 256.256f;"),
+    ),
 }
 """For each reason the mutants it holds for: the end of the file's path, the rule, and what stands there with the bug."""
 

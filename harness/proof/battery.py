@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -187,6 +188,7 @@ class _Examination:
         self.device = kind_of(variant, gpu=plan.gpu)
         self.proof = Proof(variant)
         self.smallest: Rejected | None = None
+        self.failed_at: Dear | None = None  # a failure is made smaller at the gates that it was found at
         self.refusal = ""
         self.give_up_at = float("inf")
 
@@ -207,6 +209,7 @@ class _Examination:
             self._gates(case, dear)
         except Rejected as rejected:
             self._remember(rejected)
+            self.failed_at = dear
             raise
         if self.smallest is None:
             if self.proof.tally.ask(self.variant.op, problem, answer.values, answer.reference):
@@ -255,8 +258,8 @@ class _Examination:
         )
 
         def examine(problem: Problem) -> None:
-            one_of_some = problem.seed % DRAWN_SHARE == 0
-            self.examine(problem, Dear(more_calls=one_of_some, checked=one_of_some, replay=one_of_some))
+            one_of_some = zlib.crc32(str(problem).encode()) % DRAWN_SHARE == 0
+            self.examine(problem, self.failed_at or Dear(more_calls=one_of_some, checked=one_of_some, replay=one_of_some))
 
         drawn = problems(self.variant.op, self.variant, simulated=self.device == "sim")
         test: Callable[[], None] = settings(hypothesis.given(problem=drawn)(examine))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from harness.proof.values import drawn_arguments
+from registry.dtypes import BFLOAT16
 from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
+HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight bfloat16
 TELL_LITTLE = {"zeros", "constant", "huge"}  # families
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
 LARGEST_SEED = 2**31 - 1
@@ -141,16 +143,18 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
 def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Problem]:
     """Yield problems at the edges: each dim at its least, just past each tile, and past a tile and a smaller one.
 
-    There the loops of a kernel have a second round, and its vector loops a tail.
+    There the loops of a kernel have a second round, and its vector loops a tail. In bfloat16 each dim is also of a length
+    that whole vectors of floats fill, and those of bfloat16 do not.
     """
     small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
-    dtypes = dtypes_of(op, variant)
-    for name, allowed in op.domain.items():
+    for dtype, (name, allowed) in itertools.product(dtypes_of(op, variant), op.domain.items()):
         tiles = tuple(variant.tiles.get(name, ()))
         reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
         lengths = {allowed[0], 1} | {tile + more for tile in tiles for more in (1, *tiles)}
-        for (seed, length), dtype in itertools.product(enumerate(sorted(lengths & set(reachable))), dtypes):
+        if dtype == BFLOAT16.name:
+            lengths.add(HALF_A_VECTOR)
+        for seed, length in enumerate(sorted(lengths & set(reachable))):
             dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)

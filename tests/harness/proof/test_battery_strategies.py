@@ -109,5 +109,13 @@ def test_what_is_simulated_is_small(op):
         assert all(is_small(op, p, simulated=True) for p in corners(op, variant, simulated=True))
 
 
+@pytest.mark.parametrize("op", [op for op in OPS if "bfloat16" in op.dtypes], ids=lambda op: op.name)
+def test_a_corner_in_bfloat16_fills_vectors_of_four_and_not_of_eight(op):
+    variant = next(v for v in TABLE.variants[op.name].values() if "bfloat16" in v.dtypes)
+    drawn = [p for p in corners(op, variant) if p.dtype == "bfloat16" and p.layout == "aligned"]
+    wide = {name for name, allowed in op.domain.items() if 12 in allowed}
+    assert {name for name in wide if any(p.dims[name] == 12 for p in drawn)} == wide
+
+
 def test_lengths_that_fill_four_floats_and_not_eight_bfloat16_are_aimed_at():
     assert {a % 8 for a in aims(range(301), (256,))} == set(range(8)) - {6}
