@@ -5,6 +5,7 @@ Nothing that is computed here ever enters a worker process.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import threading
@@ -31,8 +32,14 @@ def load_ahead() -> None:
     """Begin to import torch, which takes seconds, in a thread beside those that wait for other processes."""
 
     def load() -> None:
+        # Hundreds of thousands of objects that stay: the search for garbage need not look at them now or again.
+        collects = gc.isenabled()
+        gc.disable()
         with suppress(ImportError):  # told by the import that needs it
             importlib.import_module("torch")
+        gc.freeze()
+        if collects:
+            gc.enable()
 
     threading.Thread(target=load, name="torch", daemon=True).start()
 

@@ -131,11 +131,12 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
-        gc.freeze()  # what children share is no garbage: searching it would copy its pages to each
+        gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()
         if pid == 0:
+            gc.enable()
             _die_with_parent()
             if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
                 _limit_memory(limit)
@@ -155,6 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kernels-path", type=Path, action="append", default=[], help="a folder of more variants")
     options = parser.parse_args(argv)
     _die_with_parent()
+    gc.disable()  # until there is more than imports
     os.dup2(2, 1)
     np.seterr(all="ignore")
     with socket.socket(fileno=options.socket) as talk:
