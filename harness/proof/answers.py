@@ -68,9 +68,9 @@ class Answers:
         self._makers = ThreadPoolExecutor(max(LEAST_MAKERS, thread_count()), "answers")
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
-        self._switch_seconds = sys.getswitchinterval()
 
     def __enter__(self) -> Self:
+        self._switch_seconds = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)  # who hears from a process shall not wait long for those who make keys
         return self
 

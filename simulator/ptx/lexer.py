@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 )
 
 
-_LINE = "\n"
+_LINE_END = re.compile("\n")
 _QUOTED = r'//[^\n]* | /\*.*?\*/ | "(?:[^"\\]|\\.)*"'
 _OUTSIDE = re.compile(rf"{_QUOTED} | (?P<entry>\.entry\b) | (?P<func>\.func\b) | (?P<end>;) | (?P<open>\{{)", _HOW)
 _INSIDE = re.compile(rf"{_QUOTED} | (?P<open>\{{) | (?P<close>\}})", _HOW)
@@ -55,7 +55,8 @@ def _closing(source: str, start: int) -> int:
         depth += {"open": 1, "close": -1}.get(match.lastgroup or "", 0)
         if not depth:
             return match.end()
-    raise CompileError(f"PTX line {1 + source.count(_LINE, 0, start)}: the brace is never closed")
+    line = 1 + source.count("\n", 0, start)
+    raise CompileError(f"PTX line {line}: the brace is never closed")
 
 
 def _bodies(source: str) -> Iterator[Span]:
@@ -87,8 +88,8 @@ class Tokens:
         ]
         self._tokens.append(Token("end", "", spans[-1][1]))
         self._at = 0
-        self._first_line = 1 + source.count(_LINE, 0, spans[0][0])
-        self._line_starts = [match.end() for match in re.compile(_LINE).finditer(source, spans[0][0], spans[-1][1])]
+        self._first_line = 1 + source.count("\n", 0, spans[0][0])
+        self._line_starts = [match.end() for match in _LINE_END.finditer(source, spans[0][0], spans[-1][1])]
         self._bodies: dict[int, int] = {}
 
     @classmethod
