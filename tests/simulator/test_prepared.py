@@ -48,6 +48,7 @@ def test_a_kernel_is_translated_once_for_each_mode(launched):
     assert launched() == []
     assert launched("checked") == ["doubled", "tripled"]
     assert launched("checked") == []
+    assert launched() == []
 
 
 def test_what_is_damaged_is_made_anew(launched, tmp_path):

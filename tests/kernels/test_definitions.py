@@ -1,0 +1,19 @@
+"""Plain definitions beside torch, where both are needed to say what a kernel may answer."""
+
+import numpy as np
+import pytest
+
+from harness.proof.oracle import answer, define
+from harness.proof.strategies import basics
+from harness.proof.values import materialise
+from registry.table import discover
+
+
+@pytest.mark.parametrize("op", discover().ops.values(), ids=lambda op: op.name)
+def test_a_special_value_leaves_the_definition_finite_where_torch_is(op):
+    """Else an element that torch can answer would be nobody's to answer."""
+    for problem in (p for p in basics(op, op.dtypes) if p.spikes):
+        values = materialise(op, problem)
+        defined = define(op, values, problem.params)
+        for name, exact in answer(op, values, problem.params).items():
+            assert np.isfinite(defined[name][np.isfinite(exact)]).all(), (str(problem), name)
