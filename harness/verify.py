@@ -234,9 +234,9 @@ def run(options: argparse.Namespace) -> int:
     gpu = device(options.device or "cpu").name == "cuda"
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
-    table = discover(*options.kernels_path)
     with Worker(options.kernels_path) as worker:
         worker.start()  # it imports what it needs while this process does
+        table = discover(*options.kernels_path)
         return _prove(options, table, worker, gpu=gpu)
 
 

@@ -8,11 +8,12 @@ import pickle
 import shutil
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.codegen.translate import translate
+from simulator.facts import facts_of
 from simulator.files import write_atomically
 from simulator.runtime.variables import lay_out_kernel
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from simulator.codegen.translate import Translation
+    from simulator.facts import Facts
     from simulator.ptx.model import Kernel, Module
     from simulator.runtime.variables import KernelMemory, ModuleMemory
 
@@ -28,13 +30,44 @@ __all__ = ["Prepared", "prepare", "without_collector"]
 _FAST = 1  # of zlib's levels: the text of a translation shrinks to a tenth with any of them
 
 
-@dataclass(frozen=True, slots=True)
 class Prepared:
-    """A kernel as the parser leaves it, where its variables lie, and its translation for one mode."""
+    """A kernel ready to be compiled for one mode: what launches ask for, and behind it, packed until then, all the rest.
 
-    kernel: Kernel
-    layout: KernelMemory
-    translation: Translation
+    Attributes
+    ----------
+    facts
+        What launches ask for.
+    """
+
+    def __init__(self, facts: Facts, packed: bytes) -> None:
+        self.facts, self._packed = facts, packed
+
+    @classmethod
+    def of(cls, kernel: Kernel, memory: KernelMemory, translation: Translation) -> Prepared:
+        """Return a kernel as the parser leaves it, where its variables lie, and its translation."""
+        made = cls(facts_of(kernel, memory, translation), _pack((kernel, translation.texts)))
+        made._rest = kernel, translation.texts
+        return made
+
+    @cached_property
+    def _rest(self) -> tuple[Kernel, tuple[str, ...]]:
+        with without_collector():
+            rest: tuple[Kernel, tuple[str, ...]] = _unpack(self._packed)
+        return rest
+
+    @property
+    def kernel(self) -> Kernel:
+        """Return the kernel."""
+        return self._rest[0]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the LLVM IR."""
+        return self._rest[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is kept: not the rest twice."""
+        return {"facts": self.facts, "_packed": self._packed}
 
 
 def prepare(
@@ -64,19 +97,27 @@ def prepare(
     path = folder / VERSION[:16] / f"{key[:32]}.kernel"
     with without_collector():
         kept = _read(path) if digest else None
-        if kept is not None and (kept.kernel.name, kept.translation.checked) == (name, checked):
+        if kept is not None and (kept.facts.signature.name, kept.facts.checked) == (name, checked):
             return kept
         kernel = module.kernels[name]
         layout = lay_out_kernel(module, kernel, memory)
-        made = Prepared(kernel, layout, translate(kernel, layout.places, checked=checked, native=native))
+        made = Prepared.of(kernel, layout, translate(kernel, layout.places, checked=checked, native=native))
         if digest:
             _keep(path, made)
     return made
 
 
+def _pack(content: object) -> bytes:
+    return zlib.compress(pickle.dumps(content, pickle.HIGHEST_PROTOCOL), _FAST)
+
+
+def _unpack(packed: bytes) -> Any:  # noqa: ANN401 (whatever was packed)
+    return pickle.loads(zlib.decompress(packed))  # noqa: S301 (our own file)
+
+
 def _read(path: Path) -> Prepared | None:
     with suppress(Exception):  # not there, or cut off: it is made anew
-        found = pickle.loads(zlib.decompress(path.read_bytes()))  # noqa: S301 (our own file)
+        found = pickle.loads(path.read_bytes())  # noqa: S301 (our own file)
         return found if isinstance(found, Prepared) else None
     return None
 
@@ -87,7 +128,7 @@ def _keep(path: Path, made: Prepared) -> None:
         if not path.parent.exists() and path.parent.parent.exists():
             for other in path.parent.parent.iterdir():
                 shutil.rmtree(other, ignore_errors=True)
-        write_atomically(path, zlib.compress(pickle.dumps(made, pickle.HIGHEST_PROTOCOL), _FAST))
+        write_atomically(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
 
 
 def _version() -> str:

@@ -9,20 +9,17 @@ import numpy as np
 
 from simulator.checks.traffic import PATTERN_WORDS
 from simulator.clang import CACHE
-from simulator.codegen.compile import compile_translation
-from simulator.ptx.model import BITS
+from simulator.codegen.compile import compile_texts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from simulator.codegen.compile import Target
     from simulator.prepared import Prepared
-    from simulator.ptx.model import Instruction
+    from simulator.ptx.model import Kernel
     from simulator.runtime.variables import ModuleMemory
 
 __all__ = ["Program"]
-
-_ACCESSES = {"ld", "ldu", "st", "atom", "red"}
 
 
 class Program:
@@ -39,35 +36,26 @@ class Program:
     """
 
     def __init__(self, prepared: Prepared, memory: ModuleMemory, target: Target) -> None:
-        self.kernel, self.layout, self.translation = prepared.kernel, prepared.layout, prepared.translation
-        self.memory = memory
-        self.code = compile_translation(self.translation, target, CACHE / "objects")
+        self._prepared = prepared
+        self.facts, self.memory = prepared.facts, memory
+        self.code = compile_texts(self.facts, lambda: prepared.texts, target, CACHE / "objects")
+
+    @property
+    def kernel(self) -> Kernel:
+        """Return the kernel; it is read only where something is told of it."""
+        return self._prepared.kernel
+
+    @property
+    def name(self) -> str:
+        """Return the kernel's name."""
+        return self.facts.signature.name
 
     @cached_property
     def block_lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of instructions in each basic block."""
-        return np.array([len(block.instructions) for block in self.kernel.blocks])
-
-    @cached_property
-    def prints(self) -> bool:
-        """Return whether the kernel calls printf."""
-        return any(i.name == "call" and "vprintf" in i.text for i in self.kernel.instructions)
-
-    @cached_property
-    def copies(self) -> bool:
-        """Return whether the kernel has asynchronous copies."""
-        return any(instruction.name == "cp" for instruction in self.kernel.instructions)
+        return np.array(self.facts.block_lengths)
 
     @cached_property
     def patterns(self) -> npt.NDArray[np.int64]:
         """Return room for what the checker remembers of the kernel's accesses from launch to launch."""
-        return np.zeros((len(self.kernel.instructions), 2, PATTERN_WORDS), np.int64)
-
-    @cached_property
-    def narrowest_access(self) -> int:
-        """Return the bytes of the narrowest element the kernel reads or writes in device or shared memory, at most 4."""
-        return min([4, *(BITS[i.type] // 8 for i in self.kernel.instructions if _is_access(i))])
-
-
-def _is_access(instruction: Instruction) -> bool:
-    return instruction.name in _ACCESSES and instruction.space not in {"param", "local"} and bool(instruction.type)
+        return np.zeros((self.facts.instructions, 2, PATTERN_WORDS), np.int64)

@@ -1,6 +1,7 @@
 """Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker.
 
-A key is made in a thread, so that a variant can be called meanwhile; keys of problems known beforehand are made ahead.
+A key is made in a thread, so that a variant can be called meanwhile, the newest first: whoever has called for all problems
+known beforehand, and now draws others, waits for the key of the last one drawn.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import math
 import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.tolerance import Reference, refer
@@ -21,7 +23,7 @@ from registry.machine import thread_count
 from registry.op import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers"]
 
 ROOM = 256 << 20  # bytes of values that are kept
-ROOM_AHEAD = ROOM // 4  # of them made before they are asked for
 KEY_BYTES = 24  # for each element of an output
 LEAST_MAKERS = 2
 SWITCH_SECONDS = 5e-4
@@ -60,12 +61,50 @@ class Answer:
         return sum(a.nbytes for a in self.values.values()) + KEY_BYTES * outputs
 
 
+class _NewestFirst:
+    """Threads that do what they were asked for last."""
+
+    def __init__(self, count: int) -> None:
+        self._asked: LifoQueue[tuple[Future[Reference], Callable[[], Reference]] | None] = LifoQueue()
+        self._lock, self._stopped = threading.Lock(), False
+        self._threads = [threading.Thread(target=self._work, name=f"answers {n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, make: Callable[[], Reference]) -> Future[Reference]:
+        """Have something made; what it raises, the future tells."""
+        future: Future[Reference] = Future()
+        with self._lock:
+            if self._stopped:
+                future.cancel()
+            else:
+                self._asked.put((future, make))
+        return future
+
+    def _work(self) -> None:
+        while asked := self._asked.get():
+            future, make = asked
+            try:
+                future.set_result(make())
+            except Exception as error:  # noqa: BLE001 (told where the result is asked for)
+                future.set_exception(error)
+
+    def stop(self) -> None:
+        """Make nothing more, and tell those who wait; what is under way is finished by a thread that nobody waits for."""
+        with self._lock, suppress(Empty):
+            self._stopped = True
+            while asked := self._asked.get_nowait():
+                asked[0].cancel()
+        for _ in self._threads:
+            self._asked.put(None)
+
+
 class Answers:
     """A store of answers, shared by the threads that examine variants of the same op; use it in a ``with`` statement."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._makers = ThreadPoolExecutor(max(LEAST_MAKERS, thread_count()), "answers")
+        self._makers = _NewestFirst(max(LEAST_MAKERS, thread_count()))
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
 
@@ -76,7 +115,7 @@ class Answers:
 
     def __exit__(self, *_: object) -> None:
         sys.setswitchinterval(self._switch_seconds)
-        self._makers.shutdown(wait=False, cancel_futures=True)
+        self._makers.stop()
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Answer]) -> Answer:
         with self._lock:
@@ -111,48 +150,13 @@ class Answers:
     def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
         def make() -> Answer:
             drawn = values()
-            return Answer(op, problem, drawn, self._makers.submit(refer, op, problem, drawn))
+            return Answer(op, problem, drawn, self._makers.submit(lambda: refer(op, problem, drawn)))
 
         return self._once((kind, op.name, str(problem)), make)
 
     def of(self, op: Op, problem: Problem) -> Answer:
         """Return the answer to a problem as drawn."""
         return self._made("drawn", op, problem, lambda: materialise(op, problem))
-
-    @contextmanager
-    def made_ahead(self, op: Op, given: Sequence[tuple[Problem, bool]]) -> Iterator[None]:
-        """Make the answers to given problems in a thread, while the variants' processes are waited for.
-
-        Parameters
-        ----------
-        given : sequence
-            Problems, and whether the answers to the same with other values are wanted too.
-        """
-        stop = threading.Event()
-
-        def wanted() -> Iterator[Answer]:
-            for problem, replay in given:
-                yield self.of(op, problem)
-                if replay:
-                    yield self.redrawn(self.of(op, problem))
-                    yield self.changed(self.of(op, problem))
-
-        def make() -> None:
-            made = 0
-            with suppress(Exception):  # it comes again where the answer is asked for
-                for answer in wanted():
-                    made += answer.size
-                    wait([answer.pending])  # one after the other: whoever asks for another one now comes next
-                    if stop.is_set() or made > ROOM_AHEAD:
-                        return
-
-        thread = threading.Thread(target=make, name="answers ahead", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
 
     def redrawn(self, answer: Answer) -> Answer:
         """Return the same problem with the values of the next seed."""

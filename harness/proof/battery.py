@@ -43,7 +43,7 @@ from registry.problem import parse_problem
 from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from harness.proof.worker_handle import Worker
@@ -199,6 +199,11 @@ class _Examination:
 
     def examine(self, problem: Problem, dear: Dear) -> None:
         """Put the variant through the gates on one problem."""
+        for _ in self._on(problem, dear):
+            pass
+
+    def _on(self, problem: Problem, dear: Dear) -> Iterator[None]:
+        """Put the variant through the gates on one problem; yields when it has been called, and nothing was compared."""
         if self._refuses(problem):
             return
         if time.monotonic() > self.give_up_at:
@@ -206,7 +211,7 @@ class _Examination:
         answer = self.answers.of(self.variant.op, problem)
         try:
             case = Case(self.variant, answer, self.answers, self.worker, self.plan.threads, self.device)
-            self._gates(case, dear)
+            yield from self._gates(case, dear)
         except Rejected as rejected:
             self._remember(rejected)
             self.failed_at = dear
@@ -217,21 +222,40 @@ class _Examination:
             else:
                 self.proof.vacuous += 1
 
-    def _gates(self, case: Case, dear: Dear) -> None:
+    def _gates(self, case: Case, dear: Dear) -> Iterator[None]:
         outputs = check_call(case)
         again = check_call(case, order=case.problem.seed)
         simulated = dear.checked and self.device == "sim"
         found = check_call(case, mode="checked", order="descending") if simulated else None
-        # The answer key was made meanwhile.
+        more = [check_one_thread(case)] if dear.more_calls else []
+        if dear.replay:
+            more.append(check_remembers_nothing(case, outputs))
+        for gate in more:
+            next(gate, None)
+        yield
         self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
         check_repeats(case, outputs, again)
         if found is not None:
             check_order(case, outputs, found)
+        for gate in more:
+            next(gate, None)
         if dear.more_calls:
-            check_one_thread(case)
             check_accumulates(case)
-        if dear.replay:
-            check_remembers_nothing(case, outputs)
+
+    def examine_around(self, given: Iterable[tuple[Problem, Dear]], draw: Callable[[], None]) -> None:
+        """Put the variant through the gates on given problems, and in between, while their answer keys are made, `draw`.
+
+        Where a call already fails, what is drawn may show the same on a smaller problem.
+        """
+        called = []
+        with suppress(Rejected):
+            for problem, dear in given:
+                called.append(self._on(problem, dear))
+                next(called[-1], None)
+        draw()
+        if self.smallest is None:
+            for gates in called:
+                next(gates, None)
 
     def _remember(self, rejected: Rejected) -> None:
         if self.smallest is None:
@@ -339,14 +363,10 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
     began = time.monotonic()
     with Answers() if answers is None else nullcontext(answers) as shared:
         examination = _Examination(variant, worker, plan, shared)
-        given = examination.given()
-        ahead = shared.made_ahead(variant.op, [(problem, dear.replay) for problem, dear in given])
         try:
-            with suppress(Rejected, _ShrunkEnough), ahead:
+            with suppress(Rejected, _ShrunkEnough):
                 examination.begin()
-                examination.draw()
-                for problem, dear in given:
-                    examination.examine(problem, dear)
+                examination.examine_around(examination.given(), examination.draw)
         except hypothesis.errors.Flaky:
             if examination.smallest is None:
                 raise

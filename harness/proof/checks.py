@@ -1,5 +1,7 @@
 """The gates, each a plain function that raises `Rejected` under its own name.
 
+Two of them make calls of their own, and yield before they compare: the answer keys are made meanwhile.
+
 ==============  ==========================================================================================
 contract        the variant returns None and raises nothing
 simulation      no race, access out of bounds, uninitialised read, ... in the simulator (CUDA variants)
@@ -29,7 +31,7 @@ from registry.error_law import Exact
 from registry.op import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -165,12 +167,14 @@ def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
         raise Rejected("determinism", f"two calls on the same values: {message}", case.problem)
 
 
-def check_remembers_nothing(case: Case, outputs: Arrays) -> None:
+def check_remembers_nothing(case: Case, outputs: Arrays) -> Iterator[None]:
     """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
-    for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer)):
-        fresh = case.on(answer)
-        check_values(fresh, check_call(fresh))
+    others = [case.on(answer) for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer))]
+    found = [check_call(other) for other in others]
     moved = check_call(case, shift=SHIFT)
+    yield
+    for other, its_outputs in zip(others, found, strict=True):
+        check_values(other, its_outputs)
     if case.variant.determinism != "bitwise":
         check_values(case, moved, "replay")
     elif message := _same_bits(outputs, moved):
@@ -185,11 +189,13 @@ def check_accumulates(case: Case) -> None:
         check_values(added, check_call(added), "specials" if case.problem.spikes else "gradients")
 
 
-def check_one_thread(case: Case) -> None:
+def check_one_thread(case: Case) -> Iterator[None]:
     """Call with a single thread: the values must hold there too."""
     if case.threads > 1 and case.device == "host":
         single = dataclasses.replace(case, threads=1)
-        check_values(single, check_call(single))
+        found = check_call(single)
+        yield
+        check_values(single, found)
 
 
 def check_order(case: Case, outputs: Arrays, found: Arrays) -> None:

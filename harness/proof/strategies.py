@@ -36,6 +36,8 @@ MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
+CORNER_PLACES = (5, 2)  # in a dim's domain, of the lengths that the other dims have at a corner
+LIGHT_FLOPS = 5e4  # a corner beyond has the other dims at the smaller of them
 HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight bfloat16
 TELL_LITTLE = {"zeros", "constant", "huge"}  # families
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
@@ -146,16 +148,17 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
     There the loops of a kernel have a second round, and its vector loops a tail. In bfloat16 each dim is also of a length
     that whole vectors of floats fill, and those of bfloat16 do not.
     """
-    small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
+    around = [{name: allowed[min(len(allowed) - 1, place)] for name, allowed in op.domain.items()} for place in CORNER_PLACES]
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
     for dtype, (name, allowed) in itertools.product(dtypes_of(op, variant), op.domain.items()):
         tiles = tuple(variant.tiles.get(name, ()))
         reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
         lengths = {allowed[0], 1} | {tile + more for tile in tiles for more in (1, *tiles)}
-        if dtype == BFLOAT16.name:
+        if dtype == BFLOAT16.name and HALF_A_VECTOR in allowed:
             lengths.add(HALF_A_VECTOR)
         for seed, length in enumerate(sorted(lengths & set(reachable))):
-            dims = {**small, name: length}
+            sized = [{**others, name: length} for others in around]
+            dims = next((d for d in sized if op.flops(**d) <= LIGHT_FLOPS), sized[-1])
             bound = {**params, **op.bound_params(dims)}
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
             if is_small(op, problem, simulated=simulated):

@@ -32,6 +32,7 @@ from simulator.runtime.scheduler import Outcome
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from simulator.checks.counters import Counters
     from simulator.program import Program
 
 __all__ = ["run_checked"]
@@ -49,17 +50,17 @@ class _Checker:
     def __init__(self, execution: Execution) -> None:
         request, arena, program = execution.request, execution.arena, execution.program
         if request.blocks > _MAX_BLOCKS:
-            raise LaunchError(f"{program.kernel.name}: a checked launch has at most {_MAX_BLOCKS:,} blocks.")
+            raise LaunchError(f"{program.name}: a checked launch has at most {_MAX_BLOCKS:,} blocks.")
         size, threads = len(arena.memory), request.warps * LANES
-        shift = program.narrowest_access.bit_length() - 1  # what lies in one granule of memory shares a history
+        shift = program.facts.narrowest_access.bit_length() - 1  # what lies in one granule of memory shares a history
         records = min(_MAX_RECORDS, max(64, _RECORD_BYTES // (4 * threads)), 64 * request.blocks)
         self.shadow = _shadow(execution)
         self.granules = (size >> shift) + 1
         self.history = _histories.take(8 * HISTORY_WORDS * self.granules)
         self.history[:] = 0
         self.reports = np.zeros((_MAX_REPORTS, REPORT_FIELDS), np.int64)
-        self.counters = np.zeros((len(program.kernel.instructions), 2, COUNTER_FIELDS), np.int64)
-        self.copies = np.empty((threads, QUEUE_LENGTH, COPY_FIELDS) if program.copies else 1, np.int64)
+        self.counters = np.zeros((program.facts.instructions, 2, COUNTER_FIELDS), np.int64)
+        self.copies = np.empty((threads, QUEUE_LENGTH, COPY_FIELDS) if program.facts.copies else 1, np.int64)
         self.copy_state = np.empty((threads, 2), np.int64)
         self.records = np.empty((records, RECORD_FIELDS), np.int64)
         self.record_rows = np.empty((records, threads), np.int32)
@@ -87,7 +88,7 @@ class _Checker:
             Field.RECORD_LIMIT: records,
             Field.RECORD_HEADS: self.record_heads.ctypes.data,
             Field.RECORD_ROWS: self.record_rows.ctypes.data,
-            Field.INSTRUCTIONS: len(program.kernel.instructions),
+            Field.INSTRUCTIONS: program.facts.instructions,
             Field.LEARNED: 1,
             Field.PATTERNS: program.patterns.ctypes.data,
         }.items():
@@ -125,31 +126,35 @@ def run_checked(program: Program, request: Request) -> Launch:
     execution = Execution(program, request)
     checker = _Checker(execution)
     outcome = execution.run(checker.control.ctypes.data)
-    findings = [told(execution.program.kernel, execution.arena, row) for row in checker.rows.tolist()]
+    findings = [told(program.kernel, execution.arena, row) for row in checker.rows.tolist()]
     status = findings[-1].kind if outcome is Outcome.FAULT and findings else "ok"
     stopped = stopped_by(execution, outcome)
     if stopped:
         status = stopped[0].kind
     findings += stopped + _barrier_findings(execution)
     findings.sort(key=lambda finding: (finding.path, finding.line, finding.kind))
-    count = partial(count_lines, program.kernel, execution.block_counts(), checker.counters)
+    count = partial(_counted, program, execution.block_counts(), checker.counters)
     printed = execution.prints.text(execution.arena.memory)
     execution.arena.give_back()
     _histories.give_back(checker.history)
     return Launch(status, findings, execution.instructions(), printed, count)
 
 
+def _counted(program: Program, blocks: npt.NDArray[np.int64], counters: npt.NDArray[np.int64]) -> Counters:
+    return count_lines(program.kernel, blocks, counters)
+
+
 def _barrier_findings(execution: Execution) -> list[Finding]:
     """Return what the scheduler noted of barriers that completed although they should not be relied upon."""
-    kernel, notes = execution.program.kernel, execution.notes
+    program, notes = execution.program, execution.notes
     found = []
     if notes[0]:
-        first, second = (kernel.instructions[int(notes[k])] for k in (1, 2))
+        first, second = (program.kernel.instructions[int(notes[k])] for k in (1, 2))
         if first.location != second.location:
             message = f"warps of a block meet at different barriers, here and at {second.where}"
             found.append(finding_at(first, "barrier_divergence", message, block=int(notes[3]), thread=0))
     if notes[4]:
-        where = kernel.instructions[int(notes[5])]
+        where = program.kernel.instructions[int(notes[5])]
         message = "threads of the block have exited before this barrier"
         found.append(finding_at(where, "barrier_divergence", message, block=int(notes[6]), thread=0))
     return found

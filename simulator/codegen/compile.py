@@ -22,12 +22,12 @@ from simulator.files import write_atomically
 from simulator.runtime.support import SUPPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from simulator.codegen.translate import Translation
+    from simulator.facts import Facts
 
-__all__ = ["CompiledCode", "Target", "compile_translation"]
+__all__ = ["CompiledCode", "Target", "compile_texts"]
 
 _MASKED_MEMORY = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
 _KERNEL_LEVEL, _HELPER_LEVEL = 0, 2
@@ -100,27 +100,41 @@ def _machine(target: Target, level: int) -> llvm.TargetMachine:
     )
 
 
-def _object_of(text: str, target: Target, level: int, folder: Path) -> bytes:
-    """Return the object code of LLVM IR, compiled unless a file has it."""
+def _object_of(digest: str, text: Callable[[], str], target: Target, level: int, folder: Path) -> bytes:
+    """Return the object code of the LLVM IR that has this digest, compiled unless a file has it."""
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
-    key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{digest}".encode()).hexdigest()
     path = folder / f"{key[:32]}.o"
     if path.is_file():
         return path.read_bytes()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text())
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)
     write_atomically(path, code)
     return code
 
 
-def compile_translation(translation: Translation, target: Target, folder: Path) -> CompiledCode:
-    """Return machine code for a translated kernel, from the cache in `folder` where it is there."""
+def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Target, folder: Path) -> CompiledCode:
+    """Return machine code for a translated kernel, from the cache in `folder` where it is there.
+
+    Parameters
+    ----------
+    facts
+        Of the kernel.
+    texts
+        Returns its LLVM IR, and is asked only for what the cache lacks.
+    target
+        The processor to compile for.
+    folder
+        Where objects are kept.
+    """
     _start_llvm()
-    for name in SUPPORT.keys() & translation.calls:
+    for name in SUPPORT.keys() & facts.calls:
         llvm.add_symbol(name, SUPPORT[name].address)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
-    for text, level in [(translation.text, _KERNEL_LEVEL), *((helper, _HELPER_LEVEL) for helper in translation.helpers)]:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(_object_of(text, target, level, folder)))
+    for number, digest in enumerate(facts.digests):
+        level = _HELPER_LEVEL if number else _KERNEL_LEVEL
+        code = _object_of(digest, lambda number=number: texts()[number], target, level, folder)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return CompiledCode(engine, engine.get_function_address(translation.entry))
+    return CompiledCode(engine, engine.get_function_address(facts.entry))

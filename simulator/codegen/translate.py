@@ -36,10 +36,9 @@ _NEVER = {"tensor", "multimem", "mbarrier", "bulk", "cluster"}
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A kernel's LLVM IR, that of the functions it calls, and what the launcher must know of it."""
+    """A kernel's LLVM IR, behind it that of the functions it calls, and what the launcher must know of it."""
 
-    text: str
-    helpers: tuple[str, ...]
+    texts: tuple[str, ...]
     entry: str
     calls: frozenset[str]
     layout: StateLayout
@@ -85,5 +84,5 @@ def translate(kernel: Kernel, symbols: dict[str, Place], *, checked: bool, nativ
     functions.append(emit_dispatcher(emitter, entry))
     declarations = [text for _, text in sorted(emitter.declarations.items())]
     text = "\n".join([*declarations, *functions, ""])
-    helpers = tuple(text for _, text in sorted(emitter.helpers.items()))
-    return Translation(text, helpers, entry, frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)
+    helpers = [text for _, text in sorted(emitter.helpers.items())]
+    return Translation((text, *helpers), entry, frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)

@@ -28,6 +28,7 @@ __all__ = [
     "Pair",
     "Parameter",
     "Register",
+    "Signature",
     "Special",
     "Symbol",
     "Variable",
@@ -233,6 +234,20 @@ class Block:
         return last if last is not None and last.name in {"bra", "brx", "ret", "exit", "trap"} else None
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a launch of a kernel must keep to; the fields are the kernel's."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    directives: dict[str, tuple[int, ...]]
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Return the size of the parameter block."""
+        return max((p.offset + p.size for p in self.parameters), default=0)
+
+
 @dataclass(slots=True)
 class Kernel:
     """An entry point, its device functions inlined.
@@ -255,9 +270,9 @@ class Kernel:
     location: Location | None = None
 
     @property
-    def parameter_bytes(self) -> int:
-        """Return the size of the parameter block."""
-        return max((p.offset + p.size for p in self.parameters), default=0)
+    def signature(self) -> Signature:
+        """Return what a launch must keep to."""
+        return Signature(self.name, self.parameters, self.directives)
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter of that name, or None."""

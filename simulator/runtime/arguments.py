@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from simulator.ptx.model import Kernel, Parameter
+    from simulator.ptx.model import Parameter, Signature
 
 __all__ = ["MAX_SHARED", "Dimensions", "arrays_of", "check_geometry", "pack", "three"]
 
@@ -43,7 +43,7 @@ def three(size: int | Sequence[int], name: str) -> Dimensions:
     return x, y, z
 
 
-def check_geometry(kernel: Kernel, grid: Dimensions, block: Dimensions, *, static: int, dynamic: int) -> None:
+def check_geometry(kernel: Signature, grid: Dimensions, block: Dimensions, *, static: int, dynamic: int) -> None:
     """Refuse what no device would launch."""
     name = kernel.name
     for what, given, limits in (("grid", grid, _MAX_GRID), ("block", block, _MAX_BLOCK)):
@@ -68,7 +68,7 @@ def check_geometry(kernel: Kernel, grid: Dimensions, block: Dimensions, *, stati
         )
 
 
-def arrays_of(kernel: Kernel, arguments: Sequence[object]) -> list[tuple[int, npt.NDArray[np.generic]]]:
+def arrays_of(kernel: Signature, arguments: Sequence[object]) -> list[tuple[int, npt.NDArray[np.generic]]]:
     """Return the arrays among the arguments, by number, each of a form a kernel can take."""
     wanted = kernel.parameters
     if len(arguments) != len(wanted):
@@ -87,7 +87,7 @@ def arrays_of(kernel: Kernel, arguments: Sequence[object]) -> list[tuple[int, np
     return found
 
 
-def pack(kernel: Kernel, arguments: Sequence[object], pointers: dict[int, int]) -> bytearray:
+def pack(kernel: Signature, arguments: Sequence[object], pointers: dict[int, int]) -> bytearray:
     """Return the parameter block; arrays are given by the device addresses in `pointers`."""
     packed = bytearray(kernel.parameter_bytes)
     for number, (parameter, argument) in enumerate(zip(kernel.parameters, arguments, strict=True)):
@@ -102,7 +102,7 @@ def pack(kernel: Kernel, arguments: Sequence[object], pointers: dict[int, int]) 
     return packed
 
 
-def _bytes_of(kernel: Kernel, number: int, parameter: Parameter, argument: object) -> bytes:
+def _bytes_of(kernel: Signature, number: int, parameter: Parameter, argument: object) -> bytes:
     """Return a struct passed by value."""
     content = argument.tobytes() if isinstance(argument, np.generic) else argument
     if not isinstance(content, bytes) or len(content) != parameter.size:
@@ -120,7 +120,7 @@ def _told(argument: object) -> str:
     )
 
 
-def _scalar(kernel: Kernel, number: int, parameter: Parameter, argument: object) -> float:
+def _scalar(kernel: Signature, number: int, parameter: Parameter, argument: object) -> float:
     """Return a scalar that fits the parameter's type."""
     kind = parameter.type
     if argument is None and parameter.size == _POINTER_BYTES and not kind.startswith("f"):
@@ -138,7 +138,7 @@ def _finite_or_infinite(value: float, kind: str) -> float:
     return ctypes.c_float(value).value if kind == "f32" else value
 
 
-def _whole(kernel: Kernel, number: int, parameter: Parameter, value: int) -> int:
+def _whole(kernel: Signature, number: int, parameter: Parameter, value: int) -> int:
     bits = 8 * parameter.size
     if not -(1 << (bits - 1)) <= value < 1 << bits:
         raise LaunchError(f"{kernel.name}: argument {number} is {value}, which does not fit the parameter's {parameter.type}.")

@@ -116,15 +116,15 @@ class Execution:
     """A request being carried out; what findings are made of stays readable after it."""
 
     def __init__(self, program: Program, request: Request) -> None:
-        kernel = program.kernel
-        check_geometry(kernel, request.grid, request.block, static=program.layout.static_shared, dynamic=request.shared)
+        kernel, memory = program.facts.signature, program.facts.memory
+        check_geometry(kernel, request.grid, request.block, static=memory.static_shared, dynamic=request.shared)
         self.program, self.request = program, request
         self.block_order, self.warp_order = request.orders()
         self.arena = Arena.lay_out(
             arrays_of(kernel, request.arguments),
             start=program.memory.end,
-            shared=[*program.layout.shared, (program.layout.dynamic_start, request.shared)],
-            local=program.layout.local,
+            shared=[*memory.shared, (memory.dynamic_start, request.shared)],
+            local=memory.local,
             threads=request.warps * LANES,
         )
         pointers = {buffer.argument: self.arena.pointer(buffer.argument) for buffer in self.arena.buffers}
@@ -132,12 +132,12 @@ class Execution:
         program.memory.copy_into(self.arena)
         self.states = self._prepare_states()
         self.notes = np.zeros(16, np.int64)
-        self.prints = PrintBuffer(prints=program.prints)
+        self.prints = PrintBuffer(prints=program.facts.prints)
 
     def _prepare_states(self) -> npt.NDArray[np.uint8]:
         """Return one row of state per warp, its header filled in."""
-        request, translation = self.request, self.program.translation
-        fresh = _fresh_states(request.block, translation.state_bytes, translation.layout.registers)
+        request, facts = self.request, self.program.facts
+        fresh = _fresh_states(request.block, facts.state_bytes, facts.state.registers)
         raw = np.empty(fresh.size + 64, np.uint8)
         skip = -raw.ctypes.data % 64
         states = raw[skip : skip + fresh.size].reshape(fresh.shape)
@@ -158,7 +158,7 @@ class Execution:
 
     def run(self, checker: int = 0) -> Outcome:
         """Run every block; with the address of a checker's control block, checked."""
-        layout, arena = self.program.translation.layout, self.arena
+        layout, arena = self.program.facts.state, self.arena
         header = self.header_of(self.states)
         header["checker"], header["print_buffer"] = checker, self.prints.address
         control = np.array(
@@ -195,7 +195,7 @@ class Execution:
 
     def block_counts(self) -> npt.NDArray[np.int64]:
         """Return per basic block its runs, its lane runs and its divergent branches, summed over warps."""
-        layout = self.program.translation.layout
+        layout = self.program.facts.state
         start = layout.counters
         rows = self.states[:, start : start + 24 * layout.blocks]
         counts: npt.NDArray[np.int64] = np.ascontiguousarray(rows).view(np.int64).reshape(-1, layout.blocks, 3).sum(axis=0)

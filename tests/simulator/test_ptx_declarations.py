@@ -34,13 +34,13 @@ def test_pointers_and_structs_by_value():
     assert (pointer.type, pointer.align, pointer.size, pointer.count) == ("u64", 8, 8, 0)
     assert (by_value.offset, by_value.size, by_value.align, by_value.count) == (8, 20, 8, 20)
     assert byte.offset == 28
-    assert code.parameter_bytes == 29
+    assert code.signature.parameter_bytes == 29
     assert code.parameter("k_s") == by_value
     assert code.parameter("k_t") is None
 
 
 def test_a_kernel_without_parameters_has_none():
-    assert module(".entry k { ret; }").kernels["k"].parameter_bytes == 0
+    assert module(".entry k { ret; }").kernels["k"].signature.parameter_bytes == 0
 
 
 @given(st.lists(st.integers(-(2**31), 2**32 - 1), min_size=1, max_size=6))

@@ -1,10 +1,9 @@
 """Answer keys that are shared, and made ahead of the calls that they are for."""
 
 import dataclasses
-import itertools
 import sys
 import threading
-from contextlib import suppress
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -35,14 +34,9 @@ def problems(count):
     return [dataclasses.replace(next(basics(OP)), seed=seed) for seed in range(0, 2 * count, 2)]
 
 
-def makers():
-    """Return the threads that make answers ahead."""
-    return [thread for thread in threading.enumerate() if thread.name == "answers ahead"]
-
-
 def test_each_key_is_made_once_whoever_asks_first(counted):
     asked = problems(4)
-    with Answers() as answers, answers.made_ahead(OP, [(problem, True) for problem in asked]):
+    with Answers() as answers:
         found = [answers.of(OP, problem) for problem in asked]
         kinds = [*found, *map(answers.redrawn, found), *map(answers.changed, found)]
         references = [answer.reference for answer in kinds]
@@ -51,16 +45,41 @@ def test_each_key_is_made_once_whoever_asks_first(counted):
     assert len(counted) == len(kinds)
 
 
-def test_no_key_is_made_ahead_once_nobody_asks_any_more(counted):
+def test_the_key_asked_for_last_is_made_next(monkeypatch, counted):
+    monkeypatch.setattr(module, "thread_count", lambda: 1)
+    monkeypatch.setattr(module, "LEAST_MAKERS", 1)
+    begun, go_on = threading.Event(), threading.Event()
+    honest = module.refer
+
+    def refer(*asked):
+        begun.set()
+        assert go_on.wait(60)
+        return honest(*asked)
+
+    monkeypatch.setattr(module, "refer", refer)
+    first, *others = problems(4)
     with Answers() as answers:
-        endless = ((dataclasses.replace(next(basics(OP)), seed=seed), False) for seed in itertools.count())
-        with suppress(KeyboardInterrupt), answers.made_ahead(OP, endless):
-            assert makers()
-            raise KeyboardInterrupt
-        assert not makers()
-        made = len(counted)
-        assert answers.of(OP, problems(1)[0]).reference
-        assert len(counted) - made <= 1
+        answers.of(OP, first)
+        assert begun.wait(60)
+        waiting = [answers.of(OP, problem) for problem in others]
+        go_on.set()
+        assert all(answer.reference for answer in waiting)
+    assert counted == [first, *reversed(others)]
+
+
+def test_no_more_keys_are_made_once_nobody_asks_any_more(monkeypatch, counted):
+    monkeypatch.setattr(module, "thread_count", lambda: 1)
+    monkeypatch.setattr(module, "LEAST_MAKERS", 1)
+    before = set(threading.enumerate())
+    with Answers() as answers:
+        (maker,) = set(threading.enumerate()) - before
+        asked = [answers.of(OP, problem) for problem in problems(200)]
+    maker.join(60)
+    assert not maker.is_alive()
+    assert len(counted) < 200
+    assert all(answer.pending.done() for answer in asked)
+    with pytest.raises(CancelledError):
+        _ = answers.of(OP, problems(201)[-1]).reference
 
 
 def test_what_goes_wrong_is_told_where_the_key_is_asked_for_and_tried_again(monkeypatch, counted):
@@ -71,7 +90,7 @@ def test_what_goes_wrong_is_told_where_the_key_is_asked_for_and_tried_again(monk
 
     monkeypatch.setattr(module, "refer", refer)
     (problem,) = problems(1)
-    with Answers() as answers, answers.made_ahead(OP, [(problem, True)]):
+    with Answers() as answers:
         with pytest.raises(ArithmeticError):
             assert answers.of(OP, problem).reference
         monkeypatch.setattr(module, "refer", honest)

@@ -1,0 +1,80 @@
+"""What every launch needs to know of a kernel: little, so that the kernel itself need not be read unless something is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulator.ptx.model import BITS
+
+if TYPE_CHECKING:
+    from simulator.codegen.layout import StateLayout
+    from simulator.codegen.translate import Translation
+    from simulator.ptx.model import Instruction, Kernel, Signature
+    from simulator.runtime.variables import KernelMemory
+
+__all__ = ["Facts", "facts_of"]
+
+_ACCESSES = {"ld", "ldu", "st", "atom", "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A kernel, translated for one mode, as far as a launch without findings asks.
+
+    Attributes
+    ----------
+    memory
+        Where its variables lie.
+    entry, calls, digests
+        Of its translation: the function to call, the functions it calls, and the digest of each text to compile.
+    state, state_bytes
+        Of one warp.
+    block_lengths
+        Instructions in each basic block.
+    prints, copies
+        Whether it calls printf, and has asynchronous copies.
+    narrowest_access
+        Bytes of the narrowest element it reads or writes in device or shared memory, at most 4.
+    """
+
+    signature: Signature
+    checked: bool
+    memory: KernelMemory
+    entry: str
+    calls: frozenset[str]
+    digests: tuple[str, ...]
+    state: StateLayout
+    state_bytes: int
+    block_lengths: tuple[int, ...]
+    prints: bool
+    copies: bool
+    narrowest_access: int
+
+    @property
+    def instructions(self) -> int:
+        """Return how many instructions the kernel has."""
+        return sum(self.block_lengths)
+
+
+def facts_of(kernel: Kernel, memory: KernelMemory, translation: Translation) -> Facts:
+    """Return what launches need."""
+    return Facts(
+        signature=kernel.signature,
+        checked=translation.checked,
+        memory=memory,
+        entry=translation.entry,
+        calls=translation.calls,
+        digests=tuple(hashlib.sha256(text.encode()).hexdigest() for text in translation.texts),
+        state=translation.layout,
+        state_bytes=translation.state_bytes,
+        block_lengths=tuple(len(block.instructions) for block in kernel.blocks),
+        prints=any(i.name == "call" and "vprintf" in i.text for i in kernel.instructions),
+        copies=any(i.name == "cp" for i in kernel.instructions),
+        narrowest_access=min([4, *(BITS[i.type] // 8 for i in kernel.instructions if _is_access(i))]),
+    )
+
+
+def _is_access(instruction: Instruction) -> bool:
+    return instruction.name in _ACCESSES and instruction.space not in {"param", "local"} and bool(instruction.type)
