@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,8 +28,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     import simulator
+    from registry.variant import Variant
 
-__all__ = ["INCLUDE", "CudaKernel", "KernelError", "SimulatedFault", "launch", "load_simulator", "simulation"]
+__all__ = [
+    "INCLUDE",
+    "CudaKernel",
+    "KernelError",
+    "SimulatedFault",
+    "compile_ahead",
+    "kernels_of",
+    "launch",
+    "load_simulator",
+    "simulation",
+]
 
 Shape = int | tuple[int, ...]
 Mode = Literal["fast", "checked"]
@@ -193,6 +205,24 @@ def load_simulator() -> None:
     import simulator
 
     simulator.compile_ahead()
+
+
+def kernels_of(variant: Variant) -> list[CudaKernel]:
+    """Return the kernels that a variant's own file names, in its order."""
+    values = list(vars(sys.modules[variant.function.__module__]).values())
+    inside = [value.values() if isinstance(value, dict) else (value,) for value in values]
+    return [value for values in inside for value in values if isinstance(value, CudaKernel)]
+
+
+def compile_ahead(variant: Variant) -> None:
+    """Compile a variant's kernels for the simulator, the last that a proof comes to first: it meets another process halfway."""
+    import simulator
+
+    kernels = kernels_of(variant)[::-1]
+    builds = {(k.source, k.options_for(dtype)) for k in kernels for dtype in variant.dtypes}
+    for source, options in sorted(builds, key=str, reverse=True):
+        names = [k.name for k in kernels for d in variant.dtypes if (k.source, k.options_for(d)) == (source, options)]
+        simulator.compile_kernels(source, names, options=options, include=(INCLUDE,))
 
 
 @cache

@@ -3,7 +3,7 @@
 It stands alone: numpy, llvmlite, numba and the standard library.
 """
 
-from simulator.ahead import compile_ahead
+from simulator.ahead import compile_ahead, compile_kernels
 from simulator.checks.counters import Counters, LineCounters
 from simulator.checks.findings import Finding
 from simulator.errors import CompileError, LaunchError, SimulatorError, UnsupportedInstruction
@@ -22,4 +22,5 @@ __all__ = [
     "SimulatorError",
     "UnsupportedInstruction",
     "compile_ahead",
+    "compile_kernels",
 ]

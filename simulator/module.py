@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 
     from simulator.runtime.launch import Launch
 
-__all__ = ["Kernel", "Module"]
+__all__ = ["KERNELS", "MODES", "Kernel", "Module", "digest_of"]
 
+KERNELS = CACHE / "kernels"
 _RUN = {"fast": run_fast, "checked": run_checked}
+MODES = tuple(_RUN)
+
+
+def digest_of(text: str) -> str:
+    """Return the digest of a module's PTX, under which its kernels are kept."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Module:
@@ -65,7 +72,7 @@ class Module:
             With the compiler's first message.
         """
         text = compile_to_ptx(path, options=options, include=include)
-        return cls(ptx.parse(text), target=target, digest=hashlib.sha256(text.encode()).hexdigest())
+        return cls(ptx.parse(text), target=target, digest=digest_of(text))
 
     @classmethod
     def from_ptx(cls, text: str, *, target: Target | None = None) -> Module:
@@ -126,7 +133,7 @@ class Kernel:
                 checked=mode == "checked",
                 native=self._target.native,
                 digest=self._digest,
-                folder=CACHE / "kernels",
+                folder=KERNELS,
             )
             self._programs[mode] = Program(prepared, self._memory, self._target)
         return self._programs[mode]

@@ -20,14 +20,13 @@ from simulator.runtime.variables import lay_out_kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from simulator.codegen.translate import Translation
     from simulator.facts import Facts
     from simulator.ptx.model import Kernel, Module
     from simulator.runtime.variables import KernelMemory, ModuleMemory
 
-__all__ = ["Prepared", "prepare", "without_collector"]
+__all__ = ["Prepared", "path_of", "prepare", "without_collector"]
 
-_FAST = 1  # of zlib's levels: the text of a translation shrinks to a tenth with any of them
+_FAST = 1  # of zlib's levels: all of them shrink a kernel's many like instructions
 
 
 class Prepared:
@@ -39,35 +38,41 @@ class Prepared:
         What launches ask for.
     """
 
-    def __init__(self, facts: Facts, packed: bytes) -> None:
-        self.facts, self._packed = facts, packed
+    def __init__(self, facts: Facts, packed: bytes, *, native: bool) -> None:
+        self.facts, self._packed, self._native = facts, packed, native
 
     @classmethod
-    def of(cls, kernel: Kernel, memory: KernelMemory, translation: Translation) -> Prepared:
-        """Return a kernel as the parser leaves it, where its variables lie, and its translation."""
-        made = cls(facts_of(kernel, memory, translation), _pack((kernel, translation.texts)))
-        made._rest = kernel, translation.texts
+    def of(cls, kernel: Kernel, memory: KernelMemory, *, checked: bool, native: bool) -> Prepared:
+        """Return a kernel as the parser leaves it, translated; `memory` says where its variables lie."""
+        translation = translate(kernel, memory.places, checked=checked, native=native)
+        packed = zlib.compress(pickle.dumps(kernel, pickle.HIGHEST_PROTOCOL), _FAST)
+        made = cls(facts_of(kernel, memory, translation), packed, native=native)
+        made.kernel, made.texts = kernel, translation.texts
         return made
 
     @cached_property
-    def _rest(self) -> tuple[Kernel, tuple[str, ...]]:
-        with without_collector():
-            rest: tuple[Kernel, tuple[str, ...]] = _unpack(self._packed)
-        return rest
-
-    @property
     def kernel(self) -> Kernel:
-        """Return the kernel."""
-        return self._rest[0]
+        """The kernel."""
+        with without_collector():
+            kernel: Kernel = pickle.loads(zlib.decompress(self._packed))  # noqa: S301 (our own file)
+        return kernel
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
-        """Return the LLVM IR."""
-        return self._rest[1]
+        """Its LLVM IR; translated again where it was not just made, as what is compiled from it is kept too."""
+        with without_collector():
+            places, checked = self.facts.memory.places, self.facts.checked
+            return translate(self.kernel, places, checked=checked, native=self._native).texts
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is kept: not the rest twice."""
-        return {"facts": self.facts, "_packed": self._packed}
+        """Return what is kept: neither the kernel twice nor its texts."""
+        return {"facts": self.facts, "_packed": self._packed, "_native": self._native}
+
+
+def path_of(folder: Path, digest: str, name: str, *, checked: bool, native: bool) -> Path:
+    """Return where a kernel of the module with this digest is kept."""
+    key = hashlib.sha256(f"{digest} {name} {checked} {native}".encode()).hexdigest()
+    return folder / VERSION[:16] / f"{key[:32]}.kernel"
 
 
 def prepare(
@@ -93,26 +98,17 @@ def prepare(
     UnsupportedInstruction
         At the first instruction that is not simulated.
     """
-    key = hashlib.sha256(f"{digest} {name} {checked} {native}".encode()).hexdigest()
-    path = folder / VERSION[:16] / f"{key[:32]}.kernel"
+    path = path_of(folder, digest, name, checked=checked, native=native)
     with without_collector():
         kept = _read(path) if digest else None
         if kept is not None and (kept.facts.signature.name, kept.facts.checked) == (name, checked):
             return kept
         kernel = module.kernels[name]
         layout = lay_out_kernel(module, kernel, memory)
-        made = Prepared.of(kernel, layout, translate(kernel, layout.places, checked=checked, native=native))
+        made = Prepared.of(kernel, layout, checked=checked, native=native)
         if digest:
             _keep(path, made)
     return made
-
-
-def _pack(content: object) -> bytes:
-    return zlib.compress(pickle.dumps(content, pickle.HIGHEST_PROTOCOL), _FAST)
-
-
-def _unpack(packed: bytes) -> Any:  # noqa: ANN401 (whatever was packed)
-    return pickle.loads(zlib.decompress(packed))  # noqa: S301 (our own file)
 
 
 def _read(path: Path) -> Prepared | None:

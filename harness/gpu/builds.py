@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from registry.cuda import CudaKernel
+from registry.cuda import kernels_of
 
 if TYPE_CHECKING:
     from registry.variant import Variant
@@ -15,7 +14,4 @@ __all__ = ["builds_of"]
 
 def builds_of(variant: Variant, *dtypes: str) -> list[tuple[str, ...]]:
     """Return the sets of compiler options that a variant's own kernels are built with, for all its dtypes or for these."""
-    values = list(vars(sys.modules[variant.function.__module__]).values())
-    values += [kernel for value in values if isinstance(value, dict) for kernel in value.values()]
-    kernels = [value for value in values if isinstance(value, CudaKernel)]
-    return sorted({kernel.options_for(dtype) for dtype in dtypes or variant.dtypes for kernel in kernels})
+    return sorted({kernel.options_for(dtype) for dtype in dtypes or variant.dtypes for kernel in kernels_of(variant)})

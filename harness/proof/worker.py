@@ -26,7 +26,7 @@ import numpy as np
 
 from harness.proof.buffers import Slot, fresh_inouts, view
 from harness.proof.process_state import ProcessState
-from registry.cuda import SimulatedFault, load_simulator, simulation
+from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
 from registry.devices import set_threads
 from registry.op import Role
 from registry.table import discover
@@ -124,6 +124,18 @@ class Child:
         return returned
 
 
+def _beside(variant: Variant) -> int:
+    """Compile the variant's kernels in a process beside its own, and return that process."""
+    pid = os.fork()
+    if pid == 0:
+        _die_with_parent()
+        try:
+            compile_ahead(variant)
+        finally:
+            os._exit(0)  # what went wrong is told where it is needed
+    return pid
+
+
 def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
     talk.send(json.dumps({"ready": os.getpid()}).encode())
     while message := talk.recv(LONGEST_MESSAGE):
@@ -131,6 +143,7 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
+        helper = _beside(variant) if order["device"] == "sim" else 0
         gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
@@ -144,6 +157,9 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
             Child(variant, talk, memory).serve()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
+        if helper:
+            os.kill(helper, signal.SIGKILL)
+            os.waitpid(helper, 0)
         talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
 
 
