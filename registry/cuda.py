@@ -218,11 +218,8 @@ def compile_ahead(variant: Variant) -> None:
     """Compile a variant's kernels for the simulator, the last that a proof comes to first: it meets another process halfway."""
     import simulator
 
-    kernels = kernels_of(variant)[::-1]
-    builds = {(k.source, k.options_for(dtype)) for k in kernels for dtype in variant.dtypes}
-    for source, options in sorted(builds, key=str, reverse=True):
-        names = [k.name for k in kernels for d in variant.dtypes if (k.source, k.options_for(d)) == (source, options)]
-        simulator.compile_kernels(source, names, options=options, include=(INCLUDE,))
+    wanted = [(kernel.source, kernel.options_for(dtype), kernel.name) for kernel in kernels_of(variant) for dtype in variant.dtypes]
+    simulator.compile_kernels(wanted[::-1], include=(INCLUDE,))
 
 
 @cache

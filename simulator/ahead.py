@@ -7,6 +7,7 @@ import itertools
 import os
 import warnings
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from simulator.clang import CACHE, compile_to_ptx
@@ -24,25 +25,31 @@ if TYPE_CHECKING:
 __all__ = ["compile_ahead", "compile_kernels"]
 
 
-def compile_kernels(source: Path, names: Iterable[str], *, options: tuple[str, ...] = (), include: tuple[Path, ...] = ()) -> None:
-    """Compile kernels of a .cu file for every mode, unless that is on disk; what cannot be compiled is left to a launch.
+def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, include: tuple[Path, ...] = ()) -> None:
+    """Compile kernels for every mode, unless that is on disk; what cannot be compiled is left to a launch to tell.
 
     Parameters
     ----------
-    source
-        The file.
-    names
-        The kernels.
-    options, include
+    wanted
+        Their files, the options to compile with, and their names.
+    include
         As for `Module.from_source`.
     """
-    with suppress(SimulatorError):
-        digest, target = digest_of(compile_to_ptx(source, options=options, include=include)), Target.host()
-        module: Module | None = None
-        for name, mode in itertools.product(names, reversed(MODES)):
-            if not path_of(KERNELS, digest, name, checked=mode == "checked", native=target.native).exists():
-                module = module or Module.from_source(source, options=options, include=include, target=target)
-                module.kernel(name).program(mode)
+    target = Target.host()
+
+    @cache
+    def digest(source: Path, options: tuple[str, ...]) -> str:
+        return digest_of(compile_to_ptx(source, options=options, include=include))
+
+    @cache
+    def module(source: Path, options: tuple[str, ...]) -> Module:
+        return Module.from_source(source, options=options, include=include, target=target)
+
+    for (source, options, name), mode in itertools.product(wanted, reversed(MODES)):
+        with suppress(SimulatorError):
+            kept = path_of(KERNELS, digest(source, options), name, checked=mode == "checked", native=target.native)
+            if not kept.exists():
+                module(source, options).kernel(name).program(mode)
 
 
 def compile_ahead() -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "callback",
     "compiled",
     "count_lanes",
+    "entry",
     "inlined",
     "longs_at",
     "run_warp",
@@ -59,9 +60,20 @@ def _keep_on_disk(made: Any) -> None:  # noqa: ANN401 (a dispatcher or a callbac
     made._cache._cache_file._source_stamp = _stamp()  # noqa: SLF001 (numba has no public way to name further sources)
 
 
+_LEAN = {"error_model": "numpy"}  # divisors are not tested: none is ever 0
+_INNER = {**_LEAN, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, and keep the machine code on disk."""
-    made: Function = numba.njit(function)
+    """Compile a function when one that is compiled first calls it, and keep the machine code on disk."""
+    made: Function = numba.njit(**_INNER)(function)
+    _keep_on_disk(made)
+    return made
+
+
+def entry(function: Function) -> Function:
+    """Compile a function when Python first calls it, and keep the machine code on disk."""
+    made: Function = numba.njit(**_LEAN)(function)
     _keep_on_disk(made)
     return made
 
@@ -91,7 +103,7 @@ class Callback:
     @cached_property
     def address(self) -> int:
         """The machine code, which lives as long as this."""
-        self._made = CFunc(self._function, sigutils.normalize_signature(self._signature), locals={}, options={})
+        self._made = CFunc(self._function, sigutils.normalize_signature(self._signature), locals={}, options=_LEAN)
         _keep_on_disk(self._made)
         self._made.compile()
         return int(self._made.address or 0)

@@ -10,7 +10,7 @@ from numba import int32, int64, uint8
 
 from simulator.checks.order import join_at_barrier, start_block
 from simulator.codegen.layout import OFFSETS, PENDING
-from simulator.runtime.jit import compiled, count_lanes, run_warp
+from simulator.runtime.jit import compiled, count_lanes, entry, run_warp
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -185,7 +185,7 @@ def _run_block(  # noqa: C901 (the turns of the warps in one loop)
         yields = 0
 
 
-@compiled
+@entry
 def run_grid(
     function: int,
     words: Words,
