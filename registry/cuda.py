@@ -218,7 +218,8 @@ def compile_ahead(variant: Variant) -> None:
     """Compile a variant's kernels for the simulator, the last that a proof comes to first: it meets another process halfway."""
     import simulator
 
-    wanted = [(kernel.source, kernel.options_for(dtype), kernel.name) for kernel in kernels_of(variant) for dtype in variant.dtypes]
+    kernels = kernels_of(variant)
+    wanted = [(kernel.source, kernel.options_for(dtype), kernel.name) for kernel in kernels for dtype in variant.dtypes]
     simulator.compile_kernels(wanted[::-1], include=(INCLUDE,))
 
 

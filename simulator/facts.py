@@ -1,4 +1,4 @@
-"""What every launch needs to know of a kernel: little, so that the kernel itself need not be read unless something is told of it."""
+"""What every launch needs to know of a kernel: little, so that the kernel is read only where something is told of it."""
 
 from __future__ import annotations
 

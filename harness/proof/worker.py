@@ -46,8 +46,8 @@ PR_SET_PDEATHSIG = 1
 GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after which nothing in the process can use the GPU any more
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 def _limit_memory(limit: int) -> None:
@@ -124,12 +124,14 @@ class Child:
         return returned
 
 
-def _beside(variant: Variant) -> int:
+def _compile_beside(variant: Variant, talk: socket.socket) -> int:
     """Compile the variant's kernels in a process beside its own, and return that process."""
     pid = os.fork()
     if pid == 0:
-        _die_with_parent()
         try:
+            talk.close()
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that it tidies up
+            _die_with_parent(signal.SIGTERM)
             compile_ahead(variant)
         finally:
             os._exit(0)  # what went wrong is told where it is needed
@@ -138,15 +140,18 @@ def _beside(variant: Variant) -> int:
 
 def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
     talk.send(json.dumps({"ready": os.getpid()}).encode())
+    compiler = 0
     while message := talk.recv(LONGEST_MESSAGE):
         order = json.loads(message)
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
-        helper = _beside(variant) if order["device"] == "sim" else 0
+        if compiler:
+            os.waitpid(compiler, 0)
         gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
+            compiler = _compile_beside(variant, talk) if order["device"] == "sim" else 0
             pid = os.fork()
         if pid == 0:
             gc.enable()
@@ -157,9 +162,8 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
             Child(variant, talk, memory).serve()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
-        if helper:
-            os.kill(helper, signal.SIGKILL)
-            os.waitpid(helper, 0)
+        if compiler:
+            os.kill(compiler, signal.SIGTERM)
         talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
 
 

@@ -11,7 +11,7 @@ import ctypes.util
 import hashlib
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import llvmlite
@@ -114,6 +114,10 @@ def _object_of(digest: str, text: Callable[[], str], target: Target, level: int,
     return code
 
 
+def _one_of(texts: Callable[[], Sequence[str]], number: int) -> str:
+    return texts()[number]
+
+
 def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Target, folder: Path) -> CompiledCode:
     """Return machine code for a translated kernel, from the cache in `folder` where it is there.
 
@@ -134,7 +138,7 @@ def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Targ
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
     for number, digest in enumerate(facts.digests):
         level = _HELPER_LEVEL if number else _KERNEL_LEVEL
-        code = _object_of(digest, lambda number=number: texts()[number], target, level, folder)
+        code = _object_of(digest, partial(_one_of, texts, number), target, level, folder)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return CompiledCode(engine, engine.get_function_address(facts.entry))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from registry import ContractError
-from registry.cuda import INCLUDE, CudaKernel, SimulatedFault, launch, simulation
+from registry.cuda import INCLUDE, CudaKernel, SimulatedFault, compile_ahead, launch, simulation
 from registry.dtypes import BFLOAT16
-from registry.table import ROOT
+from registry.table import ROOT, discover
 
 
 class Recorder:
@@ -227,3 +227,16 @@ def test_importing_the_launcher_needs_neither_cupy_nor_the_simulator():
     code = "import sys, registry.cuda; print('cupy' in sys.modules, 'simulator' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_what_is_compiled_ahead_is_every_kernel_of_the_file_in_every_dtype(monkeypatch):
+    asked = []
+    monkeypatch.setattr("simulator.compile_kernels", lambda wanted, include: asked.append((list(wanted), include)))
+    variant = discover().variant("attention_backward", "cuda_flash")
+    compile_ahead(variant)
+    ((wanted, include),) = asked
+    parts = ["along", *(f"{walk}_{head}" for walk in ("queries", "keys") for head in (32, 64, 96))]
+    names = [f"attention_backward_{part}" for part in parts]
+    source = variant.path.with_suffix(".cu")
+    assert wanted == [(source, build, name) for name in names for build in ((), ("-DFLOATX=bf16",))][::-1]
+    assert include == (INCLUDE,)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from simulator import ahead, prepared
 from simulator import module as module_
-from simulator import prepared
 from simulator.errors import CompileError
 from simulator.module import Module
 from simulator.ptx import parse
@@ -20,7 +20,7 @@ def launched(tmp_path, monkeypatch):
     """Return what launches both kernels of a module that was compiled anew, and names those that were translated for it."""
     path = tmp_path / "kernels.cu"
     path.write_text(CODE)
-    monkeypatch.setattr(module_, "CACHE", tmp_path)
+    monkeypatch.setattr(module_, "KERNELS", tmp_path / "kernels")
     translated = []
     honest = prepared.translate
 
@@ -88,3 +88,13 @@ def test_a_kernel_is_read_when_it_is_asked_for():
     assert module.kernels["good"] is module.kernels["good"]
     with pytest.raises(CompileError, match="line 6"):
         _ = parse(text + ".entry good { ret; }\n.entry bad {\n %r1 = 3; }").kernels["bad"]
+
+
+def test_what_is_compiled_ahead_is_only_loaded(launched, monkeypatch, tmp_path):
+    monkeypatch.setattr(ahead, "KERNELS", tmp_path / "kernels")
+    path = tmp_path / "kernels.cu"
+    ahead.compile_kernels([(path, (), "tripled"), (path, (), "missing"), (path, ("-DX=]",), "doubled"), (path, (), "doubled")])
+    assert launched() == []
+    assert launched("checked") == []
+    monkeypatch.setattr(ahead, "Module", None)  # nothing is even read again
+    ahead.compile_kernels([(path, (), "tripled"), (path, (), "doubled")])
