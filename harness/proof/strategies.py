@@ -38,6 +38,7 @@ MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
 CORNER_PLACES = (5, 2)  # in a dim's domain, of the lengths that the other dims have at a corner
 LIGHT_FLOPS = 5e4  # a corner beyond has the other dims at the smaller of them
+VECTOR = 8  # elements: two vectors of floats, one of bfloat16
 HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight bfloat16
 TELL_LITTLE = {"zeros", "constant", "huge"}  # families
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
@@ -146,10 +147,15 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
     """Yield problems at the edges: each dim at its least, just past each tile, and past a tile and a smaller one.
 
     There the loops of a kernel have a second round, and its vector loops a tail. In bfloat16 each dim is also of a length
-    that whole vectors of floats fill, and those of bfloat16 do not.
+    that whole vectors of floats fill, and those of bfloat16 do not. In one problem of each dtype, lengths are of whole
+    vectors and addresses are not.
     """
     around = [{name: allowed[min(len(allowed) - 1, place)] for name, allowed in op.domain.items()} for place in CORNER_PLACES]
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
+    vectors = {name: VECTOR if VECTOR in allowed else around[0][name] for name, allowed in op.domain.items()}
+    for dtype in dtypes_of(op, variant):
+        bound = {**params, **op.bound_params(vectors)}
+        yield Problem(op.name, vectors, bound, dtype=dtype, layout="offset", family=FAMILIES[0], seed=0)
     for dtype, (name, allowed) in itertools.product(dtypes_of(op, variant), op.domain.items()):
         tiles = tuple(variant.tiles.get(name, ()))
         reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)

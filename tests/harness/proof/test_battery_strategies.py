@@ -119,3 +119,14 @@ def test_a_corner_in_bfloat16_fills_vectors_of_four_and_not_of_eight(op):
 
 def test_lengths_that_fill_four_floats_and_not_eight_bfloat16_are_aimed_at():
     assert {a % 8 for a in aims(range(301), (256,))} == set(range(8)) - {6}
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_one_corner_of_each_dtype_has_whole_vectors_at_addresses_that_are_none(op):
+    for variant in (v for v in TABLE.variants[op.name].values() if v.device == "cuda"):
+        whole = [
+            p
+            for p in corners(op, variant, simulated=True)
+            if p.layout == "offset" and all(p.dims[name] == 8 for name, allowed in op.domain.items() if 8 in allowed)
+        ]
+        assert {p.dtype for p in whole} == set(variant.dtypes)
