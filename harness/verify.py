@@ -188,7 +188,7 @@ def prove_all(
         return proof
 
     pool = ThreadPoolExecutor(max(len(made), 1))
-    with Answers() as answers:
+    with Answers(len(made)) as answers:
         try:
             return list(pool.map(one, variants))
         finally:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.tolerance import Reference, refer
 from harness.proof.values import change_one, materialise
-from registry.machine import thread_count
 from registry.op import Role
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ __all__ = ["Answer", "Answers"]
 
 ROOM = 256 << 20  # bytes of values that are kept
 KEY_BYTES = 24  # for each element of an output
-LEAST_MAKERS = 2
 SWITCH_SECONDS = 5e-4
 
 
@@ -100,11 +98,17 @@ class _NewestFirst:
 
 
 class Answers:
-    """A store of answers, shared by the threads that examine variants of the same op; use it in a ``with`` statement."""
+    """A store of answers, shared by the threads that examine variants of the same op; use it in a ``with`` statement.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    makers : int
+        Threads that make keys: one beside each thread that examines, more would only take turns with it.
+    """
+
+    def __init__(self, makers: int = 1) -> None:
         self._lock = threading.Lock()
-        self._makers = _NewestFirst(max(LEAST_MAKERS, thread_count()))
+        self._makers = _NewestFirst(makers)
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
 

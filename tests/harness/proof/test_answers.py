@@ -46,8 +46,6 @@ def test_each_key_is_made_once_whoever_asks_first(counted):
 
 
 def test_the_key_asked_for_last_is_made_next(monkeypatch, counted):
-    monkeypatch.setattr(module, "thread_count", lambda: 1)
-    monkeypatch.setattr(module, "LEAST_MAKERS", 1)
     begun, go_on = threading.Event(), threading.Event()
     honest = module.refer
 
@@ -67,9 +65,7 @@ def test_the_key_asked_for_last_is_made_next(monkeypatch, counted):
     assert counted == [first, *reversed(others)]
 
 
-def test_no_more_keys_are_made_once_nobody_asks_any_more(monkeypatch, counted):
-    monkeypatch.setattr(module, "thread_count", lambda: 1)
-    monkeypatch.setattr(module, "LEAST_MAKERS", 1)
+def test_no_more_keys_are_made_once_nobody_asks_any_more(counted):
     before = set(threading.enumerate())
     with Answers() as answers:
         (maker,) = set(threading.enumerate()) - before
