@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from simulator.clang import CACHE, compile_to_ptx
 from simulator.codegen.compile import Target
 from simulator.errors import SimulatorError
+from simulator.files import tidy
 from simulator.module import KERNELS, MODES, Module, digest_of
 from simulator.prepared import path_of, without_collector
 from simulator.runtime.scheduler import compile_run_grid
@@ -55,8 +56,9 @@ def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, incl
 def compile_ahead() -> None:
     """Compile the scheduler and the checks of accesses and warp barriers, or read them from disk.
 
-    Processes that are forked afterwards have them too. One process at a time compiles; the others then find its work on disk.
+    Processes that are forked afterwards have them too; what was kept and not used for long is removed. One process at a time compiles; the others then find its work on disk.
     """
+    tidy(CACHE)
     with _alone(), without_collector():
         _load("check_warp_barrier")  # a small one, with which numba sets itself up for both processes
         with warnings.catch_warnings():

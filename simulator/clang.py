@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.errors import CompileError
-from simulator.files import write_atomically
+from simulator.files import read_and_mark, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ def _files_of(rule: str) -> list[Path]:
 def _kept(entry: Path) -> str | None:
     """Return the PTX of a cache entry if every file it was made from is as it was."""
     try:
-        kept = json.loads(entry.read_text())
+        kept = json.loads(read_and_mark(entry))
         fresh = all(_digest(Path(path)) == digest for path, digest in kept["read"].items())
         return str(kept["ptx"]) if fresh else None
     except (OSError, ValueError, KeyError, TypeError):

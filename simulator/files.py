@@ -1,12 +1,50 @@
-"""Files that other processes see either whole or not at all."""
+"""Files of a cache that several processes share: seen either whole or not at all, and the least recently used go first."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["read_and_mark", "tidy", "write_atomically"]
+
+_DAY = 24 * 60 * 60  # seconds
+_ROOM = 1 << 29  # bytes
+
+
+def read_and_mark(path: Path) -> bytes:
+    """Return what a file holds, and count it as used now.
+
+    Raises
+    ------
+    OSError
+        It is not there.
+    """
+    content = path.read_bytes()
+    with suppress(OSError):  # somebody else's, or on its way out
+        os.utime(path)
+    return content
+
+
+def tidy(folder: Path, *, room: int = _ROOM) -> None:
+    """Once a day, remove what was used longest ago from the folders in `folder`, until the rest takes `room` bytes at most."""
+    mark = folder / "tidied"
+    with suppress(OSError):
+        if time.time() - mark.stat().st_mtime < _DAY:
+            return
+    with suppress(OSError):  # a cache that cannot be changed is no reason to stop
+        mark.touch()
+        found = []
+        for path in folder.glob("*/**/*"):
+            with suppress(OSError):
+                if path.is_file():
+                    found.append((path.stat().st_mtime, path.stat().st_size, path))
+        for _, size, path in sorted(found, reverse=True):
+            room -= size
+            if room < 0:
+                path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.codegen.translate import translate
 from simulator.facts import facts_of
-from simulator.files import write_atomically
+from simulator.files import read_and_mark, write_atomically
 from simulator.runtime.variables import lay_out_kernel
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def prepare(
 
 def _read(path: Path) -> Prepared | None:
     with suppress(Exception):  # not there, or cut off: it is made anew
-        found = pickle.loads(path.read_bytes())  # noqa: S301 (our own file)
+        found = pickle.loads(read_and_mark(path))  # noqa: S301 (our own file)
         return found if isinstance(found, Prepared) else None
     return None
 

@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import hashlib
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
-from simulator.files import write_atomically
+from simulator.files import read_and_mark, write_atomically
 from simulator.runtime.support import SUPPORT
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def _object_of(digest: str, text: Callable[[], str], target: Target, level: int,
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{digest}".encode()).hexdigest()
     path = folder / f"{key[:32]}.o"
-    if path.is_file():
-        return path.read_bytes()
+    with suppress(OSError):
+        return read_and_mark(path)
     module = llvm.parse_assembly(text())
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)
