@@ -56,7 +56,8 @@ def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, incl
 def compile_ahead() -> None:
     """Compile the scheduler and the checks of accesses and warp barriers, or read them from disk.
 
-    Processes that are forked afterwards have them too; what was kept and not used for long is removed. One process at a time compiles; the others then find its work on disk.
+    Processes that are forked afterwards have them too. One process at a time compiles; the others then find its work on disk.
+    What was kept there and not used for long is removed.
     """
     tidy(CACHE)
     with _alone(), without_collector():
