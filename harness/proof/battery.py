@@ -258,8 +258,8 @@ class _Examination:
                 next(gates, None)
 
     def _remember(self, rejected: Rejected) -> None:
+        self.give_up_at = min(self.give_up_at, time.monotonic() + self.plan.limits.shrink_seconds)
         if self.smallest is None:
-            self.give_up_at = time.monotonic() + self.plan.limits.shrink_seconds
             self.smallest = rejected
         elif elements(self.variant.op, rejected.problem) <= elements(self.variant.op, self.smallest.problem):
             self.smallest = rejected
@@ -269,6 +269,7 @@ class _Examination:
     def draw(self) -> None:
         """Let hypothesis draw, and shrink the first failure."""
         limits = self.plan.limits
+        self.give_up_at = float("inf")  # what failed before was not drawn
         settings = hypothesis.settings(
             max_examples=self.plan.examples or limits.examples,
             derandomize=limits.derandomised,

@@ -241,3 +241,12 @@ def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
     again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line))
     assert (again.gate, again.message, again.problem) == (proof.gate, proof.message, proof.problem)
     assert f"--kernels-path {folder}" in proof.reproduce
+
+
+def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
+    monkeypatch.setitem(battery.PROFILES, "dev", battery.Profile(24, 0.0))  # the time to shrink is over as it begins
+    variant = planted(folder, "numpy_returns")
+    first = next(p for p in battery.basics(variant.op) if p.spikes == ())
+    proof = prove(variant, worker, Plan(), answers)
+    assert proof.gate == "contract"
+    assert battery.elements(variant.op, proof.problem) < battery.elements(variant.op, first)
