@@ -259,9 +259,8 @@ class _Examination:
 
     def _remember(self, rejected: Rejected) -> None:
         self.give_up_at = min(self.give_up_at, time.monotonic() + self.plan.limits.shrink_seconds)
-        if self.smallest is None:
-            self.smallest = rejected
-        elif elements(self.variant.op, rejected.problem) <= elements(self.variant.op, self.smallest.problem):
+        op, known = self.variant.op, self.smallest
+        if known is None or elements(op, rejected.problem) <= elements(op, known.problem):
             self.smallest = rejected
         if rejected.status == "hung":
             raise _ShrunkEnough
