@@ -1,7 +1,6 @@
 """The table of ops and variants, filled by discovery: walk the folder, import each file, remember what failed.
 
-The files of a family are imported when its variants are first asked for, and of those only the ones that are named: a command
-that names one op waits for no other, and one that names a variant for none beside it.
+The files of a family are imported when its variants are first asked for: a command that names one op waits for no other.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Table:
         self.ops: dict[str, Op] = {}
         self.variants = _Shelves(self)
         self.known: dict[str, dict[str, Variant]] = {}
-        self._waiting: dict[str, list[Path]] = {}
+        self._waiting: list[str] = []
         self._failed: list[Unloadable] = []
 
     @property
@@ -120,10 +119,9 @@ class Table:
         UnknownNameError
             No such op or variant, or its file could not be loaded (the reason is given).
         """
-        self.load(self.op(op).family, name)
-        if name in self.known[op]:
-            return self.known[op][name]
-        known = self.variants[op]
+        known = self.variants[self.op(op).name]
+        if name in known:
+            return known[name]
         for failed in self._failed:
             if failed.name == name and failed.op in (op, ""):
                 raise RequestError(f"variant {name!r} of {op} could not be loaded: {failed.reason}")
@@ -153,17 +151,16 @@ class Table:
             One of `names` matches no variant of any of the ops.
         """
         ops = list(ops)
+        every = [v for op in ops for v in self.variants[op.name].values()]
         if names is None:
-            return [v for op in ops for v in self.variants[op.name].values()]
+            return every
         chosen: dict[int, Variant] = {}
         for pattern in (n.strip() for n in names.split(",")):
-            for op in ops:
-                self.load(op.family, pattern)
-            found = [v for op in ops for v in self.known[op.name].values() if fnmatch.fnmatchcase(v.name, pattern)]
+            found = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
             if not found and len(ops) == 1:
                 self.variant(ops[0].name, pattern)
             if not found:
-                raise UnknownNameError("variant", pattern, (name for op in ops for name in self.variants[op.name]))
+                raise UnknownNameError("variant", pattern, (v.name for v in every))
             chosen.update({id(v): v for v in found})
         return list(chosen.values())
 
@@ -172,14 +169,15 @@ class Table:
         self.ops[op.name] = op
         self.known[op.name] = {"numpy": definition_variant(op)}
         if op.family not in self._waiting:
-            self._waiting[op.family] = _variant_files(ROOT / "kernels" / op.family)
+            self._waiting.append(op.family)
 
-    def load(self, family: str, name: str = "*") -> None:
-        """Import the variant files of a family, or those under a name or glob, unless that has been done."""
-        files = [path for path in self._waiting[family] if fnmatch.fnmatchcase(path.stem, name)]
-        self._waiting[family] = [path for path in self._waiting[family] if path not in files]
-        for path in files:
-            self._load_file(path, ROOT / "kernels", "kernels", family)
+    def load(self, family: str) -> None:
+        """Import the variant files of a family, unless that has been done."""
+        if family in self._waiting:
+            self._waiting.remove(family)
+            folder = ROOT / "kernels"
+            for path in _variant_files(folder / family):
+                self._load_file(path, folder, "kernels", family)
 
     def add_folder(self, folder: Path) -> None:
         """Import every variant file below somebody else's `folder`, for whichever ops they are."""
@@ -200,7 +198,7 @@ class Table:
     def _add(self, variant: Variant, family: str) -> None:
         if variant.op.family != family:
             raise ContractError(f"{variant} belongs into kernels/{variant.op.family}/")
-        known = self.known[variant.op.name]
+        known = self.variants[variant.op.name]
         if variant.name in known and known[variant.name].path != variant.path:
             raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}")
         known[variant.name] = variant

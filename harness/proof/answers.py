@@ -6,6 +6,7 @@ known beforehand, and now draws others, waits for the key of the last one drawn.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import math
 import sys
@@ -88,13 +89,14 @@ class _NewestFirst:
                 future.set_exception(error)
 
     def stop(self) -> None:
-        """Make nothing more, and tell those who wait; what is under way is finished by a thread that nobody waits for."""
+        """Make nothing more, and tell those who wait; what is under way is waited for only as the process ends."""
         with self._lock, suppress(Empty):
             self._stopped = True
             while asked := self._asked.get_nowait():
                 asked[0].cancel()
-        for _ in self._threads:
+        for thread in self._threads:
             self._asked.put(None)
+            atexit.register(thread.join)  # a thread inside torch must not see the interpreter end
 
 
 class Answers:

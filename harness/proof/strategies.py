@@ -36,8 +36,6 @@ MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
 MOST_SPIKES = 4
-CORNER_PLACES = (5, 2)  # in a dim's domain, of the lengths that the other dims have at a corner
-LIGHT_FLOPS = 5e4  # a corner beyond has the other dims at the smaller of them
 VECTOR = 8  # elements: two vectors of floats, one of bfloat16
 HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight bfloat16
 TELL_LITTLE = {"zeros", "constant", "huge"}  # families
@@ -150,9 +148,9 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
     that whole vectors of floats fill, and those of bfloat16 do not. In one problem of each dtype, lengths are of whole
     vectors and addresses are not.
     """
-    around = [{name: allowed[min(len(allowed) - 1, place)] for name, allowed in op.domain.items()} for place in CORNER_PLACES]
+    small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
-    vectors = {name: VECTOR if VECTOR in allowed else around[0][name] for name, allowed in op.domain.items()}
+    vectors = {name: VECTOR if VECTOR in allowed else small[name] for name, allowed in op.domain.items()}
     for dtype in dtypes_of(op, variant):
         bound = {**params, **op.bound_params(vectors)}
         yield Problem(op.name, vectors, bound, dtype=dtype, layout="offset", family=FAMILIES[0], seed=0)
@@ -163,8 +161,7 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
         if dtype == BFLOAT16.name and HALF_A_VECTOR in allowed:
             lengths.add(HALF_A_VECTOR)
         for seed, length in enumerate(sorted(lengths & set(reachable))):
-            sized = [{**others, name: length} for others in around]
-            dims = next((d for d in sized if op.flops(**d) <= LIGHT_FLOPS), sized[-1])
+            dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
             if is_small(op, problem, simulated=simulated):

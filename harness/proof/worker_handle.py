@@ -257,13 +257,13 @@ class Worker:
 
     def _hang_up(self) -> None:
         self._variant, self._ready = None, False
-        if self._talk is not None:
-            self._talk.close()
-            self._talk = None
-        if self._process is not None:
+        if self._process is not None:  # first, so that it has nobody to miss
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._talk is not None:
+            self._talk.close()
+            self._talk = None
 
 
 def _farewell(code: int) -> str:
