@@ -188,15 +188,17 @@ def prove_all(
         return proof
 
     pool = ThreadPoolExecutor(max(len(made), 1))
-    with Answers(len(made)) as answers:
-        try:
-            return list(pool.map(one, variants))
-        finally:
-            for worker in made:
-                worker.stop()
-            pool.shutdown(cancel_futures=True)
-            for worker in made:
-                worker.close()
+    try:
+        with Answers(len(made)) as answers:  # whose end is told to those who wait for one
+            try:
+                return list(pool.map(one, variants))
+            finally:
+                for worker in made:
+                    worker.stop()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for worker in made:
+            worker.close()
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:

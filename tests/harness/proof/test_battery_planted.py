@@ -250,3 +250,21 @@ def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_sm
     proof = prove(variant, worker, Plan(), answers)
     assert proof.gate == "contract"
     assert battery.elements(variant.op, proof.problem) < battery.elements(variant.op, first)
+
+
+def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp_path, answers):
+    name = "numpy_forgets_behind_a_tile"
+    text = FILE.format(
+        what=name,
+        family="attention",
+        constant="ATTENTION_BACKWARD",
+        name=name,
+        arguments="dy, qkv, y, lse, dqkv, *, num_heads",
+        body="dqkv[:] = ATTENTION_BACKWARD.definition(dy, qkv, y, lse, num_heads=num_heads)\n"
+        "    if dy.shape[2] // num_heads % 32 == 0: dqkv[:, 3:] = 0",
+    )
+    (tmp_path / f"{name}.py").write_text(text.replace("_BACKWARD)", '_BACKWARD, tiles={"D": (32, 64)})'))
+    with Worker([tmp_path]) as own:
+        proof = prove(discover(tmp_path).variant("attention_backward", name), own, Plan(examples=1), answers)
+    assert (proof.gate, proof.problem.dims["D"] % 32) == ("gradients", 0)
+    assert proof.problem.dims["T"] > 3

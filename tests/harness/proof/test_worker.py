@@ -1,5 +1,8 @@
 """The worker: one fresh process per variant, few words, and no way to take the session along."""
 
+import os
+import threading
+
 import numpy as np
 import psutil
 import pytest
@@ -152,3 +155,25 @@ def test_memory_that_grows_is_mapped_again(own, folder):
     buffers.fill(own.memory, materialise(variant.op, problem))
     own.call(variant, buffers, 1)
     assert np.all(buffers.outputs(own.memory)["y"] == 1)
+
+
+def test_what_compiles_beside_a_variant_ends_with_the_worker(tmp_path):
+    never = tmp_path / "never.cuh"
+    os.mkfifo(never)  # the compiler waits for its end, for which this test would have to close it
+    (tmp_path / "cuda_waits.cu").write_text('#include "never.cuh"')
+    text = FILE.format(name="cuda_waits", body="pass", options="", keywords="").replace(", *)", ")")
+    kernel = "from registry.cuda import CudaKernel\nKERNEL = CudaKernel(__file__, 'waits')\n@register"
+    (tmp_path / "cuda_waits.py").write_text(text.replace("@register", kernel))
+    with Worker([tmp_path]) as worker:
+        before = set(psutil.Process().children(recursive=True))
+        worker.begin(discover(tmp_path).variant("softmax", "cuda_waits"), "sim")
+        opened = []
+        reader = threading.Thread(target=lambda: opened.append(os.open(never, os.O_WRONLY)), daemon=True)
+        reader.start()
+        reader.join(60)
+        assert opened, "nobody compiles"
+        started = set(psutil.Process().children(recursive=True)) - before
+    try:
+        assert psutil.wait_procs(started, timeout=20)[1] == []
+    finally:
+        os.close(opened[0])
