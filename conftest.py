@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+from harness.proof.answer_process import AnswerProcess
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, register_profiles
 from harness.proof.worker_handle import Worker
 from registry.errors import CrucibleError
+from registry.machine import thread_count
 from registry.table import discover
 
 if TYPE_CHECKING:
     from registry.table import Table
 
 BATTERY = "variant_under_test"
+BATTERY_FILE = "test_battery.py"
 table_key = pytest.StashKey["Table"]()
 
 
@@ -70,6 +74,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(BATTERY, variants, ids=[f"{v.op.name}-{v.name}" for v in variants])
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Import no other tests where an op or a variant was asked for: that would take longer than the battery."""
+    asked = config.getoption("--op") or config.getoption("--variant")
+    return True if asked and collection_path.suffix == ".py" and collection_path.name != BATTERY_FILE else None
+
+
 def pytest_collection_modifyitems(config, items):
     """Keep the battery alone where an op or a variant was asked for."""
     if not (config.getoption("--op") or config.getoption("--variant")):
@@ -113,7 +123,15 @@ def worker(plan):
 
 
 @pytest.fixture(scope="session")
+def helpers(plan):
+    """Start another one to share a variant's problems, unless another process of pytest uses the core."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    with Worker(plan.kernels_path) as made:
+        yield [made] if alone and thread_count() > 1 else []
+
+
+@pytest.fixture(scope="session")
 def answers():
     """Keep answer keys that the variants of an op share."""
-    with Answers() as made:
+    with AnswerProcess() as maker, Answers([maker]) as made:
         yield made

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from harness.proof.answer_process import AnswerProcess
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence_of", "main"]
 
+AT_ONCE = 2  # workers for a single variant
 GPU_WORKERS = 4  # each has a context of its own, some hundred megabytes of the GPU's memory
 MOST_NAMES = 8  # of variants, in a message
 COLOURS = {"passed": "green", "refused": "yellow"}
@@ -160,6 +163,10 @@ def _unloadable_as_json(failed: Unloadable) -> dict[str, Any]:
     }
 
 
+def _most_workers(plan: Plan) -> int:
+    return min(thread_count(), GPU_WORKERS) if plan.gpu else thread_count()
+
+
 def prove_all(
     variants: list[Variant],
     plan: Plan,
@@ -170,35 +177,40 @@ def prove_all(
     """Prove variants, as many at a time as there are cores, each in a worker process of its own.
 
     `told` is called with each proof as soon as it is there; the result is in the order of `variants`. With a `problem`,
-    that one alone is examined. Workers that were `started` before are used first.
+    that one alone is examined. Workers that were `started` before are used first; where there are more of them than
+    variants, they share the problems of one.
     """
-    workers: SimpleQueue[Worker] = SimpleQueue()
-    most = min(thread_count(), GPU_WORKERS) if plan.gpu else thread_count()
-    made = [*started, *(Worker(plan.kernels_path) for _ in range(min(len(variants), most) - len(started)))]
-    for worker in made:
-        workers.put(worker)
+    at_a_time = min(len(variants), _most_workers(plan))
+    made: list[Worker] = [*started, *(Worker(plan.kernels_path) for _ in range(at_a_time - len(started)))]
+    makers = [AnswerProcess() for _ in range(at_a_time)]
+    groups: SimpleQueue[list[Worker]] = SimpleQueue()
+    for number in range(at_a_time):
+        groups.put(made[number::at_a_time])
 
     def one(variant: Variant) -> Proof:
-        worker = workers.get()
+        worker, *helpers = group = groups.get()
         try:
-            proof = prove_on(variant, worker, plan, problem, answers) if problem else prove(variant, worker, plan, answers)
+            if problem:
+                proof = prove_on(variant, worker, plan, problem, answers)
+            else:
+                proof = prove(variant, worker, plan, answers, helpers=helpers)
         finally:
-            workers.put(worker)
+            groups.put(group)
         told(proof)
         return proof
 
-    pool = ThreadPoolExecutor(max(len(made), 1))
+    pool = ThreadPoolExecutor(max(at_a_time, 1))
     try:
-        with Answers(len(made)) as answers:  # whose end is told to those who wait for one
+        with Answers(makers) as answers:  # whose end is told to those who wait for one
             try:
                 return list(pool.map(one, variants))
             finally:
-                for worker in made:
-                    worker.stop()
+                for end in (*(w.stop for w in made), *(m.stop for m in makers)):
+                    end()
     finally:
         pool.shutdown(cancel_futures=True)
-        for worker in made:
-            worker.close()
+        for end in (*(w.close for w in made), *(m.close for m in makers)):
+            end()
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
@@ -236,13 +248,16 @@ def run(options: argparse.Namespace) -> int:
     gpu = device(options.device or "cpu").name == "cuda"
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
-    with Worker(options.kernels_path) as worker:
-        worker.start()  # it imports what it needs while this process does
+    with ExitStack() as stack:
+        count = 1 if options.problem else min(thread_count(), AT_ONCE)
+        workers = [stack.enter_context(Worker(options.kernels_path)) for _ in range(count)]
+        for worker in workers:
+            worker.start()  # it imports what it needs while this process does
         table = discover(*options.kernels_path)
-        return _prove(options, table, worker, gpu=gpu)
+        return _prove(options, table, workers, gpu=gpu)
 
 
-def _prove(options: argparse.Namespace, table: Table, worker: Worker, *, gpu: bool) -> int:
+def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, gpu: bool) -> int:
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
@@ -265,7 +280,7 @@ def _prove(options: argparse.Namespace, table: Table, worker: Worker, *, gpu: bo
         def told(proof: Proof) -> None:
             progress.update(task, advance=1, description=str(proof.variant))
 
-        proofs = prove_all(variants, plan, told, problem, [worker])
+        proofs = prove_all(variants, plan, told, problem, workers)
     unloadable = _unloadable(table, options)
     if not options.problem:
         store = Store(options.results, machine_key("cuda" if gpu else "host"))

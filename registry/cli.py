@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +44,7 @@ def wide_console(*, stderr: bool = False) -> Console:
 
 def guarded(body: Callable[[], int]) -> int:
     """Run `body` and return its exit code; an error of ours becomes one line on standard error."""
+    atexit.register(gc.freeze)  # to search all that a process holds for garbage takes longer than to end without
     try:
         return body()
     except CrucibleError as error:

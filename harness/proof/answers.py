@@ -1,7 +1,7 @@
 """Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker.
 
-A key is made in a thread, so that a variant can be called meanwhile, the newest first: whoever has called for all problems
-known beforehand, and now draws others, waits for the key of the last one drawn.
+A key is made in a thread or in a process of its own, so that a variant can be called meanwhile, the newest first: whoever
+has called for all problems known beforehand, and now draws others, waits for the key of the last one drawn.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from dataclasses import dataclass
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from harness.proof.oracle import load_ahead
 from harness.proof.tolerance import Reference, refer
 from harness.proof.values import change_one, materialise
 from registry.op import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from harness.proof.answer_process import AnswerProcess
     from registry.op import Op
     from registry.problem import Problem
 
     Values = dict[str, NDArray[Any]]
+    Question = tuple[Op, Problem, Values]
+    Make = Callable[[Op, Problem, Values], Reference]
 
 __all__ = ["Answer", "Answers"]
 
@@ -61,30 +65,32 @@ class Answer:
 
 
 class _NewestFirst:
-    """Threads that do what they were asked for last."""
+    """Threads that make, each in its way, what was asked for last."""
 
-    def __init__(self, count: int) -> None:
-        self._asked: LifoQueue[tuple[Future[Reference], Callable[[], Reference]] | None] = LifoQueue()
+    def __init__(self, ways: Iterable[Make]) -> None:
+        self._asked: LifoQueue[tuple[Future[Reference], Question] | None] = LifoQueue()
         self._lock, self._stopped = threading.Lock(), False
-        self._threads = [threading.Thread(target=self._work, name=f"answers {n}", daemon=True) for n in range(count)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(make,), name=f"answers {n}", daemon=True) for n, make in enumerate(ways)
+        ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, make: Callable[[], Reference]) -> Future[Reference]:
-        """Have something made; what it raises, the future tells."""
+    def submit(self, *question: *Question) -> Future[Reference]:
+        """Have a key made; what that raises, the future tells."""
         future: Future[Reference] = Future()
         with self._lock:
             if self._stopped:
                 future.cancel()
             else:
-                self._asked.put((future, make))
+                self._asked.put((future, question))
         return future
 
-    def _work(self) -> None:
+    def _work(self, make: Make) -> None:
         while asked := self._asked.get():
-            future, make = asked
+            future, question = asked
             try:
-                future.set_result(make())
+                future.set_result(make(*question))
             except Exception as error:  # noqa: BLE001 (told where the result is asked for)
                 future.set_exception(error)
 
@@ -104,13 +110,15 @@ class Answers:
 
     Parameters
     ----------
-    makers : int
-        Threads that make keys: one beside each thread that examines, more would only take turns with it.
+    processes : sequence of AnswerProcess
+        They make the keys. Without one, a thread of this process does, which suits whoever has imported torch anyway.
     """
 
-    def __init__(self, makers: int = 1) -> None:
+    def __init__(self, processes: Sequence[AnswerProcess] = ()) -> None:
+        if not processes:
+            load_ahead()
         self._lock = threading.Lock()
-        self._makers = _NewestFirst(makers)
+        self._makers = _NewestFirst([process.refer for process in processes] or [refer])
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
 
@@ -156,7 +164,7 @@ class Answers:
     def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
         def make() -> Answer:
             drawn = values()
-            return Answer(op, problem, drawn, self._makers.submit(lambda: refer(op, problem, drawn)))
+            return Answer(op, problem, drawn, self._makers.submit(op, problem, drawn))
 
         return self._once((kind, op.name, str(problem)), make)
 

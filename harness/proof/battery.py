@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import time
-import zlib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity
 
 from harness.proof.answers import Answers
-from harness.proof.checks import (
-    Case,
-    Rejected,
-    check_accumulates,
-    check_again_afresh,
-    check_call,
-    check_one_thread,
-    check_order,
-    check_remembers_nothing,
-    check_repeats,
-    check_values,
-)
+from harness.proof.asked import Asked, drawn, given
+from harness.proof.checks import Rejected, check_again_afresh
+from harness.proof.examination import Examination, ShrunkEnough
 from harness.proof.nulls import Tally
-from harness.proof.oracle import load_ahead
-from harness.proof.strategies import (
-    basics,
-    corners,
-    dtypes_of,
-    elements,
-    is_small,
-    longest,
-    problems,
-    some_of_each_kind,
-)
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
-from registry.problem import parse_problem
-from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from harness.proof.worker_handle import Worker
-    from registry.op import Op
     from registry.problem import Problem
     from registry.variant import Variant
 
 __all__ = ["PROFILES", "Plan", "Proof", "prove", "prove_on", "register_profiles"]
-
-REGRESSIONS = ROOT / "tests" / "regressions"
-DRAWN_SHARE = 4  # one in so many drawn problems goes through the gates that need more calls and answer keys
 
 
 @dataclass(frozen=True)
@@ -85,14 +57,6 @@ def register_profiles() -> None:
         hypothesis.settings.register_profile(
             name, max_examples=profile.examples, derandomize=profile.derandomised, deadline=None, print_blob=False
         )
-
-
-class Dear(NamedTuple):
-    """Which of the gates that need more calls or answer keys a problem goes through."""
-
-    more_calls: bool = True
-    checked: bool = True
-    replay: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,174 +140,30 @@ class Proof:
         return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"
 
 
-class _ShrunkEnough(BaseException):
-    """Stops hypothesis where a smaller failure is not worth its time."""
-
-
-class _Examination:
-    """One variant's way through the battery."""
-
-    def __init__(self, variant: Variant, worker: Worker, plan: Plan, answers: Answers) -> None:
-        self.variant, self.worker, self.plan, self.answers = variant, worker, plan, answers
-        self.device = kind_of(variant, gpu=plan.gpu)
-        self.proof = Proof(variant)
-        self.smallest: Rejected | None = None
-        self.failed_at: Dear | None = None  # a failure is made smaller at the gates that it was found at
-        self.refusal = ""
-        self.give_up_at = float("inf")
-
-    def begin(self) -> None:
-        """Start the variant's process, while torch is imported."""
-        load_ahead()
-        self.worker.begin(self.variant, self.device)
-
-    def examine(self, problem: Problem, dear: Dear) -> None:
-        """Put the variant through the gates on one problem."""
-        for _ in self._on(problem, dear):
-            pass
-
-    def _on(self, problem: Problem, dear: Dear) -> Iterator[None]:
-        """Put the variant through the gates on one problem; yields when it has been called, and nothing was compared."""
-        if self._refuses(problem):
-            return
-        if time.monotonic() > self.give_up_at:
-            raise _ShrunkEnough
-        answer = self.answers.of(self.variant.op, problem)
-        try:
-            case = Case(self.variant, answer, self.answers, self.worker, self.plan.threads, self.device)
-            yield from self._gates(case, dear)
-        except Rejected as rejected:
-            self._remember(rejected)
-            self.failed_at = dear
-            raise
-        if self.smallest is None:
-            if self.proof.tally.ask(self.variant.op, problem, answer.values, answer.reference):
-                self.proof.problems += 1
-            else:
-                self.proof.vacuous += 1
-
-    def _gates(self, case: Case, dear: Dear) -> Iterator[None]:
-        outputs = check_call(case)
-        again = check_call(case, order=case.problem.seed)
-        simulated = dear.checked and self.device == "sim"
-        found = check_call(case, mode="checked", order="descending") if simulated else None
-        more = [check_one_thread(case)] if dear.more_calls else []
-        if dear.replay:
-            more.append(check_remembers_nothing(case, outputs))
-        for gate in more:
-            next(gate, None)
-        yield
-        self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
-        check_repeats(case, outputs, again)
-        if found is not None:
-            check_order(case, outputs, found)
-        for gate in more:
-            next(gate, None)
-        if dear.more_calls:
-            check_accumulates(case)
-
-    def examine_around(self, given: Iterable[tuple[Problem, Dear]], draw: Callable[[], None]) -> None:
-        """Put the variant through the gates on given problems, and in between, while their answer keys are made, `draw`.
-
-        Where a call already fails, what is drawn may show the same on a smaller problem.
-        """
-        called = []
-        with suppress(Rejected):
-            for problem, dear in given:
-                called.append(self._on(problem, dear))
-                next(called[-1], None)
-        draw()
-        if self.smallest is None:
-            for gates in called:
-                next(gates, None)
-
-    def _remember(self, rejected: Rejected) -> None:
-        self.give_up_at = min(self.give_up_at, time.monotonic() + self.plan.limits.shrink_seconds)
-        op, known = self.variant.op, self.smallest
-        if known is None or elements(op, rejected.problem) <= elements(op, known.problem):
-            self.smallest = rejected
-        if rejected.status == "hung":
-            raise _ShrunkEnough
-
-    def draw(self) -> None:
-        """Let hypothesis draw, and shrink the first failure."""
-        limits = self.plan.limits
-        self.give_up_at = float("inf")  # what failed before was not drawn
-        settings = hypothesis.settings(
-            max_examples=self.plan.examples or limits.examples,
-            derandomize=limits.derandomised,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate, Phase.shrink),
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-            verbosity=Verbosity.quiet,
-            print_blob=False,
-        )
-
-        def examine(problem: Problem) -> None:
-            one_of_some = zlib.crc32(str(problem).encode()) % DRAWN_SHARE == 0
-            self.examine(problem, self.failed_at or Dear(more_calls=one_of_some, checked=one_of_some, replay=one_of_some))
-
-        drawn = problems(self.variant.op, self.variant, simulated=self.device == "sim")
-        test: Callable[[], None] = settings(hypothesis.given(problem=drawn)(examine))
-        if not limits.derandomised:
-            test = hypothesis.seed(self.plan.seed)(test)
-        test()
-
-    def given(self) -> list[tuple[Problem, Dear]]:
-        """Return the problems that are not drawn, each with the dear gates that it goes through.
-
-        What once failed goes through all of them (but in the simulator only what is small enough for it), of the basic
-        problems some of each kind. Replay, the dearest, sees those and the largest corners.
-        """
-        op, variant, simulated = self.variant.op, self.variant, self.device == "sim"
-        kept = [p for p in regressions(op) if not self._refuses(p) and (not simulated or is_small(op, p, simulated=True))]
-        plain = [p for p in basics(op, dtypes_of(op, variant)) if not self._refuses(p)]
-        edges = [p for p in corners(op, variant, simulated=simulated) if not self._refuses(p)]
-        few, far = some_of_each_kind(op, plain), longest(op, edges)
-        return [
-            *((p, Dear()) for p in kept),
-            *((p, Dear(checked=number in few, replay=number in few)) for number, p in enumerate(plain)),
-            *((p, Dear(replay=number in far)) for number, p in enumerate(edges)),
-        ]
-
-    def _refuses(self, problem: Problem) -> bool:
-        """Take down that the variant refuses a problem, and why."""
-        reasons = self.variant.refusals(problem.dims, problem.params, problem.dtype)
-        if reasons:
-            self.proof.refused += 1
-            self.refusal = self.refusal or reasons[0]
-        return bool(reasons)
-
-    def conclude(self, began: float) -> Proof:
-        """Fill in the status."""
-        proof = self.proof
-        rejected = None if self.smallest is None else check_again_afresh(self.smallest)
-        proof.seconds = time.monotonic() - began
-        if rejected is not None:
-            proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
-            proof.problem = rejected.problem
-            proof.worst_over_budget = max(proof.worst_over_budget, rejected.ratio)
-            proof.reproduce = self.plan.reproduce(self.variant, rejected.problem)
-            return proof
-        proof.reproduce = self.plan.reproduce(self.variant)
-        if proof.refused and not proof.problems + proof.vacuous:
-            proof.status, proof.message = "refused", f"it supports none of {proof.refused} drawn problems: {self.refusal}"
-        elif not proof.problems:
-            proof.status, proof.gate = "failed", "non-vacuity"
-            proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"
+def _concluded(examination: Examination, began: float) -> Proof:
+    """Return the proof with its status."""
+    proof, plan = examination.proof, examination.plan
+    rejected = None if examination.smallest is None else check_again_afresh(examination.smallest)
+    proof.seconds = time.monotonic() - began
+    if rejected is not None:
+        proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
+        proof.problem = rejected.problem
+        proof.worst_over_budget = max(proof.worst_over_budget, rejected.ratio)
+        proof.reproduce = plan.reproduce(proof.variant, rejected.problem)
         return proof
+    proof.reproduce = plan.reproduce(proof.variant)
+    if proof.refused and not proof.problems + proof.vacuous:
+        proof.status = "refused"
+        proof.message = f"it supports none of {proof.refused} drawn problems: {examination.refusal}"
+    elif not proof.problems:
+        proof.status, proof.gate = "failed", "non-vacuity"
+        proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"
+    return proof
 
 
-def regressions(op: Op) -> list[Problem]:
-    """Return the kept problems of an op: the lines of ``tests/regressions/<op>.txt`` that are not comments."""
-    path = REGRESSIONS / f"{op.name}.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
-
-
-def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None) -> Proof:
+def prove(
+    variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None, *, helpers: Sequence[Worker] = ()
+) -> Proof:
     """Put a variant through the battery.
 
     Parameters
@@ -354,6 +174,8 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
     plan : Plan
     answers : Answers, optional
         Shared with other variants of the op, so that each key is made once.
+    helpers : sequence of Worker
+        They take their share of the problems.
 
     Returns
     -------
@@ -362,23 +184,28 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers | None 
     """
     began = time.monotonic()
     with Answers() if answers is None else nullcontext(answers) as shared:
-        examination = _Examination(variant, worker, plan, shared)
+        examination = Examination(Proof(variant), (worker, *helpers), plan, shared)
+        simulated = examination.device == "sim"
+        asked = [*given(variant, simulated=simulated), *drawn(variant, plan, simulated=simulated)]
+        for problem, _ in asked[:1] + asked[-1:]:  # if keys have to be made, torch is imported while the workers start
+            shared.of(variant.op, problem)
         try:
-            with suppress(Rejected, _ShrunkEnough):
-                examination.begin()
-                examination.examine_around(examination.given(), examination.draw)
+            with suppress(Rejected, ShrunkEnough):
+                try:
+                    examination.examine(asked)
+                except Rejected:
+                    examination.shrink()
         except hypothesis.errors.Flaky:
             if examination.smallest is None:
                 raise
-        return examination.conclude(began)
+        return _concluded(examination, began)
 
 
 def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers | None = None) -> Proof:
     """Put a variant through every gate on one given problem; otherwise as `prove`."""
     began = time.monotonic()
     with Answers() if answers is None else nullcontext(answers) as shared:
-        examination = _Examination(variant, worker, plan, shared)
-        with suppress(Rejected, _ShrunkEnough):
-            examination.begin()
-            examination.examine(problem, Dear())
-        return examination.conclude(began)
+        examination = Examination(Proof(variant), (worker,), plan, shared)
+        with suppress(Rejected, ShrunkEnough):
+            examination.examine([Asked(problem)])
+        return _concluded(examination, began)

@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["answer", "define", "in_definition_order", "load_ahead"]
+__all__ = ["answer", "define", "in_definition_order", "load", "load_ahead"]
+
+
+def load() -> None:
+    """Import torch, which takes seconds, before it is needed."""
+    # Hundreds of thousands of objects that stay: the search for garbage need not look at them now or again.
+    collects = gc.isenabled()
+    gc.disable()
+    with suppress(ImportError):  # told by the import that needs it
+        importlib.import_module("torch")
+    gc.freeze()
+    if collects:
+        gc.enable()
 
 
 @cache
 def load_ahead() -> None:
-    """Begin to import torch, which takes seconds, in a thread beside those that wait for other processes."""
-
-    def load() -> None:
-        # Hundreds of thousands of objects that stay: the search for garbage need not look at them now or again.
-        collects = gc.isenabled()
-        gc.disable()
-        with suppress(ImportError):  # told by the import that needs it
-            importlib.import_module("torch")
-        gc.freeze()
-        if collects:
-            gc.enable()
-
+    """Begin to import torch in a thread, beside those that wait for other processes."""
     threading.Thread(target=load, name="torch", daemon=True).start()
 
 

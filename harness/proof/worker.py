@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import warnings
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,34 +125,16 @@ class Child:
         return returned
 
 
-def _compile_beside(variant: Variant, talk: socket.socket) -> int:
-    """Compile the variant's kernels in a process beside its own, and return that process."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            talk.close()
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that it tidies up
-            _die_with_parent(signal.SIGTERM)
-            compile_ahead(variant)
-        finally:
-            os._exit(0)  # what went wrong is told where it is needed
-    return pid
-
-
 def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
     talk.send(json.dumps({"ready": os.getpid()}).encode())
-    compiler = 0
     while message := talk.recv(LONGEST_MESSAGE):
         order = json.loads(message)
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
-        if compiler:
-            os.waitpid(compiler, 0)
         gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
-            compiler = _compile_beside(variant, talk) if order["device"] == "sim" else 0
             pid = os.fork()
         if pid == 0:
             gc.enable()
@@ -159,11 +142,12 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
             if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
                 _limit_memory(limit)
             talk.send(json.dumps({"pid": os.getpid()}).encode())
+            if order["ahead"]:
+                with suppress(Exception):  # told by the call that meets it
+                    compile_ahead(variant)
             Child(variant, talk, memory).serve()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
-        if compiler:
-            os.kill(compiler, signal.SIGTERM)
         talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
 
 

@@ -141,10 +141,17 @@ class Worker:
         if self._process is None and not self._stopped:
             self._spawn()
 
-    def begin(self, variant: Variant, device: str) -> None:
-        """Have a process for `variant` ready, so that its first call need not wait; what goes wrong, that call tells."""
+    def begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
+        """Have a process for `variant` ready, so that its first call need not wait; what goes wrong, that call tells.
+
+        Parameters
+        ----------
+        ahead : bool
+            Before its first call it compiles the kernels that run in the simulator, the last that a proof comes to first:
+            beside another process, which compiles them as it is called.
+        """
         with suppress(Died):
-            self._begin(variant, device)
+            self._begin(variant, device, ahead=ahead)
 
     def call(self, variant: Variant, buffers: Buffers, threads: int, schedule: Schedule | None = None) -> None:
         """Call `variant` on `buffers`, which have been filled.
@@ -195,13 +202,13 @@ class Worker:
                 self._hang_up()
             self._variant = None
 
-    def _begin(self, variant: Variant, device: str) -> None:
+    def _begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
         """Have a fresh process for `variant`, on one device until it ends."""
         if self._stopped:
             raise Closed
         self.renew()
         self._await_start()
-        self._send({"op": variant.op.name, "variant": variant.name, "device": device})
+        self._send({"op": variant.op.name, "variant": variant.name, "device": device, "ahead": ahead and device == "sim"})
         answer = self._receive(self.limits.first_seconds) or {}
         if "pid" not in answer:
             self._hang_up()

@@ -4,8 +4,9 @@ import platform
 
 import pytest
 
-from harness.proof import battery
+from harness.proof import asked, battery
 from harness.proof.battery import Plan, prove, prove_on
+from harness.proof.strategies import basics, elements
 from harness.proof.worker_handle import Limits, Worker
 from registry.machine import thread_count
 from registry.problem import parse_problem
@@ -203,7 +204,7 @@ def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, answ
     name = "numpy_remembers_one_shape"
     given = {"what": name, "family": "softmax", "constant": "SOFTMAX", "name": name, "arguments": "x, y", "body": body}
     (tmp_path / f"{name}.py").write_text(FILE.format(**given).replace("KEPT = {}", f"KEPT = {{}}\n{soften}"))
-    monkeypatch.setattr(battery, "REGRESSIONS", tmp_path)
+    monkeypatch.setattr(asked, "REGRESSIONS", tmp_path)
     variant = discover(tmp_path).variant("softmax", name)
     with Worker([tmp_path]) as own:
         assert prove(variant, own, Plan(), answers).passed
@@ -246,10 +247,10 @@ def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
 def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
     monkeypatch.setitem(battery.PROFILES, "dev", battery.Profile(24, 0.0))  # the time to shrink is over as it begins
     variant = planted(folder, "numpy_returns")
-    first = next(p for p in battery.basics(variant.op) if p.spikes == ())
+    first = next(p for p in basics(variant.op) if p.spikes == ())
     proof = prove(variant, worker, Plan(), answers)
     assert proof.gate == "contract"
-    assert battery.elements(variant.op, proof.problem) < battery.elements(variant.op, first)
+    assert elements(variant.op, proof.problem) < elements(variant.op, first)
 
 
 def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp_path, answers):

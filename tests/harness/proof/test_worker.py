@@ -157,23 +157,22 @@ def test_memory_that_grows_is_mapped_again(own, folder):
     assert np.all(buffers.outputs(own.memory)["y"] == 1)
 
 
-def test_what_compiles_beside_a_variant_ends_with_the_worker(tmp_path):
-    never = tmp_path / "never.cuh"
-    os.mkfifo(never)  # the compiler waits for its end, for which this test would have to close it
-    (tmp_path / "cuda_waits.cu").write_text('#include "never.cuh"')
+def test_a_process_that_compiles_ahead_does_so_before_it_is_called_and_ends_with_the_worker(tmp_path):
+    waited_for = tmp_path / "waited_for.cuh"
+    os.mkfifo(waited_for)  # the compiler waits for its end
+    (tmp_path / "cuda_waits.cu").write_text('#include "waited_for.cuh"')
     text = FILE.format(name="cuda_waits", body="pass", options="", keywords="").replace(", *)", ")")
     kernel = "from registry.cuda import CudaKernel\nKERNEL = CudaKernel(__file__, 'waits')\n@register"
     (tmp_path / "cuda_waits.py").write_text(text.replace("@register", kernel))
     with Worker([tmp_path]) as worker:
         before = set(psutil.Process().children(recursive=True))
-        worker.begin(discover(tmp_path).variant("softmax", "cuda_waits"), "sim")
+        worker.begin(discover(tmp_path).variant("softmax", "cuda_waits"), "sim", ahead=True)
         opened = []
-        reader = threading.Thread(target=lambda: opened.append(os.open(never, os.O_WRONLY)), daemon=True)
+        reader = threading.Thread(target=lambda: opened.append(os.open(waited_for, os.O_WRONLY)), daemon=True)
         reader.start()
         reader.join(60)
         assert opened, "nobody compiles"
         started = set(psutil.Process().children(recursive=True)) - before
-    try:
-        assert psutil.wait_procs(started, timeout=20)[1] == []
-    finally:
-        os.close(opened[0])
+    os.close(opened[0])
+    assert started
+    assert psutil.wait_procs(started, timeout=20)[1] == []

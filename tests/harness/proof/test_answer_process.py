@@ -1,0 +1,148 @@
+"""Answer keys made in a process of their own, and kept on disk."""
+
+import os
+import signal
+import threading
+from concurrent.futures import CancelledError
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.proof import answer_process
+from harness.proof.answer_process import AnswerProcess
+from harness.proof.strategies import basics, is_small, problems
+from harness.proof.tolerance import refer
+from harness.proof.values import materialise
+from registry.errors import CrucibleError
+from registry.problem import parse_problem
+from registry.table import discover
+
+OPS = discover().ops
+LAYER_NORM = OPS["layer_norm"]
+PROBLEM = next(basics(LAYER_NORM))
+VALUES = materialise(LAYER_NORM, PROBLEM)
+
+
+def processes():
+    """Return the processes that make keys."""
+    return [p for p in psutil.Process().children() if "harness.proof.answer_process" in p.cmdline()]
+
+
+def same(one, other):
+    """Return whether two keys are the same to the bit."""
+    for name, expected in one.outputs.items():
+        for left, right in zip(vars(expected).values(), vars(other.outputs[name]).values(), strict=True):
+            if isinstance(left, np.ndarray) and (left.dtype != right.dtype or left.tobytes() != right.tobytes()):
+                return False
+    return one.outputs.keys() == other.outputs.keys()
+
+
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory):
+    """Make keys that nobody has kept before."""
+    with AnswerProcess(tmp_path_factory.mktemp("answers")) as made:
+        yield made
+
+
+@given(data=st.data())
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+def test_the_key_is_the_same_as_if_it_were_made_here_at_first_and_later(maker, data):
+    op = data.draw(st.sampled_from(list(OPS.values())), label="op")
+    problem = data.draw(problems(op).filter(lambda p: is_small(op, p, simulated=True)))
+    values = materialise(op, problem)
+    here = refer(op, problem, values)
+    assert same(maker.refer(op, problem, values), here)
+    assert same(maker.refer(op, problem, values), here)
+
+
+def test_no_process_is_started_for_what_was_kept(tmp_path):
+    before = len(processes())
+    with AnswerProcess(tmp_path) as first:
+        key = first.refer(LAYER_NORM, PROBLEM, VALUES)
+        assert len(processes()) == before + 1
+    with AnswerProcess(tmp_path) as second:
+        assert same(second.refer(LAYER_NORM, PROBLEM, VALUES), key)
+        assert len(processes()) == before
+
+
+@pytest.mark.parametrize("what", ["values", "problem", "contract", "code"])
+def test_a_key_is_made_again_once_anything_that_it_depends_on_has_changed(tmp_path, monkeypatch, what):
+    with AnswerProcess(tmp_path) as first:
+        first.refer(LAYER_NORM, PROBLEM, VALUES)
+    before = len(processes())
+    problem, values = PROBLEM, VALUES
+    if what == "values":
+        values = {**VALUES, "x": VALUES["x"] + np.float32(1)}
+    elif what == "problem":
+        problem = next(p for p in basics(LAYER_NORM) if p.dims == PROBLEM.dims and p != PROBLEM)
+    elif what == "contract":
+        answer_process._code_of.cache_clear()  # noqa: SLF001 (as in a new process)
+        monkeypatch.setattr(answer_process, "contract_hash", lambda op: f"another contract of {op.name}")
+    else:
+        answer_process._code_of.cache_clear()  # noqa: SLF001 (the same)
+        monkeypatch.setattr(answer_process, "MAKERS", (*answer_process.MAKERS, "trainer"))
+    with AnswerProcess(tmp_path) as second:
+        second.refer(LAYER_NORM, problem, values)
+        assert len(processes()) == before + 1
+    answer_process._code_of.cache_clear()  # noqa: SLF001 (the same)
+
+
+@pytest.mark.parametrize("damage", ["values", "database", "folder"])
+def test_a_folder_that_cannot_be_used_is_no_reason_to_stop(tmp_path, damage):
+    folder = tmp_path / "answers"
+    large = parse_problem(LAYER_NORM, "N=100 C=100")  # one that stands in a file beside the database
+    values = materialise(LAYER_NORM, large)
+    if damage == "folder":
+        folder.write_text("a file stands here")
+    else:
+        with AnswerProcess(folder) as first:
+            first.refer(LAYER_NORM, large, values)
+        damaged = list(folder.rglob("*.val" if damage == "values" else "*.db*"))
+        assert damaged
+        for path in damaged:
+            path.write_bytes(b"damaged")
+    with AnswerProcess(folder) as second:
+        assert same(second.refer(LAYER_NORM, large, values), refer(LAYER_NORM, large, values))
+
+
+def test_what_goes_wrong_is_raised_where_the_key_is_asked_for_and_the_next_is_made(maker):
+    with pytest.raises(KeyError, match="weight"):
+        maker.refer(LAYER_NORM, PROBLEM, {"x": VALUES["x"]})
+    assert same(maker.refer(LAYER_NORM, PROBLEM, VALUES), refer(LAYER_NORM, PROBLEM, VALUES))
+
+
+def test_who_waits_for_a_key_is_told_that_nobody_makes_it_any_more(tmp_path):
+    told = []
+
+    def wait(maker):
+        try:
+            maker.refer(LAYER_NORM, PROBLEM, VALUES)
+        except CancelledError as error:
+            told.append(error)
+
+    before = set(processes())
+    with AnswerProcess(tmp_path) as maker:
+        waiting = threading.Thread(target=wait, args=(maker,))
+        waiting.start()
+        while not (started := set(processes()) - before):
+            assert waiting.is_alive()
+        os.kill(started.pop().pid, signal.SIGSTOP)  # it never answers
+        maker.stop()
+        waiting.join(60)
+    assert told
+    assert set(processes()) <= before
+    with pytest.raises(CancelledError):
+        maker.refer(LAYER_NORM, PROBLEM, VALUES)
+
+
+def test_a_process_that_ends_of_itself_is_an_error_in_one_line(tmp_path):
+    before = set(processes())
+    with AnswerProcess(tmp_path) as maker:
+        maker.refer(LAYER_NORM, PROBLEM, VALUES)
+        (started,) = set(processes()) - before
+        started.kill()
+        with pytest.raises(CrucibleError, match=r"makes answer keys ended"):
+            maker.refer(LAYER_NORM, next(p for p in basics(LAYER_NORM) if p != PROBLEM), VALUES)
