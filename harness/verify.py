@@ -202,12 +202,10 @@ def prove_all(
     pool = ThreadPoolExecutor(max(at_a_time, 1))
     try:
         with Answers(makers) as answers:  # whose end is told to those who wait for one
-            try:
-                return list(pool.map(one, variants))
-            finally:
-                for end in (*(w.stop for w in made), *(m.stop for m in makers)):
-                    end()
+            return list(pool.map(one, variants))
     finally:
+        for end in (*(w.stop for w in made), *(m.stop for m in makers)):
+            end()
         pool.shutdown(cancel_futures=True)
         for end in (*(w.close for w in made), *(m.close for m in makers)):
             end()

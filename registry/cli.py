@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,8 @@ from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 __all__ = ["add_device", "add_kernels_path", "guarded", "wide_console"]
 
@@ -42,11 +46,32 @@ def wide_console(*, stderr: bool = False) -> Console:
     return console
 
 
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt` once: the next one must not cut short what tidies up after the first."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def guarded(body: Callable[[], int]) -> int:
-    """Run `body` and return its exit code; an error of ours becomes one line on standard error."""
+    """Run `body` and return its exit code; an error of ours becomes one line on standard error, and so does Ctrl-C."""
     atexit.register(gc.freeze)  # to search all that a process holds for garbage takes longer than to end without
     try:
-        return body()
+        with _interrupted_once():
+            return body()
     except CrucibleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a command line answers)
         return error.exit_code

@@ -47,8 +47,10 @@ PR_SET_PDEATHSIG = 1
 GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after which nothing in the process can use the GPU any more
 
 
-def _die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
+def _die_with_parent(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be asked
+        os._exit(1)
 
 
 def _limit_memory(limit: int) -> None:
@@ -132,13 +134,14 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
         variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
         if order["device"] == "sim":
             load_simulator()  # the same
+        parent = os.getpid()
         gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
             pid = os.fork()
         if pid == 0:
             gc.enable()
-            _die_with_parent()
+            _die_with_parent(parent)
             if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
                 _limit_memory(limit)
             talk.send(json.dumps({"pid": os.getpid()}).encode())
@@ -154,12 +157,13 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
 def main(argv: list[str] | None = None) -> int:
     """Serve variants over the inherited socket until the parent hangs up."""
     parser = argparse.ArgumentParser(prog="python -m harness.proof.worker", description=__doc__)
+    parser.add_argument("--parent", type=int, required=True, help="process that this one ends with")
     parser.add_argument("--socket", type=int, required=True, help="inherited socket to the parent")
     parser.add_argument("--memory", type=int, required=True, help="inherited memory that holds the arrays")
     parser.add_argument("--memory-limit", type=int, required=True, help="bytes that a variant may allocate")
     parser.add_argument("--kernels-path", type=Path, action="append", default=[], help="a folder of more variants")
     options = parser.parse_args(argv)
-    _die_with_parent()
+    _die_with_parent(options.parent)
     gc.disable()  # until there is more than imports
     os.dup2(2, 1)
     np.seterr(all="ignore")

@@ -177,6 +177,8 @@ class Worker:
             call["schedule"] = asdict(schedule)
         limit = self.limits.seconds if self._calls else self.limits.first_seconds
         self._calls += 1
+        if self._stopped:
+            raise Closed
         self._send(call)
         answer = self._receive(limit)
         if self._stopped:
@@ -227,8 +229,9 @@ class Worker:
     def _spawn(self) -> None:
         self._hang_up()
         self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "harness.proof.worker", f"--socket={theirs.fileno()}", f"--memory={self.memory.file}"]
-        command += [f"--memory-limit={self.limits.memory}", *(f"--kernels-path={p}" for p in self.kernels_path)]
+        command = [sys.executable, "-m", "harness.proof.worker", f"--parent={os.getpid()}", f"--socket={theirs.fileno()}"]
+        command += [f"--memory={self.memory.file}", f"--memory-limit={self.limits.memory}"]
+        command += [f"--kernels-path={p}" for p in self.kernels_path]
         files = (theirs.fileno(), self.memory.file)
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # several workers share the cores
         how: dict[str, Any] = {
@@ -238,6 +241,8 @@ class Worker:
         }  # Ctrl-C is its owner's to hear
         self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, **how)
         theirs.close()
+        if self._stopped:  # meanwhile
+            self._process.kill()
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # a worker that is gone shows when its answer is read

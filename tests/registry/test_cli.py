@@ -1,8 +1,10 @@
 """``python -m registry`` answers people and machines, and a wrong name ends with exit code 2."""
 
 import json
+import signal
 
 from registry.__main__ import main
+from registry.cli import guarded
 
 
 def test_json_is_one_document_with_reasons_for_what_is_missing(tmp_path, capsys):
@@ -28,3 +30,21 @@ def test_an_unknown_op_is_one_line_and_exit_code_2(capsys):
     said = capsys.readouterr().err
     assert said.startswith("error: unknown op 'layernrm'; did you mean 'layer_norm'")
     assert said.count("\n") == 1
+
+
+def test_what_tidies_up_after_ctrl_c_is_not_cut_short_by_the_next(capsys):
+    tidied = []
+
+    def body():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            tidied.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGINT)
+    assert guarded(body) == 130
+    assert tidied
+    assert capsys.readouterr().err == "interrupted; nothing more was written\n"
+    assert signal.getsignal(signal.SIGINT) is before
