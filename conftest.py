@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from harness.proof.answer_process import AnswerProcess
+from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, register_profiles
 from harness.proof.worker_handle import Worker
@@ -74,15 +73,19 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(BATTERY, variants, ids=[f"{v.op.name}-{v.name}" for v in variants])
 
 
+def _is_narrowed(config):
+    """Return whether an op or a variant was asked for."""
+    return bool(config.getoption("--op") or config.getoption("--variant"))
+
+
 def pytest_ignore_collect(collection_path, config):
     """Import no other tests where an op or a variant was asked for: that would take longer than the battery."""
-    asked = config.getoption("--op") or config.getoption("--variant")
-    return True if asked and collection_path.suffix == ".py" and collection_path.name != BATTERY_FILE else None
+    return True if _is_narrowed(config) and collection_path.suffix == ".py" and collection_path.name != BATTERY_FILE else None
 
 
 def pytest_collection_modifyitems(config, items):
     """Keep the battery alone where an op or a variant was asked for."""
-    if not (config.getoption("--op") or config.getoption("--variant")):
+    if not _is_narrowed(config):
         return
     kept = [i for i in items if BATTERY in getattr(i, "fixturenames", ())]
     config.hook.pytest_deselected(items=[i for i in items if i not in kept])
@@ -123,15 +126,16 @@ def worker(plan):
 
 
 @pytest.fixture(scope="session")
-def helpers(plan):
+def helpers(plan, request):
     """Start another one to share a variant's problems, unless another process of pytest uses the core."""
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    alone = not hasattr(request.config, "workerinput")
     with Worker(plan.kernels_path) as made:
         yield [made] if alone and thread_count() > 1 else []
 
 
 @pytest.fixture(scope="session")
-def answers():
-    """Keep answer keys that the variants of an op share."""
-    with AnswerProcess() as maker, Answers([maker]) as made:
+def answers(request):
+    """Keep answer keys that the variants of an op share; on disk too where an op or a variant was asked for."""
+    folder = kept_folder() if _is_narrowed(request.config) else None
+    with AnswerProcess(folder) as maker, Answers([maker.refer]) as made:
         yield made

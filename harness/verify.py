@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from harness.proof.answer_process import AnswerProcess
+from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["evidence_of", "main"]
 
 AT_ONCE = 2  # workers for a single variant
+MOST_MAKERS = 4  # of answer keys: each is a process with torch in it
 GPU_WORKERS = 4  # each has a context of its own, some hundred megabytes of the GPU's memory
 MOST_NAMES = 8  # of variants, in a message
 COLOURS = {"passed": "green", "refused": "yellow"}
@@ -182,7 +183,7 @@ def prove_all(
     """
     at_a_time = min(len(variants), _most_workers(plan))
     made: list[Worker] = [*started, *(Worker(plan.kernels_path) for _ in range(at_a_time - len(started)))]
-    makers = [AnswerProcess() for _ in range(at_a_time)]
+    makers = [AnswerProcess(kept_folder(gpu=plan.gpu)) for _ in range(min(at_a_time, MOST_MAKERS))]
     groups: SimpleQueue[list[Worker]] = SimpleQueue()
     for number in range(at_a_time):
         groups.put(made[number::at_a_time])
@@ -201,7 +202,7 @@ def prove_all(
 
     pool = ThreadPoolExecutor(max(at_a_time, 1))
     try:
-        with Answers(makers) as answers:  # whose end is told to those who wait for one
+        with Answers([m.refer for m in makers]) as answers:  # whose end is told to those who wait for one
             return list(pool.map(one, variants))
     finally:
         for end in (*(w.stop for w in made), *(m.stop for m in makers)):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+import math
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,7 @@ __all__ = ["add_device", "add_kernels_path", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
+SAME_SECONDS = 2.0  # Ctrl-C again within so many is the same wish
 
 
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
@@ -46,18 +50,28 @@ def wide_console(*, stderr: bool = False) -> Console:
     return console
 
 
+@cache
+def _leave_garbage() -> None:
+    """Have this process end without a search for garbage, which takes longer than the end."""
+    atexit.register(gc.freeze)
+
+
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` once: the next one must not cut short what tidies up after the first."""
+    """Let Ctrl-C raise `KeyboardInterrupt` once: those that follow at once must not cut short what tidies up after it."""
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not ours or threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    heard = -math.inf
+
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
         del number, frame
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        before, heard = heard, time.monotonic()
+        if heard - before > SAME_SECONDS:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     try:
@@ -68,7 +82,7 @@ def _interrupted_once() -> Iterator[None]:
 
 def guarded(body: Callable[[], int]) -> int:
     """Run `body` and return its exit code; an error of ours becomes one line on standard error, and so does Ctrl-C."""
-    atexit.register(gc.freeze)  # to search all that a process holds for garbage takes longer than to end without
+    _leave_garbage()
     try:
         with _interrupted_once():
             return body()

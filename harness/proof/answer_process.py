@@ -4,7 +4,8 @@ Importing torch takes as long as many a proof, and what it computes keeps a core
 time from others. A key that was made once is kept on disk, under a name that follows from all that it depends on, and as long
 as none has to be made, there is no such process: who changes a kernel and proves it again does not wait for torch.
 
-Variants are never imported here, and what is kept says no more than the definition, which a variant could read as well.
+Variants are called in processes that may not write there (`harness.proof.confinement`), and are not sent what is kept. They
+could read it, as they could read the definition.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import pickle
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 import diskcache
 import numpy as np
 
+from harness.proof.confinement import can_confine
 from harness.proof.oracle import load
 from harness.proof.tolerance import Reference, refer
 from registry.errors import CrucibleError
@@ -43,26 +48,36 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[Any]]
 
-__all__ = ["AnswerProcess", "main"]
+__all__ = ["AnswerProcess", "digest_of_code", "kept_folder", "main"]
 
 FOLDER = ROOT / ".cache" / "answers"
 ROOM = 1 << 29  # bytes on disk; what was used longest ago goes first
-MAKERS = ("harness/proof", "registry")  # folders of the code that keys come from
+MAKERS = ("harness/proof/*.py", "registry/*.py", "kernels/*/spec.py")
 LARGEST = 1 << 20  # elements of all outputs: larger keys are not kept
 UNUSABLE = (OSError, sqlite3.Error, diskcache.Timeout)
+
+
+def _opened(folder: Path) -> diskcache.Cache:
+    try:
+        return diskcache.Cache(folder, size_limit=ROOM, eviction_policy="least-recently-used")
+    except sqlite3.OperationalError:  # in use, or not ours
+        raise
+    except sqlite3.DatabaseError:  # damaged
+        shutil.rmtree(folder)
+        return diskcache.Cache(folder, size_limit=ROOM, eviction_policy="least-recently-used")
 
 
 class _Kept:
     """Keys on disk; where that cannot be read or written, there are none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._cache: diskcache.Cache | None = None
         with suppress(*UNUSABLE):
-            self._cache = diskcache.Cache(folder, size_limit=ROOM, eviction_policy="least-recently-used")
+            self._cache = None if folder is None else _opened(folder)
 
     def get(self, name: str) -> Reference | None:
         try:
-            found: object = self._cache and self._cache.get(name)
+            found: object = None if self._cache is None else self._cache.get(name)
         except Exception:  # noqa: BLE001 (a damaged pickle may raise anything; the key is made again)
             return None
         return found if isinstance(found, Reference) else None
@@ -78,10 +93,16 @@ class _Kept:
 
 
 class AnswerProcess:
-    """Makes one answer key at a time, for one thread, in a process that starts with the first that is not found on disk."""
+    """Makes one answer key at a time, for one thread, in a process that starts with the first that is not found on disk.
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._kept = _Kept(folder)
+    Parameters
+    ----------
+    folder : Path, optional
+        Where keys are kept; see `kept_folder`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._kept, self._keeps = _Kept(folder), False
         self._lock, self._stopped = Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self._talk: Connection | None = None
@@ -122,27 +143,30 @@ class AnswerProcess:
         key = self._kept.get(name)
         if key is None:
             key = self._make(op, problem, values)
-            self._kept.add(name, key)
+            if self._keeps:
+                self._kept.add(name, key)
         return key
 
     def _make(self, op: Op, problem: Problem, values: Values) -> Reference:
         talk = self._talk or self._start()
         try:
             talk.send((op.name, problem, values))
-            answer: Reference | Exception = talk.recv()
+            code, answer = talk.recv()
         except (EOFError, OSError):
             if self._stopped:
                 raise CancelledError from None
-            raise CrucibleError("the process that makes answer keys ended; its own message stands above") from None
+            raise CrucibleError(f"the process that makes answer keys {self._end()}") from None
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        self._keeps = code == CODE  # else a file was changed between the start of this process and that of the other
+        made: Reference = answer
+        return made
 
     def _start(self) -> Connection:
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            self._talk, theirs = Pipe()
+            ours, theirs = Pipe()
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "harness.proof.answer_process", f"--pipe={theirs.fileno()}"],
@@ -152,26 +176,51 @@ class AnswerProcess:
                     env=os.environ | {"OMP_WAIT_POLICY": "passive"},  # it shares the cores
                     process_group=0,  # Ctrl-C is its owner's to hear
                 )
-            return self._talk
+            self._talk = ours
+            return ours
+
+    def _end(self) -> str:
+        """Forget the process, and return how it ended."""
+        self._talk, process = None, self._process
+        code = 0 if process is None else process.wait()
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}; is there enough memory?"
+        return f"ended with code {code}; its own message stands above"
 
 
-@cache
-def _code_of(op: Op) -> bytes:
-    """Return what all keys of an op depend on: its contract, the code that makes them, the libraries, and the CPU."""
-    digest = hashlib.blake2b(f"{contract_hash(op)} {machine_key()} {versions('sim')} torch {version('torch')}".encode())
-    for folder in MAKERS:
-        for path in sorted((ROOT / folder).glob("*.py")):
-            digest.update(path.read_bytes())
+def kept_folder(*, gpu: bool = False) -> Path | None:
+    """Return where keys are kept that evidence may rest on; None where a variant that is called could write there."""
+    return FOLDER if can_confine() and not gpu else None
+
+
+def digest_of_code(root: Path) -> bytes:
+    """Return what all keys depend on: the code that makes them, all contracts, libraries, and the instructions of this CPU."""
+    digest = hashlib.blake2b(f"{machine_key()} {versions('sim')} torch {version('torch')}".encode())
+    for pattern in MAKERS:
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.digest()
 
 
+CODE = digest_of_code(ROOT)  # as this process imported it
+_contract = cache(contract_hash)
+
+
 def _name(op: Op, problem: Problem, values: Values) -> str:
-    digest = hashlib.blake2b(_code_of(op), digest_size=32)
-    digest.update(f"{op.name} {problem}".encode())
+    digest = hashlib.blake2b(CODE, digest_size=32)
+    digest.update(f"{_contract(op)} {op.name} {problem}".encode())
     for name, array in values.items():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
+    except Exception:  # noqa: BLE001 (it takes other arguments than it keeps)
+        return CrucibleError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -179,6 +228,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.proof.answer_process", description=__doc__)
     parser.add_argument("--pipe", type=int, required=True, help="inherited end of a pipe")
     options = parser.parse_args(argv)
+    os.dup2(2, 1)
     load()
     table = discover()
     with Connection(options.pipe) as talk, suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -187,8 +237,8 @@ def main(argv: list[str] | None = None) -> int:
             try:
                 answer: Reference | Exception = refer(table.op(name), problem, values)
             except Exception as error:  # noqa: BLE001 (told where the key is asked for)
-                answer = error
-            talk.send(answer)
+                answer = _sendable(error)
+            talk.send((CODE, answer))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker.
 
-A key is made in a thread or in a process of its own, so that a variant can be called meanwhile, the newest first: whoever
-has called for all problems known beforehand, and now draws others, waits for the key of the last one drawn.
+Keys are made beside those who ask, so that a variant can be called meanwhile, the newest first: whoever makes a failure smaller
+waits for the key of the last problem, and no more for those that were asked before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import math
-import sys
 import threading
 from collections import OrderedDict
 from concurrent.futures import CancelledError, Future
@@ -18,17 +17,15 @@ from dataclasses import dataclass
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.proof.oracle import load_ahead
-from harness.proof.tolerance import Reference, refer
 from harness.proof.values import change_one, materialise
 from registry.op import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from harness.proof.answer_process import AnswerProcess
+    from harness.proof.tolerance import Reference
     from registry.op import Op
     from registry.problem import Problem
 
@@ -40,7 +37,6 @@ __all__ = ["Answer", "Answers"]
 
 ROOM = 256 << 20  # bytes of values that are kept
 KEY_BYTES = 24  # for each element of an output
-SWITCH_SECONDS = 5e-4
 
 
 @dataclass(frozen=True)
@@ -65,13 +61,13 @@ class Answer:
 
 
 class _NewestFirst:
-    """Threads that make, each in its way, what was asked for last."""
+    """Threads that make, each with a maker, what was asked for last."""
 
-    def __init__(self, ways: Iterable[Make]) -> None:
+    def __init__(self, makers: Sequence[Make]) -> None:
         self._asked: LifoQueue[tuple[Future[Reference], Question] | None] = LifoQueue()
         self._lock, self._stopped = threading.Lock(), False
         self._threads = [
-            threading.Thread(target=self._work, args=(make,), name=f"answers {n}", daemon=True) for n, make in enumerate(ways)
+            threading.Thread(target=self._work, args=(make,), name=f"answers {n}", daemon=True) for n, make in enumerate(makers)
         ]
         for thread in self._threads:
             thread.start()
@@ -110,25 +106,20 @@ class Answers:
 
     Parameters
     ----------
-    processes : sequence of AnswerProcess
-        They make the keys. Without one, a thread of this process does, which suits whoever has imported torch anyway.
+    makers : sequence of callable
+        Each makes one key at a time, as `harness.proof.tolerance.refer` does, and all of them at the same time.
     """
 
-    def __init__(self, processes: Sequence[AnswerProcess] = ()) -> None:
-        if not processes:
-            load_ahead()
+    def __init__(self, makers: Sequence[Make]) -> None:
         self._lock = threading.Lock()
-        self._makers = _NewestFirst([process.refer for process in processes] or [refer])
+        self._makers = _NewestFirst(makers)
         self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
         self._size = 0
 
     def __enter__(self) -> Self:
-        self._switch_seconds = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)  # who hears from a process shall not wait long for those who make keys
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._switch_seconds)
         self._makers.stop()
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Answer]) -> Answer:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registry.problem import Problem
     from registry.variant import Variant
 
-__all__ = ["Asked", "Dear", "draw", "drawn", "given", "takes"]
+__all__ = ["Asked", "Dear", "draw", "drawn", "given", "refusals"]
 
 REGRESSIONS = ROOT / "tests" / "regressions"
 DRAWN_SHARE = 4  # one in so many drawn problems goes through the gates that need more calls and answer keys
@@ -41,9 +41,9 @@ class Asked(NamedTuple):
     dear: Dear = Dear()
 
 
-def takes(variant: Variant, problem: Problem) -> bool:
-    """Return whether the variant supports a problem."""
-    return not variant.refusals(problem.dims, problem.params, problem.dtype)
+def refusals(variant: Variant, problem: Problem) -> list[str]:
+    """Return why the variant does not support a problem; nothing if it does."""
+    return variant.refusals(problem.dims, problem.params, problem.dtype)
 
 
 def regressions(op: Op) -> list[Problem]:
@@ -62,14 +62,14 @@ def given(variant: Variant, *, simulated: bool) -> list[Asked]:
     op = variant.op
     kept = [p for p in regressions(op) if not simulated or is_small(op, p, simulated=True)]
     plain, edges = list(basics(op, dtypes_of(op, variant))), list(corners(op, variant, simulated=simulated))
-    refused = [p for p in (*plain, *edges) if not takes(variant, p)]
-    plain, edges = [p for p in plain if takes(variant, p)], [p for p in edges if takes(variant, p)]
+    refused = [p for p in (*plain, *edges) if refusals(variant, p)]
+    plain, edges = [p for p in plain if p not in refused], [p for p in edges if p not in refused]
     few, far = some_of_each_kind(op, plain), longest(op, edges)
     return [
+        *map(Asked, refused),
         *map(Asked, kept),
         *(Asked(p, Dear(checked=number in few, replay=number in few)) for number, p in enumerate(plain)),
         *(Asked(p, Dear(replay=number in far)) for number, p in enumerate(edges)),
-        *map(Asked, refused),
     ]
 
 
@@ -97,9 +97,14 @@ def draw(variant: Variant, plan: Plan, told: Callable[[Problem], None], *, simul
     test()
 
 
-def drawn(variant: Variant, plan: Plan, *, simulated: bool) -> list[Asked]:
-    """Return the problems that hypothesis draws as long as none fails."""
+def drawn(variant: Variant, plan: Plan, check: Callable[[], None], *, simulated: bool) -> list[Asked]:
+    """Return the problems that hypothesis draws as long as none fails; `check` is called with each, and may stop it."""
     found: list[Problem] = []
-    draw(variant, plan, found.append, simulated=simulated)
+
+    def note(problem: Problem) -> None:
+        check()
+        found.append(problem)
+
+    draw(variant, plan, note, simulated=simulated)
     some = [zlib.crc32(str(problem).encode()) % DRAWN_SHARE == 0 for problem in found]
     return [Asked(p, Dear(more_calls=dear, checked=dear, replay=dear)) for p, dear in zip(found, some, strict=True)]

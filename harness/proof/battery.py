@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import hypothesis
 
-from harness.proof.answers import Answers
-from harness.proof.asked import Asked, drawn, given
+from harness.proof.asked import Asked, drawn, given, refusals
 from harness.proof.checks import Rejected, check_again_afresh
 from harness.proof.examination import Examination, ShrunkEnough
 from harness.proof.nulls import Tally
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from harness.proof.answers import Answers
     from harness.proof.worker_handle import Worker
     from registry.problem import Problem
     from registry.variant import Variant
@@ -161,9 +162,14 @@ def _concluded(examination: Examination, began: float) -> Proof:
     return proof
 
 
-def prove(
-    variant: Variant, worker: Worker, plan: Plan, answers: Answers | None = None, *, helpers: Sequence[Worker] = ()
-) -> Proof:
+def _ask_for_last(variant: Variant, asked: Sequence[Asked], answers: Answers) -> None:
+    """Ask for one key: if it has to be made, torch is imported while others draw and start."""
+    taken = (problem for problem, _ in reversed(asked) if not refusals(variant, problem))
+    for problem in itertools.islice(taken, 1):
+        answers.of(variant.op, problem)
+
+
+def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers, *, helpers: Sequence[Worker] = ()) -> Proof:
     """Put a variant through the battery.
 
     Parameters
@@ -172,7 +178,7 @@ def prove(
     worker : Worker
         It is restarted where the variant ends it.
     plan : Plan
-    answers : Answers, optional
+    answers : Answers
         Shared with other variants of the op, so that each key is made once.
     helpers : sequence of Worker
         They take their share of the problems.
@@ -183,29 +189,24 @@ def prove(
         Never raises for what the variant does.
     """
     began = time.monotonic()
-    with Answers() if answers is None else nullcontext(answers) as shared:
-        examination = Examination(Proof(variant), (worker, *helpers), plan, shared)
-        simulated = examination.device == "sim"
-        asked = [*given(variant, simulated=simulated), *drawn(variant, plan, simulated=simulated)]
-        for problem, _ in asked[:1] + asked[-1:]:  # if keys have to be made, torch is imported while the workers start
-            shared.of(variant.op, problem)
+    examination = Examination(Proof(variant), (worker, *helpers), plan, answers)
+    simulated = examination.device == "sim"
+    asked = given(variant, simulated=simulated)
+    _ask_for_last(variant, asked, answers)
+    asked += drawn(variant, plan, worker.check, simulated=simulated)
+    _ask_for_last(variant, asked, answers)
+    with suppress(Rejected, ShrunkEnough, hypothesis.errors.Flaky):  # what failed is known
         try:
-            with suppress(Rejected, ShrunkEnough):
-                try:
-                    examination.examine(asked)
-                except Rejected:
-                    examination.shrink()
-        except hypothesis.errors.Flaky:
-            if examination.smallest is None:
-                raise
-        return _concluded(examination, began)
+            examination.examine(asked)
+        except Rejected:
+            examination.shrink()
+    return _concluded(examination, began)
 
 
-def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers | None = None) -> Proof:
+def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers) -> Proof:
     """Put a variant through every gate on one given problem; otherwise as `prove`."""
     began = time.monotonic()
-    with Answers() if answers is None else nullcontext(answers) as shared:
-        examination = Examination(Proof(variant), (worker,), plan, shared)
-        with suppress(Rejected, ShrunkEnough):
-            examination.examine([Asked(problem)])
-        return _concluded(examination, began)
+    examination = Examination(Proof(variant), (worker,), plan, answers)
+    with suppress(Rejected, ShrunkEnough):
+        examination.examine([Asked(problem)])
+    return _concluded(examination, began)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from harness.proof.asked import Asked, Dear, draw, takes
+from harness.proof.asked import Asked, Dear, draw, refusals
 from harness.proof.checks import (
     Case,
     Rejected,
@@ -48,6 +50,7 @@ class _Called:
     dear: Dear
     gates: Iterator[None]
     rejected: Rejected | None = None
+    counts: bool = True
 
 
 class Examination:
@@ -72,7 +75,7 @@ class Examination:
         self.device = kind_of(self.variant, gpu=plan.gpu)
         self.smallest: Rejected | None = None
         self.refusal = ""
-        self._failed_at = Dear()  # a failure is made smaller at the gates that it was found at
+        self._dear = Dear()  # the gates that it was found at
         self._passed: set[str] = set()
         self._give_up_at = float("inf")
         self._begun: set[Worker] = set()
@@ -80,8 +83,8 @@ class Examination:
     def examine(self, asked: Iterable[Asked]) -> None:
         """Put the variant through the gates on problems, until one fails.
 
-        It is called on many while their answer keys are made, and what it gave is compared behind that: neither waits for
-        the other.
+        It is called on many while their answer keys are made, and what it gave is compared behind that: who calls waits for
+        no key.
 
         Raises
         ------
@@ -105,37 +108,48 @@ class Examination:
         if asked and time.monotonic() > self._give_up_at:
             raise ShrunkEnough
         workers = self.workers[: len(asked)]
-        stop = Event()
         shares = [asked[number :: len(workers)] for number in range(len(workers))]
+        stop = Event()
         if len(workers) > 1:
             with ThreadPoolExecutor(len(workers)) as pool:
-                done = list(pool.map(self._call, workers, shares, [stop] * len(workers)))
+                try:
+                    done = list(pool.map(partial(self._call, stop=stop, others=len(workers) - 1), workers, shares))
+                finally:
+                    stop.set()
         else:
             done = [self._call(worker, share, stop) for worker, share in zip(workers, shares, strict=True)]
-        called = [one for share in done for one in share]
+        called = [one for among in itertools.zip_longest(*done) for one in among if one]  # as they were asked
         for one in called:
-            if one.rejected is not None:
+            if one.rejected:
                 self._remember(one.rejected, one.dear)
         for one in called:
-            if one.rejected is not None:
+            if one.rejected:
                 raise one.rejected
         for one in called:
             self._compare(one)
 
-    def _call(self, worker: Worker, asked: list[Asked], stop: Event) -> list[_Called]:
-        """Call on one problem after the other, until one fails, here or in another worker."""
+    def _call(self, worker: Worker, asked: list[Asked], stop: Event, others: int = 0) -> list[_Called]:
+        """Call on one problem after the other, until one fails, here or in one of the `others`."""
+        first = worker is self.workers[0]
         if worker not in self._begun:
             self._begun.add(worker)
-            worker.begin(self.variant, self.device, ahead=worker is not self.workers[0])
+            worker.begin(self.variant, self.device, ahead=not first)
+        before = worker.calls
         called: list[_Called] = []
         try:
             for problem, dear in asked:
                 if stop.is_set():
-                    break
+                    return called
                 answer = self.answers.of(self.variant.op, problem)
                 case = Case(self.variant, answer, self.answers, worker, self.plan.threads, self.device)
                 called.append(_Called(case, dear, self._gates(case, dear)))
                 next(called[-1].gates)
+            telling = [one for one in called if all(one.case.problem.dims.values()) and not one.case.problem.spikes]
+            if first and others and telling:
+                smallest = min(telling, key=lambda one: elements(self.variant.op, one.case.problem))
+                gates = self._go_on(smallest.case, others * (worker.calls - before), stop)
+                called.append(_Called(smallest.case, smallest.dear, gates, counts=False))
+                next(gates)
         except Rejected as rejected:
             called[-1].rejected = rejected
             stop.set()
@@ -143,6 +157,15 @@ class Examination:
             stop.set()
             raise
         return called
+
+    def _go_on(self, case: Case, calls: int, stop: Event) -> Iterator[None]:
+        """Call as often as the other workers do: what a variant does only after many calls shows as if there were no others."""
+        outputs = check_call(case)
+        for _ in range(calls):
+            if stop.is_set():
+                break
+            check_repeats(case, outputs, check_call(case))
+        yield
 
     def _gates(self, case: Case, dear: Dear) -> Iterator[None]:
         """Put the variant through the gates on one problem; yields when it has been called, before anything is compared."""
@@ -175,7 +198,7 @@ class Examination:
             raise
         problem, answer = called.case.problem, called.case.answer
         self._passed.add(str(problem))
-        if self.smallest is None:
+        if self.smallest is None and called.counts:
             if self.proof.tally.ask(self.variant.op, problem, answer.values, answer.reference):
                 self.proof.problems += 1
             else:
@@ -183,34 +206,38 @@ class Examination:
 
     def _remember(self, rejected: Rejected, dear: Dear) -> None:
         op, known = self.variant.op, self.smallest
-        self._failed_at = dear
         if known is None or elements(op, rejected.problem) <= elements(op, known.problem):
-            self.smallest = rejected
+            self.smallest, self._dear = rejected, dear
         if rejected.status == "hung":
             raise ShrunkEnough
 
     def _refuses(self, problem: Problem) -> bool:
         """Take down that the variant refuses a problem, and why."""
-        if takes(self.variant, problem):
-            return False
-        self.proof.refused += 1
-        self.refusal = self.refusal or self.variant.refusals(problem.dims, problem.params, problem.dtype)[0]
-        return True
+        reasons = refusals(self.variant, problem)
+        if reasons:
+            self.proof.refused += 1
+            self.refusal = self.refusal or reasons[0]
+        return bool(reasons)
 
     def shrink(self) -> None:
         """Let hypothesis draw the same again, now with the failure before it, and make it smaller.
 
         Where a given problem failed, what is drawn may show the same on a smaller one.
         """
-        dear = self._failed_at
+        seconds, dear = self.plan.limits.shrink_seconds, self._dear
+        self._give_up_at = time.monotonic() + seconds
+        again = False
 
         def examine(problem: Problem) -> None:
+            nonlocal again
             if str(problem) in self._passed:
                 return
             try:
                 self.examine([Asked(problem, dear)])
             except Rejected:
-                self._give_up_at = min(self._give_up_at, time.monotonic() + self.plan.limits.shrink_seconds)
+                if not again:  # it is drawn, so the time to make it smaller begins
+                    again, self._give_up_at = True, time.monotonic() + seconds
                 raise
 
-        draw(self.variant, self.plan, examine, simulated=self.device == "sim")
+        if seconds:
+            draw(self.variant, self.plan, examine, simulated=self.device == "sim")

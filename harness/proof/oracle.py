@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["answer", "define", "in_definition_order", "load", "load_ahead"]
+__all__ = ["answer", "define", "in_definition_order", "load"]
 
 
 def load() -> None:
@@ -37,12 +37,6 @@ def load() -> None:
     gc.freeze()
     if collects:
         gc.enable()
-
-
-@cache
-def load_ahead() -> None:
-    """Begin to import torch in a thread, beside those that wait for other processes."""
-    threading.Thread(target=load, name="torch", daemon=True).start()
 
 
 @cache

@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import warnings
 from contextlib import suppress
 from functools import partial
@@ -26,11 +27,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.buffers import Slot, fresh_inouts, view
+from harness.proof.confinement import confine_writes
 from harness.proof.process_state import ProcessState
 from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
 from registry.devices import set_threads
 from registry.op import Role
-from registry.table import discover
+from registry.table import ROOT, discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,7 @@ __all__ = ["main"]
 
 LONGEST_MESSAGE = 1 << 16
 PR_SET_PDEATHSIG = 1
+WRITABLE = (ROOT / ".cache" / "numba", ROOT / ".cache" / "simulator", Path("/dev"))  # and the folder for temporary files
 GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after which nothing in the process can use the GPU any more
 
 
@@ -142,8 +145,9 @@ def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) 
         if pid == 0:
             gc.enable()
             _die_with_parent(parent)
-            if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory
+            if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory, and keeps files
                 _limit_memory(limit)
+                confine_writes((*WRITABLE, Path(tempfile.gettempdir())))
             talk.send(json.dumps({"pid": os.getpid()}).encode())
             if order["ahead"]:
                 with suppress(Exception):  # told by the call that meets it
@@ -165,6 +169,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     _die_with_parent(options.parent)
     gc.disable()  # until there is more than imports
+    for folder in WRITABLE:
+        folder.mkdir(parents=True, exist_ok=True)
     os.dup2(2, 1)
     np.seterr(all="ignore")
     with socket.socket(fileno=options.socket) as talk:

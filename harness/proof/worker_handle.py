@@ -9,8 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.buffers import Memory
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
     from registry.variant import Variant
 
 __all__ = ["Closed", "Died", "Limits", "Raised", "Schedule", "Worker"]
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    """Return the thread that starts all workers: they end with the thread that started them, and this one ends last."""
+    return ThreadPoolExecutor(1, "starts workers")
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,8 @@ class Worker:
         self.kernels_path = tuple(kernels_path)
         self.limits = limits or Limits()
         self.memory = Memory()
+        # What a variant writes beside the caches of compilers.
+        self._temporary = tempfile.TemporaryDirectory(prefix="crucible-", ignore_cleanup_errors=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._talk: socket.socket | None = None
         self._variant: Variant | None = None
@@ -124,6 +135,16 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def calls(self) -> int:
+        """How often the variant's process has been called."""
+        return self._calls
+
+    def check(self) -> None:
+        """Raise `Closed` if its owner has ended it, from another thread."""
+        if self._stopped:
+            raise Closed
+
     def stop(self) -> None:
         """End the process from any thread; whoever waits for an answer gets `Closed`."""
         self._stopped = True
@@ -135,6 +156,7 @@ class Worker:
         self._stopped = True
         self._hang_up()
         self.memory.close()
+        self._temporary.cleanup()
 
     def start(self) -> None:
         """Start the process without waiting for it: it imports what it needs beside the caller, who does the same."""
@@ -147,8 +169,8 @@ class Worker:
         Parameters
         ----------
         ahead : bool
-            Before its first call it compiles the kernels that run in the simulator, the last that a proof comes to first:
-            beside another process, which compiles them as it is called.
+            Before its first call it compiles all kernels that run in the simulator, the last one first: a worker that compiles
+            them as it is called meets it halfway.
         """
         with suppress(Died):
             self._begin(variant, device, ahead=ahead)
@@ -177,12 +199,10 @@ class Worker:
             call["schedule"] = asdict(schedule)
         limit = self.limits.seconds if self._calls else self.limits.first_seconds
         self._calls += 1
-        if self._stopped:
-            raise Closed
+        self.check()
         self._send(call)
         answer = self._receive(limit)
-        if self._stopped:
-            raise Closed
+        self.check()
         if answer is None:
             self._kill_child()
             raise Died("hung", f"gave no answer within {limit:g} s")
@@ -206,8 +226,7 @@ class Worker:
 
     def _begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
         """Have a fresh process for `variant`, on one device until it ends."""
-        if self._stopped:
-            raise Closed
+        self.check()
         self.renew()
         self._await_start()
         self._send({"op": variant.op.name, "variant": variant.name, "device": device, "ahead": ahead and device == "sim"})
@@ -232,17 +251,26 @@ class Worker:
         command = [sys.executable, "-m", "harness.proof.worker", f"--parent={os.getpid()}", f"--socket={theirs.fileno()}"]
         command += [f"--memory={self.memory.file}", f"--memory-limit={self.limits.memory}"]
         command += [f"--kernels-path={p}" for p in self.kernels_path]
-        files = (theirs.fileno(), self.memory.file)
-        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # several workers share the cores
-        how: dict[str, Any] = {
-            "stdin": subprocess.DEVNULL,
-            "env": environment,
-            "process_group": 0,
-        }  # Ctrl-C is its owner's to hear
-        self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, **how)
+        environment = os.environ | {
+            "OMP_WAIT_POLICY": "passive",  # several workers share the cores
+            "NUMBA_CACHE_DIR": str(ROOT / ".cache" / "numba" / "others"),  # of what would be kept beside its file
+            "TMPDIR": self._temporary.name,
+        }
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                pass_fds=(theirs.fileno(), self.memory.file),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is its owner's to hear
+            )
+
+        process = self._process = _starter().submit(start).result()
         theirs.close()
         if self._stopped:  # meanwhile
-            self._process.kill()
+            process.kill()
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # a worker that is gone shows when its answer is read

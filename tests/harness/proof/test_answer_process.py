@@ -1,6 +1,8 @@
 """Answer keys made in a process of their own, and kept on disk."""
 
+import dataclasses
 import os
+import shutil
 import signal
 import threading
 from concurrent.futures import CancelledError
@@ -10,16 +12,18 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float
 
 from harness.proof import answer_process
-from harness.proof.answer_process import AnswerProcess
+from harness.proof.answer_process import AnswerProcess, digest_of_code
 from harness.proof.strategies import basics, is_small, problems
 from harness.proof.tolerance import refer
 from harness.proof.values import materialise
 from registry.errors import CrucibleError
 from registry.problem import parse_problem
-from registry.table import discover
+from registry.table import ROOT, discover
 
+Array = np.ndarray
 OPS = discover().ops
 LAYER_NORM = OPS["layer_norm"]
 PROBLEM = next(basics(LAYER_NORM))
@@ -33,11 +37,18 @@ def processes():
 
 def same(one, other):
     """Return whether two keys are the same to the bit."""
-    for name, expected in one.outputs.items():
-        for left, right in zip(vars(expected).values(), vars(other.outputs[name]).values(), strict=True):
-            if isinstance(left, np.ndarray) and (left.dtype != right.dtype or left.tobytes() != right.tobytes()):
-                return False
-    return one.outputs.keys() == other.outputs.keys()
+
+    def fields(key):
+        arrays = {n: {f: np.asarray(v) for f, v in vars(e).items() if f != "dtype"} for n, e in key.outputs.items()}
+        plain = {n: {f: (v.dtype, v.shape, v.tobytes()) for f, v in found.items()} for n, found in arrays.items()}
+        return plain, {n: e.dtype for n, e in key.outputs.items()}
+
+    return fields(one) == fields(other)
+
+
+def no_such_op(x: Float[Array, "N C"], *, eps: float) -> Float[Array, "N C"]:
+    """Define what no process knows."""
+    return x + eps
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +90,42 @@ def test_a_key_is_made_again_once_anything_that_it_depends_on_has_changed(tmp_pa
     elif what == "problem":
         problem = next(p for p in basics(LAYER_NORM) if p.dims == PROBLEM.dims and p != PROBLEM)
     elif what == "contract":
-        answer_process._code_of.cache_clear()  # noqa: SLF001 (as in a new process)
-        monkeypatch.setattr(answer_process, "contract_hash", lambda op: f"another contract of {op.name}")
+        monkeypatch.setattr(answer_process, "_contract", lambda op: f"another contract of {op.name}")
     else:
-        answer_process._code_of.cache_clear()  # noqa: SLF001 (the same)
-        monkeypatch.setattr(answer_process, "MAKERS", (*answer_process.MAKERS, "trainer"))
+        monkeypatch.setattr(answer_process, "CODE", b"other code")
     with AnswerProcess(tmp_path) as second:
         second.refer(LAYER_NORM, problem, values)
         assert len(processes()) == before + 1
-    answer_process._code_of.cache_clear()  # noqa: SLF001 (the same)
+
+
+def test_a_key_of_other_code_than_this_process_has_is_not_kept(tmp_path, monkeypatch):
+    """As if a file had been saved since this process began."""
+    monkeypatch.setattr(answer_process, "CODE", b"code of before")
+    before = len(processes())
+    for _ in range(2):
+        with AnswerProcess(tmp_path) as maker:
+            maker.refer(LAYER_NORM, PROBLEM, VALUES)
+            assert len(processes()) == before + 1
+
+
+@pytest.mark.parametrize("name", ["harness/proof/tolerance.py", "registry/dtypes.py", "kernels/gelu/spec.py"])
+def test_every_byte_of_the_code_that_makes_keys_counts(tmp_path, name):
+    for folder in ("harness/proof", "registry", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert digest_of_code(tmp_path) == answer_process.CODE
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b"#")
+    assert digest_of_code(tmp_path) != answer_process.CODE
+
+
+def test_a_damaged_database_is_replaced(tmp_path):
+    for _ in range(2):
+        (tmp_path / "cache.db").write_bytes(b"damaged" * 1000)
+        with AnswerProcess(tmp_path) as maker:
+            maker.refer(LAYER_NORM, PROBLEM, VALUES)
+    before = len(processes())
+    with AnswerProcess(tmp_path) as maker:
+        maker.refer(LAYER_NORM, PROBLEM, VALUES)
+        assert len(processes()) == before
 
 
 @pytest.mark.parametrize("damage", ["values", "database", "folder"])
@@ -111,6 +149,8 @@ def test_a_folder_that_cannot_be_used_is_no_reason_to_stop(tmp_path, damage):
 def test_what_goes_wrong_is_raised_where_the_key_is_asked_for_and_the_next_is_made(maker):
     with pytest.raises(KeyError, match="weight"):
         maker.refer(LAYER_NORM, PROBLEM, {"x": VALUES["x"]})
+    with pytest.raises(CrucibleError, match=r"unknown op .no_such_op."):  # whose error takes other arguments than it keeps
+        maker.refer(dataclasses.replace(LAYER_NORM, definition=no_such_op, outputs=("y",)), PROBLEM, VALUES)
     assert same(maker.refer(LAYER_NORM, PROBLEM, VALUES), refer(LAYER_NORM, PROBLEM, VALUES))
 
 
@@ -138,11 +178,12 @@ def test_who_waits_for_a_key_is_told_that_nobody_makes_it_any_more(tmp_path):
         maker.refer(LAYER_NORM, PROBLEM, VALUES)
 
 
-def test_a_process_that_ends_of_itself_is_an_error_in_one_line(tmp_path):
+def test_a_process_that_ends_of_itself_is_an_error_in_one_line_and_the_next_key_is_made(tmp_path):
     before = set(processes())
     with AnswerProcess(tmp_path) as maker:
         maker.refer(LAYER_NORM, PROBLEM, VALUES)
         (started,) = set(processes()) - before
         started.kill()
-        with pytest.raises(CrucibleError, match=r"makes answer keys ended"):
-            maker.refer(LAYER_NORM, next(p for p in basics(LAYER_NORM) if p != PROBLEM), VALUES)
+        with pytest.raises(CrucibleError, match=r"makes answer keys was ended by SIGKILL"):
+            maker.refer(LAYER_NORM, other := next(p for p in basics(LAYER_NORM) if p != PROBLEM), VALUES)
+        assert same(maker.refer(LAYER_NORM, other, VALUES), refer(LAYER_NORM, other, VALUES))

@@ -71,11 +71,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proven(folder):
+def proven(folder, answers):
     """Return what proves one of them."""
     table = discover(folder)
     with Worker([folder]) as worker:
-        yield lambda name: prove(table.variant("residual", name), worker, Plan(examples=8, kernels_path=(folder,)))
+        yield lambda name: prove(table.variant("residual", name), worker, Plan(examples=8, kernels_path=(folder,)), answers)
 
 
 def test_honest_variant_passes(proven):
@@ -97,7 +97,7 @@ def test_planted_fault_is_named_with_its_line(name, proven):
     assert "--device sim --problem" in proof.reproduce
 
 
-def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path):
+def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path, answers):
     """The kernel that docs/cuda.md tells of: right in float32, and wrong in bfloat16 by more than the rounding."""
     honest = discover().variant("layer_norm", "cuda_warp").path
     code = honest.read_text().replace("def cuda_warp", "def cuda_mine")
@@ -110,7 +110,8 @@ def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tm
     variant = discover(tmp_path).variant("layer_norm", "cuda_mine")
     with Worker([tmp_path]) as worker:
         plan = Plan(examples=8, kernels_path=(tmp_path,))
-        right, wrong = (prove(dataclasses.replace(variant, dtypes=(d,)), worker, plan) for d in ("float32", "bfloat16"))
+        narrowed = [dataclasses.replace(variant, dtypes=(d,)) for d in ("float32", "bfloat16")]
+        right, wrong = (prove(v, worker, plan, answers) for v in narrowed)
     assert right.passed, str(right)
     assert (wrong.status, wrong.gate) == ("failed", "values"), str(wrong)
     assert "besides the rounding" in wrong.message

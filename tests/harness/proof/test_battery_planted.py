@@ -6,6 +6,7 @@ import pytest
 
 from harness.proof import asked, battery
 from harness.proof.battery import Plan, prove, prove_on
+from harness.proof.confinement import can_confine
 from harness.proof.strategies import basics, elements
 from harness.proof.worker_handle import Limits, Worker
 from registry.machine import thread_count
@@ -109,6 +110,7 @@ PLANTED = {
         f"{ROWS}; threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
     ),
     "numpy_takes_one_thread": ("layer_norm", "isolation", f"{ROWS}; threadpoolctl.threadpool_limits(1)"),
+    "numpy_keeps_a_file": ("layer_norm", "contract", f"{ROWS}; open('.cache/for_next_time', 'w')"),
     "numpy_forges_reports": ("layer_norm", "memory", FORGE),
     "numpy_remembers_by_corner": (
         "layer_norm",
@@ -132,6 +134,8 @@ PLANTED = {
 
 if platform.machine() != "x86_64":
     del PLANTED["numpy_flushes_subnormals"]  # the bits of another processor
+if not can_confine():
+    del PLANTED["numpy_keeps_a_file"]  # nobody denies it
 if thread_count() == 1:
     del PLANTED["numpy_takes_one_thread"]  # it is the only one
 CHANGED = {
@@ -164,6 +168,13 @@ def worker(folder):
         yield made
 
 
+@pytest.fixture(scope="module")
+def helper(folder):
+    """Start another, which shares the problems."""
+    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
+        yield made
+
+
 def planted(folder, name):
     """Return a planted variant."""
     table = discover(folder)
@@ -171,31 +182,32 @@ def planted(folder, name):
     return table.variant(PLANTED[name][0], name)
 
 
+@pytest.mark.parametrize("helpers", [0, 1])
 @pytest.mark.parametrize("name", [n for n in PLANTED if n != HANGS])
-def test_wrong_kernel_is_rejected_by_its_gate(name, folder, worker, answers):
-    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), answers)
+def test_wrong_kernel_is_rejected_by_its_gate(name, helpers, folder, worker, helper, answers):
+    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), answers, helpers=[helper][:helpers])
     assert (proof.gate, proof.passed) == (PLANTED[name][1], False), proof
     assert proof.message
     assert "\n" not in proof.message
 
 
 @pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in CHANGED.items() if name in PLANTED])
-def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker):
+def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker, answers):
     variant = planted(folder, name)
-    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"))
+    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"), answers)
     assert (proof.status, proof.message) == ("failed", f"changed {what}")
 
 
-def test_kernel_that_hangs_is_ended(folder):
+def test_kernel_that_hangs_is_ended(folder, answers):
     with Worker([folder], Limits(first_seconds=20.0, seconds=0.2)) as hasty:
         problem = parse_problem(discover(folder).op("layer_norm"), "N=1 C=1")
         honest = planted(folder, "numpy_returns")
-        prove_on(honest, hasty, Plan(), problem)
+        prove_on(honest, hasty, Plan(), problem, answers)
         hasty.limits = Limits(first_seconds=0.2, seconds=0.2)
-        proof = prove(planted(folder, HANGS), hasty, Plan())
+        proof = prove(planted(folder, HANGS), hasty, Plan(), answers)
         assert (proof.status, proof.gate) == ("hung", "isolation")
         hasty.limits = Limits()
-        assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem).passed
+        assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem, answers).passed
 
 
 def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, answers, monkeypatch):
@@ -225,13 +237,34 @@ def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, answ
     assert (proof.gate, proof.problem.dims["C"]) == ("replay", 1024)
 
 
-def test_worker_goes_on_after_a_crash(folder, worker):
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_what_tires_after_many_calls_is_found_as_well_where_others_share_them(tmp_path, answers, helpers):
+    name, arguments = "numpy_tires", ARGUMENTS["layer_norm"]
+    body = f"{ROWS}; KEPT[len(KEPT)] = 0; y[-1:] *= len(KEPT) < 110"
+    text = FILE.format(what=name, family="layer_norm", constant="LAYER_NORM", name=name, arguments=arguments, body=body)
+    (tmp_path / f"{name}.py").write_text(text)
+    with Worker([tmp_path]) as own, Worker([tmp_path]) as other:
+        variant = discover(tmp_path).variant("layer_norm", name)
+        proof = prove(variant, own, Plan(), answers, helpers=[other][:helpers])
+    assert (proof.status, proof.gate in {"replay", "determinism"}) == ("failed", True), str(proof)
+
+
+def test_honest_kernel_passes_in_workers_that_the_battery_starts(answers):
+    variant = discover().variant("layer_norm_backward", "numpy")
+    with Worker() as own, Worker() as other:
+        proof = prove(variant, own, Plan(), answers, helpers=[other])
+        assert proof.passed, str(proof)
+        alone = prove(variant, own, Plan(), answers)
+    assert (proof.problems, proof.vacuous) == (alone.problems, alone.vacuous)
+
+
+def test_worker_goes_on_after_a_crash(folder, worker, answers):
     table = discover(folder)
     problem = parse_problem(table.op("layer_norm"), "N=2 C=3")
-    proof = prove_on(planted(folder, "numpy_segfaults"), worker, Plan(), problem)
+    proof = prove_on(planted(folder, "numpy_segfaults"), worker, Plan(), problem, answers)
     assert (proof.status, proof.gate) == ("crashed", "isolation")
     assert "SIGSEGV" in proof.message
-    assert prove_on(table.variant("layer_norm", "numpy"), worker, Plan(), problem).passed
+    assert prove_on(table.variant("layer_norm", "numpy"), worker, Plan(), problem, answers).passed
 
 
 def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
@@ -239,13 +272,13 @@ def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
     proof = prove(variant, worker, Plan(kernels_path=(folder,)), answers)
     assert proof.problem.dims["C"] in range(14, 18)
     line = proof.reproduce.partition('--problem "')[2].rstrip('"')
-    again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line))
+    again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), answers)
     assert (again.gate, again.message, again.problem) == (proof.gate, proof.message, proof.problem)
     assert f"--kernels-path {folder}" in proof.reproduce
 
 
 def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
-    monkeypatch.setitem(battery.PROFILES, "dev", battery.Profile(24, 0.0))  # the time to shrink is over as it begins
+    monkeypatch.setitem(battery.PROFILES, "dev", battery.Profile(24, 60.0))
     variant = planted(folder, "numpy_returns")
     first = next(p for p in basics(variant.op) if p.spikes == ())
     proof = prove(variant, worker, Plan(), answers)

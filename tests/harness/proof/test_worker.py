@@ -157,6 +157,15 @@ def test_memory_that_grows_is_mapped_again(own, folder):
     assert np.all(buffers.outputs(own.memory)["y"] == 1)
 
 
+def test_a_worker_outlives_the_thread_that_started_it(folder):
+    pids = []
+    with Worker([folder]) as worker:
+        thread = threading.Thread(target=lambda: pids.append(called(worker, folder, "numpy_says_its_process")))
+        thread.start()
+        thread.join()
+        assert called(worker, folder, "numpy_says_its_process") == pids[0]
+
+
 def test_a_process_that_compiles_ahead_does_so_before_it_is_called_and_ends_with_the_worker(tmp_path):
     waited_for = tmp_path / "waited_for.cuh"
     os.mkfifo(waited_for)  # the compiler waits for its end
