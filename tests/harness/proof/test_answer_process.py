@@ -58,15 +58,30 @@ def maker(tmp_path_factory):
         yield made
 
 
+def says_the_same(one, other):
+    """Return whether two keys of an output ask for the same, but for the order in which libraries added on their way."""
+    flags = all(np.array_equal(getattr(one, f), getattr(other, f)) for f in ("nan", "special", "exact", "dtype"))
+    asked = np.isfinite(one.budget) & np.isfinite(other.budget)
+    near = np.abs(one.value[asked] - other.value[asked]) <= np.maximum(one.budget[asked], 1e-12 * np.abs(one.value[asked]))
+    return flags and near.all() and (one.budget[asked] <= 10 * other.budget[asked]).all()
+
+
+def agree(one, other):
+    """Return whether two keys ask for the same."""
+    names = one.outputs.keys()
+    pairs = [(one.outputs[n], other.outputs[n]) for n in names]
+    return names == other.outputs.keys() and all(says_the_same(a, b) and says_the_same(b, a) for a, b in pairs)
+
+
 @given(data=st.data())
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
-def test_the_key_is_the_same_as_if_it_were_made_here_at_first_and_later(maker, data):
+def test_the_key_says_what_it_would_if_it_were_made_here_and_the_same_later(maker, data):
     op = data.draw(st.sampled_from(list(OPS.values())), label="op")
     problem = data.draw(problems(op).filter(lambda p: is_small(op, p, simulated=True)))
     values = materialise(op, problem)
-    here = refer(op, problem, values)
-    assert same(maker.refer(op, problem, values), here)
-    assert same(maker.refer(op, problem, values), here)
+    here, there = refer(op, problem, values), maker.refer(op, problem, values)
+    assert agree(there, here)
+    assert same(maker.refer(op, problem, values), there)
 
 
 def test_no_process_is_started_for_what_was_kept(tmp_path):
@@ -143,7 +158,7 @@ def test_a_folder_that_cannot_be_used_is_no_reason_to_stop(tmp_path, damage):
         for path in damaged:
             path.write_bytes(b"damaged")
     with AnswerProcess(folder) as second:
-        assert same(second.refer(LAYER_NORM, large, values), refer(LAYER_NORM, large, values))
+        assert agree(second.refer(LAYER_NORM, large, values), refer(LAYER_NORM, large, values))
 
 
 def test_what_goes_wrong_is_raised_where_the_key_is_asked_for_and_the_next_is_made(maker):
@@ -151,7 +166,7 @@ def test_what_goes_wrong_is_raised_where_the_key_is_asked_for_and_the_next_is_ma
         maker.refer(LAYER_NORM, PROBLEM, {"x": VALUES["x"]})
     with pytest.raises(CrucibleError, match=r"unknown op .no_such_op."):  # whose error takes other arguments than it keeps
         maker.refer(dataclasses.replace(LAYER_NORM, definition=no_such_op, outputs=("y",)), PROBLEM, VALUES)
-    assert same(maker.refer(LAYER_NORM, PROBLEM, VALUES), refer(LAYER_NORM, PROBLEM, VALUES))
+    assert agree(maker.refer(LAYER_NORM, PROBLEM, VALUES), refer(LAYER_NORM, PROBLEM, VALUES))
 
 
 def test_who_waits_for_a_key_is_told_that_nobody_makes_it_any_more(tmp_path):
@@ -186,4 +201,4 @@ def test_a_process_that_ends_of_itself_is_an_error_in_one_line_and_the_next_key_
         started.kill()
         with pytest.raises(CrucibleError, match=r"makes answer keys was ended by SIGKILL"):
             maker.refer(LAYER_NORM, other := next(p for p in basics(LAYER_NORM) if p != PROBLEM), VALUES)
-        assert same(maker.refer(LAYER_NORM, other, VALUES), refer(LAYER_NORM, other, VALUES))
+        assert agree(maker.refer(LAYER_NORM, other, VALUES), refer(LAYER_NORM, other, VALUES))
