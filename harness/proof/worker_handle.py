@@ -13,7 +13,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.buffers import Memory
@@ -30,11 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Closed", "Died", "Limits", "Raised", "Schedule", "Worker"]
 
-
-@cache
-def _starter() -> ThreadPoolExecutor:
-    """Return the thread that starts all workers: they end with the thread that started them, and this one ends last."""
-    return ThreadPoolExecutor(1, "starts workers")
+STARTER = ThreadPoolExecutor(1, "starts workers")  # a worker ends with the thread that started it, and this one ends last
 
 
 @dataclass(frozen=True)
@@ -267,7 +262,7 @@ class Worker:
                 process_group=0,  # Ctrl-C is its owner's to hear
             )
 
-        process = self._process = _starter().submit(start).result()
+        process = self._process = STARTER.submit(start).result()
         theirs.close()
         if self._stopped:  # meanwhile
             process.kill()
