@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -204,7 +204,8 @@ def load_simulator() -> None:
     """Have the simulator ready in this process, and so in those that are forked from it."""
     import simulator
 
-    simulator.compile_ahead()
+    with suppress(simulator.SimulatorError):  # told by the launch that meets it
+        simulator.compile_ahead()
 
 
 def kernels_of(variant: Variant) -> list[CudaKernel]:

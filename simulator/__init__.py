@@ -1,6 +1,6 @@
 """A CUDA device in software: CUDA C++ becomes PTX by clang, then vector code of the host, which is run and checked.
 
-It stands alone: numpy, llvmlite, numba and the standard library.
+It stands alone: numpy, llvmlite, clang and the standard library.
 """
 
 from simulator.ahead import compile_ahead, compile_kernels

@@ -1,11 +1,9 @@
-"""Compiling ahead, in a process beside the one that waits: a first run waits half as long."""
+"""Compiling ahead of launches, so that processes which are forked or come later need not."""
 
 from __future__ import annotations
 
 import fcntl
 import itertools
-import os
-import warnings
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,9 +13,8 @@ from simulator.codegen.compile import Target
 from simulator.errors import SimulatorError
 from simulator.files import tidy
 from simulator.module import KERNELS, MODES, Module, digest_of
-from simulator.prepared import path_of, without_collector
-from simulator.runtime.scheduler import compile_run_grid
-from simulator.runtime.support import SUPPORT
+from simulator.native.library import library
+from simulator.prepared import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,31 +51,18 @@ def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, incl
 
 
 def compile_ahead() -> None:
-    """Compile the scheduler and the checks of accesses and warp barriers, or read them from disk.
+    """Compile what kernels call, or read it from disk; processes that are forked afterwards have it too.
 
-    Processes that are forked afterwards have them too. One process at a time compiles; the others then find its work on disk.
-    What was kept there and not used for long is removed.
+    One process at a time compiles; the others then find its work on disk. What was kept there and not used for long is removed.
+
+    Raises
+    ------
+    CompileError
+        There is no compiler.
     """
     tidy(CACHE)
-    with _alone(), without_collector():
-        _load("check_warp_barrier")  # a small one, with which numba sets itself up for both processes
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's BLAS has threads, and survives a fork
-            child = os.fork()
-        if child == 0:
-            try:
-                _load("check_access")
-            finally:
-                os._exit(0)  # what went wrong is told where it is needed
-        compile_run_grid()
-        _load("check_store")  # it calls much of what the other process has compiled by now
-        os.waitpid(child, 0)
-    _load("check_access")
-
-
-def _load(*names: str) -> None:
-    for name in names:
-        SUPPORT[name].address  # noqa: B018 (it is compiled where it is asked for)
+    with _alone():
+        library()
 
 
 @contextmanager

@@ -42,7 +42,9 @@ _ERROR = re.compile(r"^(?P<path>.+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<me
 _DEPENDENCY = re.compile(r"(?:\\ |\\#|\$\$|[^\s\\])+")
 
 
-class _Compiler(NamedTuple):
+class Compiler(NamedTuple):
+    """A clang: how it is called, and its version."""
+
     command: tuple[str, ...]
     version: str
 
@@ -70,7 +72,7 @@ def compile_to_ptx(
         The first error of the compiler with its place and the line of code, or there is no compiler.
     """
     source = Path(source).resolve()
-    compiler = _compiler()
+    clang = compiler()
     arguments = (
         *_FLAGS,
         *options,
@@ -80,14 +82,14 @@ def compile_to_ptx(
         str(source),
     )
     if cache is None:
-        return _run(compiler, arguments, source)[0]
-    key = hashlib.sha256("\0".join((compiler.version, *arguments)).encode()).hexdigest()
+        return _run(clang, arguments, source)[0]
+    key = hashlib.sha256("\0".join((clang.version, *arguments)).encode()).hexdigest()
     entry = Path(cache) / "ptx" / f"{key}.json"
     kept = _kept(entry)
     if kept is not None:
         return kept
     began = time.time_ns()
-    ptx, read = _run(compiler, arguments, source)
+    ptx, read = _run(clang, arguments, source)
     if all(path.stat().st_mtime_ns < began for path in read):  # else somebody has just saved what the compiler read before
         found = {"read": {str(path): _digest(path) for path in read}, "ptx": ptx}
         write_atomically(entry, json.dumps(found).encode())
@@ -95,15 +97,15 @@ def compile_to_ptx(
 
 
 @functools.cache
-def _compiler() -> _Compiler:
+def compiler() -> Compiler:
     """Return the compiler to use: ziglang's if it is installed, else the PATH's."""
     if importlib.util.find_spec("ziglang") is not None:
-        return _Compiler((sys.executable, "-m", "ziglang", "clang"), f"ziglang {importlib.metadata.version('ziglang')}")
+        return Compiler((sys.executable, "-m", "ziglang", "clang"), f"ziglang {importlib.metadata.version('ziglang')}")
     clang = shutil.which("clang")
     version = _answer(clang, "--version") if clang else ""
     major = re.search(r"clang version (\d+)", version)
     if clang and major and int(major[1]) >= _OLDEST_CLANG and "nvptx64" in _answer(clang, "--print-targets"):
-        return _Compiler((clang,), version)
+        return Compiler((clang,), version)
     raise CompileError(
         f"no compiler for CUDA: install the ziglang wheel, or put a clang >= {_OLDEST_CLANG} with the NVPTX target on the PATH."
     )
@@ -113,13 +115,13 @@ def _answer(program: str, question: str) -> str:
     return subprocess.run([program, question], capture_output=True, text=True, check=False).stdout
 
 
-def _run(compiler: _Compiler, arguments: Sequence[str], source: Path) -> tuple[str, list[Path]]:
+def _run(clang: Compiler, arguments: Sequence[str], source: Path) -> tuple[str, list[Path]]:
     """Compile; return the PTX and the files that were read."""
     if not source.is_file():
         raise CompileError(f"no such file: {source}")
     with tempfile.TemporaryDirectory() as folder:
         output, dependencies = Path(folder, "out.ptx"), Path(folder, "out.d")
-        command = [*compiler.command, *arguments, "-MD", "-MF", str(dependencies), "-o", str(output)]
+        command = [*clang.command, *arguments, "-MD", "-MF", str(dependencies), "-o", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CompileError(_first_error(done.stderr))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["read_and_mark", "tidy", "write_atomically"]
+__all__ = ["read_and_mark", "read_sealed", "tidy", "write_atomically", "write_sealed"]
 
 _DAY = 24 * 60 * 60  # seconds
 _ROOM = 1 << 29  # bytes
+_SEAL = hashlib.sha256().digest_size
 
 
 def read_and_mark(path: Path) -> bytes:
@@ -58,3 +60,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write a file whose damage would not show when it is used, such as machine code, behind a digest of it."""
+    write_atomically(path, hashlib.sha256(content).digest() + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """Return what `write_sealed` was given, and count it as used now; None if it is not there, or not what it was."""
+    try:
+        kept = read_and_mark(path)
+    except OSError:
+        return None
+    seal, content = kept[:_SEAL], kept[_SEAL:]
+    return content if hashlib.sha256(content).digest() == seal else None

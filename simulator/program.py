@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.checks.traffic import PATTERN_WORDS
+from simulator.checks.layout import PATTERN
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_texts
 
@@ -56,6 +56,6 @@ class Program:
         return np.array(self.facts.block_lengths)
 
     @cached_property
-    def patterns(self) -> npt.NDArray[np.int64]:
+    def patterns(self) -> npt.NDArray[np.void]:
         """Return room for what the checker remembers of the kernel's accesses from launch to launch."""
-        return np.zeros((self.facts.instructions, 2, PATTERN_WORDS), np.int64)
+        return np.zeros((self.facts.instructions, 2), PATTERN)

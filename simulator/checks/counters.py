@@ -73,20 +73,20 @@ class LineCounters:
             else:
                 setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
 
-    def _add_accesses(self, instruction: Instruction, rows: list[list[int]]) -> None:
-        """Add an instruction's row for device memory and its row for shared memory."""
-        device, shared = rows
-        self.requests += device[0]
-        self.sectors += device[2]
-        self.ideal_sectors += device[3]
-        self.shared_requests += shared[0]
-        self.wavefronts += shared[2]
-        self.bank_conflicts += shared[2] - shared[3]
+    def _add_accesses(self, instruction: Instruction, rows: list[tuple[int, ...]]) -> None:
+        """Add an instruction's counts for device memory and those for shared memory."""
+        (requests, _, sectors, ideal_sectors, moved), (shared_requests, _, wavefronts, ideal, moved_shared) = rows
+        self.requests += requests
+        self.sectors += sectors
+        self.ideal_sectors += ideal_sectors
+        self.shared_requests += shared_requests
+        self.wavefronts += wavefronts
+        self.bank_conflicts += wavefronts - ideal
         copies = instruction.name == "cp"
         if instruction.name in _LOADS:
-            self.bytes_loaded += device[4] + (0 if copies else shared[4])
+            self.bytes_loaded += moved + (0 if copies else moved_shared)
         if instruction.name in _STORES:
-            self.bytes_stored += shared[4] + (0 if copies else device[4])
+            self.bytes_stored += moved_shared + (0 if copies else moved)
 
     def _add_runs(self, instruction: Instruction, runs: int, lanes: int) -> None:
         self.instructions += runs
@@ -152,8 +152,8 @@ def _flops(instruction: Instruction) -> tuple[str, int]:
     return kind.removesuffix("x2"), 2 * each if kind.endswith("x2") else each
 
 
-def count_lines(kernel: Kernel, runs: npt.NDArray[np.int64], accesses: npt.NDArray[np.int64]) -> Counters:
-    """Sum up by line: `runs` per basic block (runs, lane runs, divergent branches), `accesses` per instruction."""
+def count_lines(kernel: Kernel, runs: npt.NDArray[np.int64], accesses: npt.NDArray[np.void]) -> Counters:
+    """Sum up by line: `runs` per basic block (runs, lane runs, divergent branches), `accesses` (`COUNTER`) per instruction."""
     counters = Counters()
     by_instruction = accesses.tolist()
     for block, (times, lanes, divergent) in zip(kernel.blocks, runs.tolist(), strict=True):

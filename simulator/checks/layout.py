@@ -1,80 +1,35 @@
-"""The checker's control block: one array of 64-bit integers that compiled functions index with the constants of this file.
+"""What the checker keeps, field by field; `simulator.native` makes C++ structures of it.
 
-It starts with scalars (addresses of the larger arrays, sizes, counts); then come the clocks of the running block's threads
-and what each of its warps and lanes knows of the others' (see `simulator.checks.order`).
+There is one `CHECKER` for a launch: scalars (addresses of the larger arrays, sizes, counts), then the clocks of the running
+block's threads and what each of its warps and lanes knows of the others' (see ``simulator/native/order.hpp``).
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
+
+import numpy as np
 
 __all__ = [
-    "ACQUIRED",
-    "BARRIER_FENCED",
-    "BASE",
-    "CLOCK",
-    "CONTROL_WORDS",
-    "COUNTER_FIELDS",
-    "FENCED",
-    "FENCED_ACQUIRED",
-    "FENCED_KNOWN",
-    "FENCED_LANES",
-    "FENCE_CLOCK",
-    "KNOWN",
-    "KNOWN_LANES",
-    "RECORD_FIELDS",
-    "REPORT_FIELDS",
-    "SCRATCH",
-    "THREADS",
+    "CHECKER",
+    "COPY",
+    "COUNTER",
+    "GRANULE",
+    "PATTERN",
+    "QUEUE_LENGTH",
+    "RECORD",
+    "REPORT",
     "VARIABLES",
-    "VARIABLE_BLOCK",
-    "VARIABLE_INHERITED",
-    "VARIABLE_KEY",
-    "VARIABLE_KNOWN",
-    "WARPS",
-    "WARP_BASE",
     "Code",
-    "Field",
+    "Shadow",
 ]
 
-WARPS, THREADS, LANES = 32, 1024, 32
+_WARPS, _THREADS, _LANES = 32, 1024, 32
+_SCOPES = 2
 VARIABLES = 62
 """Places that atomics synchronise through, told apart; further ones share the last number. One bit each in an int64."""
-_SCOPES = 2
-
-
-class Field(IntEnum):
-    """Scalars at the head of the control block."""
-
-    SHADOW = 0
-    ARENA_SIZE = 1
-    GRANULE_SHIFT = 2
-    HISTORY = 3
-    GRANULES = 4
-    WARPS = 5
-    THREADS = 6
-    SHARED_START = 7
-    SHARED_END = 8
-    LOCAL_START = 9
-    BLOCK = 10
-    REPORTS = 11
-    REPORT_COUNT = 12
-    REPORT_LIMIT = 13
-    COUNTERS = 14
-    COPIES = 15
-    COPY_STATE = 16
-    RECORDS = 17
-    RECORD_COUNT = 18
-    RECORD_LIMIT = 19
-    RECORD_HEADS = 20
-    RECORD_ROWS = 21
-    VARIABLE_COUNT = 22
-    BARRIER_FENCED_ANY = 23
-    INSTRUCTIONS = 24
-    LEARNED = 25
-    """Whether anything but barriers of the whole block may have told threads of each other since `start_block`."""
-    PATTERNS = 26
-    """Address of what `simulator.checks.traffic` remembers."""
+QUEUE_LENGTH = 256
+"""Copies that a thread may have in flight."""
 
 
 class Code(IntEnum):
@@ -93,43 +48,73 @@ class Code(IntEnum):
     TOO_MANY_RELEASES = 11
 
 
-REPORT_FIELDS = 8
-"""Code, instruction, the other instruction or -1, thread, the other thread or -1, offset, size, count."""
-COUNTER_FIELDS = 5
-"""Requests, lanes, sectors or wavefronts, the least there could be, bytes: a row for device memory, one for shared memory."""
-RECORD_FIELDS = 2
-"""The variable, and the block's next record or -1."""
+class Shadow(IntFlag):
+    """What is known of a byte of the arena."""
 
-CLOCK = 64
-"""Each thread's epoch."""
-BASE = CLOCK + THREADS
-"""Per warp: of every thread of the block, all epochs below are known."""
-WARP_BASE = BASE + WARPS
-"""Per warp: of its own lanes, all epochs below are known to all of its lanes."""
-KNOWN_LANES = WARP_BASE + WARPS
-"""Per warp, lane and lane: the last epoch of the second that the first knows."""
-KNOWN = KNOWN_LANES + WARPS * LANES * LANES
-"""Per warp and thread: the last epoch of the thread that the warp knows."""
-ACQUIRED = KNOWN + WARPS * THREADS
-"""Per warp: the set of variables it has read after other blocks released them."""
-FENCED = ACQUIRED + WARPS
-"""Per scope (block, device) and warp: the lanes that have executed a fence."""
-FENCED_LANES = FENCED + _SCOPES * WARPS
-"""Like `KNOWN_LANES`, per scope, as it was at the lane's last fence."""
-FENCED_KNOWN = FENCED_LANES + _SCOPES * WARPS * LANES * LANES
-"""Like `KNOWN`, per scope, as it was at the warp's last fence."""
-FENCED_ACQUIRED = FENCED_KNOWN + _SCOPES * WARPS * THREADS
-"""Like `ACQUIRED`, per scope, as it was at the warp's last fence."""
-FENCE_CLOCK = FENCED_ACQUIRED + _SCOPES * WARPS
-"""Per scope and thread: its epoch at its last fence."""
-BARRIER_FENCED = FENCE_CLOCK + _SCOPES * THREADS
-"""`FENCE_CLOCK` as it was at the block's last barrier: whoever releases after it releases this too."""
-VARIABLE_KEY = BARRIER_FENCED + _SCOPES * THREADS
-VARIABLE_INHERITED = VARIABLE_KEY + 64
-"""Per variable: what those who released it had acquired."""
-VARIABLE_BLOCK = VARIABLE_INHERITED + 64
-"""Per variable: the block, plus 1, whose threads' epochs `VARIABLE_KNOWN` holds."""
-VARIABLE_KNOWN = VARIABLE_BLOCK + 64
-"""Per variable and thread: the last epoch released to it in the running block."""
-SCRATCH = VARIABLE_KNOWN + 64 * THREADS
-CONTROL_WORDS = SCRATCH + 256
+    VALID = 1
+    INITIALISED = 2
+    READ_ONLY = 4
+    IN_FLIGHT = 8
+
+
+def _longs(*names: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+REPORT = _longs("code", "index", "other_index", "thread", "other_thread", "offset", "size", "times")
+"""A finding: two instructions, the other -1 where there is none; threads are block * 1024 + thread."""
+COUNTER = _longs("requests", "lanes", "turns", "ideal", "bytes")
+"""Of an instruction, one for device and one for shared memory: sectors or wavefronts, and the fewest there could be."""
+COPY = _longs("offset", "size", "group")
+"""A copy in flight."""
+RECORD = _longs("variable", "next")
+"""A block's release to a variable; `next` is one more than the number of the block's next record, 0 for none."""
+GRANULE = np.dtype([("written", np.int64), ("read", np.int64, (2,)), ("writer", np.int32), ("reader", np.int32)])
+"""Stamps of a granule's last write and of two of its last reads, and the instructions."""
+PATTERN = np.dtype([("lanes", np.int64), ("distances", np.int64, (_LANES,)), ("costs", np.int64, (_LANES,))])
+"""An instruction's last access: its lanes, their distances from the first, costs by where that stands in a sector."""
+
+CHECKER = np.dtype(
+    [
+        *(
+            (name, np.int64)
+            for name in (
+                *("shadow", "arena_size", "granule_shift", "granules", "warps", "threads"),
+                *("shared_start", "shared_end", "local_start", "block"),
+                *("reports", "report_count", "report_limit", "counters", "patterns", "copies", "copy_state"),
+                *("records", "record_count", "record_limit", "record_heads", "record_rows", "variable_count"),
+                "barrier_fenced_any",
+                "learned",  # anything but barriers of the whole block may have told threads of each other in this block
+            )
+        ),
+        # Each thread's epoch.
+        ("clock", np.int64, (_THREADS,)),
+        # Per warp: of every thread of the block, all epochs below are known.
+        ("base", np.int64, (_WARPS,)),
+        # Per warp: of its own lanes, all epochs below are known to all of its lanes.
+        ("warp_base", np.int64, (_WARPS,)),
+        # Per warp, lane and lane: the last epoch of the second that the first knows.
+        ("known_lanes", np.int64, (_WARPS, _LANES, _LANES)),
+        # Per warp and thread: the last epoch of the thread that the warp knows.
+        ("known", np.int64, (_WARPS, _THREADS)),
+        # Per warp: the set of variables it has read after other blocks released them.
+        ("acquired", np.int64, (_WARPS,)),
+        # Per scope (block, device) and warp: the lanes that have executed a fence.
+        ("fenced", np.int64, (_SCOPES, _WARPS)),
+        # Like `known_lanes`, `known` and `acquired`, per scope, as they were at the last fence.
+        ("fenced_lanes", np.int64, (_SCOPES, _WARPS, _LANES, _LANES)),
+        ("fenced_known", np.int64, (_SCOPES, _WARPS, _THREADS)),
+        ("fenced_acquired", np.int64, (_SCOPES, _WARPS)),
+        # Per scope and thread: its epoch at its last fence.
+        ("fence_clock", np.int64, (_SCOPES, _THREADS)),
+        # `fence_clock` as it was at the block's last barrier: whoever releases after it releases this too.
+        ("barrier_fenced", np.int64, (_SCOPES, _THREADS)),
+        # Per variable: where it lies, and what those who released it had acquired.
+        ("variable_offset", np.int64, (VARIABLES,)),
+        ("variable_inherited", np.int64, (VARIABLES,)),
+        # Per variable: the block, plus 1, whose threads' epochs `variable_known` holds.
+        ("variable_block", np.int64, (VARIABLES,)),
+        # Per variable and thread: the last epoch released to it in the running block.
+        ("variable_known", np.int64, (VARIABLES, _THREADS)),
+    ]
+)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import ZERO, ints
-from simulator.codegen.memory import Access, guard, locate, near
+from simulator.codegen.layout import Access
+from simulator.codegen.memory import guard, locate, near
 from simulator.codegen.moves import copy_bytes
 from simulator.codegen.warp_emitter import refuse
 from simulator.ptx.model import Address, Immediate, Register
@@ -48,7 +49,7 @@ def _groups(emitter: WarpEmitter, instruction: Instruction, number: int) -> None
         "check_copy_groups",
         "void",
         ("i64", emitter.state_number()),
-        ("i64", emitter.field("checker", "i64")),
+        ("i64", emitter.launch_constant("checker")),
         ("i32", number),
         ("i32", int(instruction.has("wait_all"))),
         ("i32", lanes),
@@ -84,7 +85,7 @@ def _tell_checker(emitter: WarpEmitter, instruction: Instruction, offsets: str, 
         "check_copy",
         "void",
         ("i64", emitter.state_number()),
-        ("i64", emitter.field("checker", "i64")),
+        ("i64", emitter.launch_constant("checker")),
         ("i32", instruction.index),
         ("i32", count),
         ("i32", emitter.to_bits(lanes)),

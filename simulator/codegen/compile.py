@@ -10,7 +10,6 @@ import ctypes
 import ctypes.util
 import hashlib
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -19,8 +18,8 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
-from simulator.files import read_and_mark, write_atomically
-from simulator.runtime.support import SUPPORT
+from simulator.files import read_sealed, write_sealed
+from simulator.native.library import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,12 +75,11 @@ class CompiledCode:
 
 @cache
 def _start_llvm() -> None:
-    """Set LLVM up and give it the host's math functions."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    """Set LLVM up and give it what kernels call: the native library and the host's math functions."""
+    library()
+    host = ctypes.CDLL(ctypes.util.find_library("m"))
     for name in UNARY + BINARY:
-        llvm.add_symbol(f"host_{name}", _host_function(library, name))
+        llvm.add_symbol(f"host_{name}", _host_function(host, name))
 
 
 def _host_function(library: ctypes.CDLL, name: str) -> int:
@@ -106,12 +104,12 @@ def _object_of(digest: str, text: Callable[[], str], target: Target, level: int,
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{digest}".encode()).hexdigest()
     path = folder / f"{key[:32]}.o"
-    with suppress(OSError):
-        return read_and_mark(path)
+    if (kept := read_sealed(path)) is not None:
+        return kept
     module = llvm.parse_assembly(text())
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)
-    write_atomically(path, code)
+    write_sealed(path, code)
     return code
 
 
@@ -134,8 +132,6 @@ def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Targ
         Where objects are kept.
     """
     _start_llvm()
-    for name in SUPPORT.keys() & facts.calls:
-        llvm.add_symbol(name, SUPPORT[name].address)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
     for number, digest in enumerate(facts.digests):
         level = _HELPER_LEVEL if number else _KERNEL_LEVEL

@@ -1,15 +1,16 @@
-"""Control flow of a warp: one LLVM function per basic block, branches, fuel, and waiting for lanes.
+"""Control flow of a warp: one LLVM function per basic block, which lanes branch, fuel, and waiting for lanes.
 
-A block's function takes the lanes to run and returns the next block where all live lanes go there together, -1 to ask the
-dispatcher, or -2 minus a status.
+A block's function takes the lanes to run and returns those of them that take the branch at its end; where they then go, and
+what is counted, is the same for all blocks and left to the dispatcher (`simulator.codegen.dispatcher`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulator.codegen.dispatcher import hold_back, queue
 from simulator.codegen.emitter import MASK, ZERO, ints, signed
-from simulator.codegen.layout import ALL_LANES, LANES, PENDING, SCRATCH, Fault, Status
+from simulator.codegen.layout import ALL_LANES, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
 from simulator.codegen.warp_emitter import refuse
 from simulator.ptx.model import Immediate, Register
 
@@ -21,19 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["emit_block", "flush_refused", "is_block_barrier"]
 
-RUNS, LANE_RUNS, DIVERGENT = 0, 8, 16
 _MEMBER_MASK_LAST = {"shfl", "vote", "match", "redux", "elect"}
-_BARRIER_KINDS = {"sync": 0, "and": 1, "or": 2, "popc": 3, "arrive": 4}
+_BARRIER_KINDS = {kind.name.lower(): kind for kind in Barrier}
 
 
 def is_block_barrier(instruction: Instruction) -> bool:
     """Return whether an instruction waits for other warps of the block."""
     return instruction.name in {"bar", "barrier"} and not instruction.has("warp")
-
-
-def _bit(block: Block) -> tuple[int, int]:
-    """Return the word and the bit, as LLVM writes it, of a block in the sets of the warp's state."""
-    return block.priority >> 6, signed(1 << (block.priority & 63), 64)
 
 
 def emit_block(emitter: WarpEmitter, block: Block, name: str, translate: Callable[[Instruction], None]) -> str:
@@ -43,16 +38,16 @@ def emit_block(emitter: WarpEmitter, block: Block, name: str, translate: Callabl
         _body(emitter, block, translate)
     else:
         _exit(emitter)
+    if emitter.may_stop:
+        emitter.stop()
     prologue = [line for lines in emitter.prologue.values() for line in lines]
-    head = [f"define internal i32 @{name}_{block.index}(ptr %state, i32 %active) {{", "entry:"]
+    head = [f"define internal i64 @{name}_{block.index}(ptr %state, i32 %active) {{", "entry:"]
     return "\n".join([*head, *prologue, *emitter.lines, "}"])
 
 
 def _body(emitter: WarpEmitter, block: Block, translate: Callable[[Instruction], None]) -> None:
     if block.synchronises:
         _wait_for_lanes(emitter, block)
-    emitter.active = emitter.to_mask(emitter.active_bits)
-    _count(emitter, block)
     end = block.terminator
     for instruction in block.instructions:
         if instruction is end:
@@ -68,20 +63,13 @@ def _body(emitter: WarpEmitter, block: Block, translate: Callable[[Instruction],
     _leave(emitter, block, end)
 
 
-def _count(emitter: WarpEmitter, block: Block) -> None:
-    counters = emitter.layout.counters + 24 * block.index
-    emitter.add_to_counter(counters + RUNS, "1")
-    lanes = emitter.call("llvm.ctpop.i32", "i32", ("i32", emitter.active_bits))
-    emitter.add_to_counter(counters + LANE_RUNS, emitter.value(f"zext i32 {lanes} to i64"))
-
-
 def _exit(emitter: WarpEmitter) -> None:
     """Retire lanes; what waited for them may go on."""
     live = emitter.field("live", "i32")
     emitter.set_field("live", "i32", emitter.op("and", "i32", live, emitter.op("xor", "i32", "%active", -1)))
     for word in range(emitter.layout.words):
         emitter.emit(f"store i64 0, ptr {emitter.address(emitter.layout.blocked_set + 8 * word)}")
-    emitter.emit("ret i32 -1")
+    emitter.emit(f"ret i64 {DONE}")
 
 
 # leaving a block
@@ -89,63 +77,35 @@ def _exit(emitter: WarpEmitter) -> None:
 
 def _leave(emitter: WarpEmitter, block: Block, end: Instruction | None) -> None:
     blocks = emitter.kernel.blocks
-    if end is None:
-        _go(emitter, block, blocks[block.successors[0]])
-    elif end.name == "trap":
-        _trap(emitter, block, end)
-    elif end.name == "brx":
+    if end is not None and end.name == "trap":
+        _trap(emitter, end)
+    elif end is not None and end.name == "brx":
         _branch_by_table(emitter, block, end)
-    elif end.predicate is None:
-        _go(emitter, block, blocks[block.successors[0]])
+    elif end is None or end.predicate is None:
+        _go(emitter, block, [(blocks[block.successors[0]], emitter.active_bits)])
     else:
         condition = emitter.to_bits(emitter.read_predicate(end.predicate, negated=end.predicate_negated))
         taken = emitter.op("and", "i32", emitter.active_bits, condition)
         others = emitter.op("xor", "i32", emitter.active_bits, taken)
-        target = blocks[block.successors[0]]
-        after = blocks[block.successors[-1]]
-        _part(emitter, block, target, taken, after, others)
+        _go(emitter, block, [(blocks[block.successors[0]], taken), (blocks[block.successors[-1]], others)])
 
 
-def _trap(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
+def _go(emitter: WarpEmitter, block: Block, paths: Sequence[tuple[Block, str]]) -> None:
+    """Leave for one block or two, the first of which is the branch's target."""
+    target, taken = paths[0]
+    if target.priority <= block.priority:
+        _burn_fuel(emitter, paths)
+    emitter.emit(f"ret i64 {emitter.value(f'zext i32 {taken} to i64')}")
+
+
+def _trap(emitter: WarpEmitter, end: Instruction) -> None:
     lanes = emitter.to_bits(emitter.lanes(end))
     hit, on = emitter.fresh("trap"), emitter.fresh("on")
     emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), hit, on)
     emitter.label(hit)
     emitter.fault(Fault.TRAP, end.index, lanes)
     emitter.label(on)
-    _go(emitter, block, emitter.kernel.blocks[block.successors[-1]])
-
-
-def _go(emitter: WarpEmitter, block: Block, target: Block) -> None:
-    if target.priority <= block.priority:
-        _burn_fuel(emitter, [(target, emitter.active_bits)])
-    together, apart = emitter.fresh("together"), emitter.fresh("apart")
-    emitter.branch(_converged(emitter), together, apart)
-    emitter.label(apart)
-    _add_pending(emitter, target, emitter.active_bits)
-    emitter.emit("ret i32 -1")
-    emitter.label(together)
-    emitter.emit(f"ret i32 {target.index}")
-
-
-def _part(emitter: WarpEmitter, block: Block, target: Block, taken: str, after: Block, others: str) -> None:
-    """Go two ways: straight on where all lanes agree, by way of the dispatcher where they part."""
-    paths = [(target, taken), (after, others)]
-    if target.priority <= block.priority:
-        _burn_fuel(emitter, paths)
-    none_taken = emitter.value(f"icmp eq i32 {taken}, 0")
-    all_taken = emitter.value(f"icmp eq i32 {others}, 0")
-    uniform = emitter.op("or", "i1", none_taken, all_taken)
-    if emitter.checked:
-        parted = emitter.value(f"zext i1 {emitter.op('xor', 'i1', uniform, 'true')} to i64")
-        emitter.add_to_counter(emitter.layout.counters + 24 * block.index + DIVERGENT, parted)
-    direct, slow = emitter.fresh("direct"), emitter.fresh("slow")
-    emitter.branch(emitter.op("and", "i1", _converged(emitter), uniform), direct, slow)
-    emitter.label(direct)
-    emitter.emit(f"ret i32 {emitter.value(f'select i1 {none_taken}, i32 {after.index}, i32 {target.index}')}")
-    emitter.label(slow)
-    _queue(emitter, paths)
-    emitter.emit("ret i32 -1")
+    emitter.emit("ret i64 0")  # nobody goes the trap's way, to the exit
 
 
 def _branch_by_table(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
@@ -163,21 +123,12 @@ def _branch_by_table(emitter: WarpEmitter, block: Block, end: Instruction) -> No
     if any(target.priority <= block.priority for target, _ in paths):
         _burn_fuel(emitter, paths)
     _queue(emitter, paths)
-    emitter.emit("ret i32 -1")
-
-
-def _converged(emitter: WarpEmitter) -> str:
-    return emitter.value(f"icmp eq i32 {emitter.field('live', 'i32')}, {emitter.active_bits}")
+    emitter.emit(f"ret i64 {DONE}")
 
 
 def _queue(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
     for target, lanes in paths:
-        some, none = emitter.fresh("some"), emitter.fresh("none")
-        emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), some, none)
-        emitter.label(some)
-        _add_pending(emitter, target, lanes)
-        emitter.emit(f"br label %{none}")
-        emitter.label(none)
+        queue(emitter, target, lanes)
 
 
 def _burn_fuel(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
@@ -190,30 +141,10 @@ def _burn_fuel(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None
     _queue(emitter, paths)
     for target, _ in paths:
         if target.priority <= emitter.block.priority:
-            _block(emitter, target)
+            hold_back(emitter, target)
     emitter.set_field("held", "i32", 1)
     emitter.leave(Status.YIELD)
     emitter.label(on)
-
-
-def _merge(emitter: WarpEmitter, opcode: str, kind: str, offset: int, value: str | int) -> None:
-    place = emitter.address(offset)
-    before = emitter.value(f"load {kind}, ptr {place}")
-    emitter.emit(f"store {kind} {emitter.op(opcode, kind, before, value)}, ptr {place}")
-
-
-def _add_pending(emitter: WarpEmitter, block: Block, lanes: str) -> None:
-    """Queue lanes, of which there is at least one, for a block."""
-    word, bit = _bit(block)
-    _merge(emitter, "or", "i32", PENDING + 4 * block.priority, lanes)
-    _merge(emitter, "or", "i64", emitter.layout.pending_set + 8 * word, bit)
-    _merge(emitter, "and", "i64", emitter.layout.blocked_set + 8 * word, ~bit)
-
-
-def _block(emitter: WarpEmitter, block: Block) -> None:
-    """Keep the dispatcher from a block until lanes join it, lanes exit, or nothing else can run."""
-    word, bit = _bit(block)
-    _merge(emitter, "or", "i64", emitter.layout.blocked_set + 8 * word, bit)
 
 
 # waiting
@@ -239,7 +170,6 @@ def _wait_for_lanes(emitter: WarpEmitter, block: Block) -> None:
     if member is None or _names_all(member):
         needed = live
     else:
-        emitter.active = emitter.to_mask(emitter.active_bits)
         named = emitter.read(member, 32)
         mine = emitter.select(emitter.active, ints(32), named, ZERO)
         union = emitter.call(f"llvm.vector.reduce.or.v{LANES}i32", "i32", (ints(32), mine))
@@ -248,9 +178,9 @@ def _wait_for_lanes(emitter: WarpEmitter, block: Block) -> None:
     go, wait = emitter.fresh("go"), emitter.fresh("wait")
     emitter.branch(emitter.op("icmp eq", "i32", arrived, needed), go, wait)
     emitter.label(wait)
-    _add_pending(emitter, block, emitter.active_bits)
-    _block(emitter, block)
-    emitter.emit("ret i32 -1")
+    queue(emitter, block, emitter.active_bits)
+    hold_back(emitter, block)
+    emitter.emit(f"ret i64 {WAITS}")
     emitter.label(go)
 
 
@@ -263,7 +193,7 @@ def _check_membership(emitter: WarpEmitter, instruction: Instruction) -> None:
     bit = emitter.lanes_of("i32", [signed(1 << lane, 32) for lane in range(LANES)])
     absent = emitter.op("icmp eq", ints(32), emitter.op("and", ints(32), named, bit), ZERO)
     lanes = emitter.to_bits(emitter.both(absent, emitter.lanes(instruction)))
-    checker = emitter.field("checker", "i64")
+    checker = emitter.launch_constant("checker")
     arguments = (("i64", emitter.state_number()), ("i64", checker), ("i32", instruction.index), ("i32", lanes))
     emitter.call("check_membership", "void", *arguments)
 
@@ -291,12 +221,12 @@ def _barrier(emitter: WarpEmitter, instruction: Instruction) -> None:
     flush_refused(emitter)
     number = _scalar(emitter, operands[0]) if operands else "0"
     threads = _scalar(emitter, operands[1]) if len(operands) > 1 else "0"
-    emitter.set_field("barrier_kind", "i32", kind)
+    emitter.set_field("barrier_kind", "i32", int(kind))
     emitter.set_field("barrier_id", "i32", number)
     emitter.set_field("barrier_count", "i32", threads)
     emitter.set_field("barrier_pc", "i32", instruction.index)
     emitter.write_back()
-    _add_pending(emitter, emitter.kernel.blocks[emitter.block.successors[0]], emitter.active_bits)
+    queue(emitter, emitter.kernel.blocks[emitter.block.successors[0]], emitter.active_bits)
     emitter.leave(Status.BARRIER)
 
 

@@ -1,58 +1,180 @@
-"""The dispatcher of a warp: it runs the pending block that is lowest in topological order.
+"""The dispatcher of a warp: it runs the pending block that is lowest in topological order, and counts.
 
-So lanes that parted meet again where their paths join. Blocks whose lanes wait for others are passed over.
+So lanes that parted meet again where their paths join. Blocks whose lanes wait for others are passed over. While all lanes go
+the same way, nothing is queued.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.layout import PENDING, Status
+from simulator.codegen.layout import DONE, OFFSETS, PENDING, WAITS, Status, returned
 
 if TYPE_CHECKING:
-    from simulator.codegen.warp_emitter import WarpEmitter
+    from collections.abc import Iterable
 
-__all__ = ["emit_dispatcher"]
+    from simulator.codegen.layout import StateLayout
+    from simulator.codegen.warp_emitter import WarpEmitter
+    from simulator.ptx.model import Block
+
+__all__ = ["emit_dispatcher", "hold_back", "queue"]
+
+_BLOCK_COUNTERS = 24
+"""Bytes: a block's runs, its lane runs and its divergent branches."""
+
+
+def queue(emitter: WarpEmitter, block: Block, lanes: str) -> None:
+    """Let lanes, if there are any, run a block when its turn comes."""
+    emitter.emit(f"call void @queue(ptr %state, i32 {block.index}, i32 {lanes})")
+
+
+def hold_back(emitter: WarpEmitter, block: Block) -> None:
+    """Keep the dispatcher from a block until lanes join it, lanes exit, or nothing else can run."""
+    emitter.emit(f"call void @hold_back(ptr %state, i32 {block.index})")
 
 
 def emit_dispatcher(emitter: WarpEmitter, name: str) -> str:
-    """Return the text of the function that runs a warp until it ends, waits at a barrier or faults."""
+    """Return the text of the function that runs a warp until it ends, waits at a barrier or faults, and of what it calls."""
     blocks = emitter.kernel.blocks
     emitter.start(blocks[-1])
     by_priority = sorted(blocks, key=lambda block: block.priority)
+    exits = len(blocks) - 1
     functions = ", ".join(f"ptr @{name}_{block.index}" for block in blocks)
-    numbers = ", ".join(f"i32 {block.index}" for block in by_priority)
     head = [
         f"@{name}_functions = internal constant [{len(blocks)} x ptr] [{functions}]",
-        f"@{name}_order = internal constant [{len(blocks)} x i32] [{numbers}]",
+        _table(f"{name}_order", [block.index for block in by_priority]),
+        _table("priorities", [block.priority for block in blocks]),
+        _table(f"{name}_taken", [block.successors[0] if block.successors else exits for block in blocks]),
+        _table(f"{name}_others", [block.successors[-1] if block.successors else exits for block in blocks]),
+        _queue_functions(emitter.layout),
         f"define i32 @{name}(i64 %state.number) {{",
         "entry:",
         "  %state = inttoptr i64 %state.number to ptr",
+        f"  %live.address = getelementptr i8, ptr %state, i64 {OFFSETS['live']}",
+        f"  %counters = getelementptr i8, ptr %state, i64 {emitter.layout.counters}",
         "  br label %dispatch",
     ]
     emitter.label("dispatch")
     picked = [_pick(emitter, name, word) for word in range(emitter.layout.words)]
     _nothing_to_run(emitter)
     emitter.label("run")
-    emitter.emit(f"%block = phi i32 {', '.join(f'[ {b}, %{label} ]' for label, b, _ in picked)}, [ %result, %again ]")
+    emitter.emit(f"%block = phi i32 {', '.join(f'[ {b}, %{label} ]' for label, b, _ in picked)}, [ %onward, %again ]")
     emitter.emit(f"%lanes = phi i32 {', '.join(f'[ {m}, %{label} ]' for label, _, m in picked)}, [ %lanes, %again ]")
-    emitter.lines += [
-        "  %block.index = zext i32 %block to i64",
-        f"  %entry.address = getelementptr ptr, ptr @{name}_functions, i64 %block.index",
-        "  %function = load ptr, ptr %entry.address",
-        "  %result = call i32 %function(ptr %state, i32 %lanes)",
-        "  %onward = icmp sge i32 %result, 0",
-        "  br i1 %onward, label %again, label %stop",
-        "again:",
-        "  br label %run",
-        "stop:",
-        "  %undecided = icmp eq i32 %result, -1",
-        "  br i1 %undecided, label %dispatch, label %out",
-        "out:",
-        "  %status = sub i32 -2, %result",
-        "  ret i32 %status",
-    ]
-    return "\n".join([*head, *emitter.lines, "}"])
+    return "\n".join([*head, *emitter.lines, _run(name), "}"])
+
+
+def _table(name: str, values: Iterable[int]) -> str:
+    numbers = [f"i32 {value}" for value in values]
+    return f"@{name} = internal constant [{len(numbers)} x i32] [{', '.join(numbers)}]"
+
+
+def _run(name: str) -> str:
+    """Return code that runs `%block` for `%lanes`, counts that, and goes where they went if they went together."""
+    return f"""
+  %block.index = zext i32 %block to i64
+  %function.address = getelementptr ptr, ptr @{name}_functions, i64 %block.index
+  %function = load ptr, ptr %function.address
+  %result = call i64 %function(ptr %state, i32 %lanes)
+  %waits = icmp eq i64 %result, {WAITS}
+  br i1 %waits, label %dispatch, label %count
+count:
+  %row = mul i64 %block.index, {_BLOCK_COUNTERS}
+  %runs.address = getelementptr i8, ptr %counters, i64 %row
+  %runs = load i64, ptr %runs.address
+  %runs.now = add i64 %runs, 1
+  store i64 %runs.now, ptr %runs.address
+  %lane.runs.address = getelementptr i64, ptr %runs.address, i64 1
+  %lane.runs = load i64, ptr %lane.runs.address
+  %number = call i32 @llvm.ctpop.i32(i32 %lanes)
+  %number.long = zext i32 %number to i64
+  %lane.runs.now = add i64 %lane.runs, %number.long
+  store i64 %lane.runs.now, ptr %lane.runs.address
+  %goes = icmp sge i64 %result, 0
+  br i1 %goes, label %branch, label %stop
+branch:
+  %taken = trunc i64 %result to i32
+  %others = xor i32 %lanes, %taken
+  %taken.address = getelementptr i32, ptr @{name}_taken, i64 %block.index
+  %taken.to = load i32, ptr %taken.address
+  %others.address = getelementptr i32, ptr @{name}_others, i64 %block.index
+  %others.to = load i32, ptr %others.address
+  %none.taken = icmp eq i32 %taken, 0
+  %all.taken = icmp eq i32 %others, 0
+  %together = or i1 %none.taken, %all.taken
+  br i1 %together, label %uniform, label %divergent
+uniform:
+  %onward = select i1 %none.taken, i32 %others.to, i32 %taken.to
+  %live = load i32, ptr %live.address
+  %all.live = icmp eq i32 %live, %lanes
+  br i1 %all.live, label %again, label %apart
+again:
+  br label %run
+apart:
+  call void @queue(ptr %state, i32 %onward, i32 %lanes)
+  br label %dispatch
+divergent:
+  %divergent.address = getelementptr i64, ptr %runs.address, i64 2
+  %divergent.runs = load i64, ptr %divergent.address
+  %divergent.now = add i64 %divergent.runs, 1
+  store i64 %divergent.now, ptr %divergent.address
+  call void @queue(ptr %state, i32 %taken.to, i32 %taken)
+  call void @queue(ptr %state, i32 %others.to, i32 %others)
+  br label %dispatch
+stop:
+  %queued = icmp eq i64 %result, {DONE}
+  br i1 %queued, label %dispatch, label %out
+out:
+  %status.long = sub i64 {returned(Status.EXIT)}, %result
+  %status = trunc i64 %status.long to i32
+  ret i32 %status"""
+
+
+def _queue_functions(layout: StateLayout) -> str:
+    """Return `queue`, after which a block is no longer held back, and `hold_back`."""
+    bit_of = """  %index = zext i32 %block to i64
+  %priority.address = getelementptr i32, ptr @priorities, i64 %index
+  %priority.word = load i32, ptr %priority.address
+  %priority = zext i32 %priority.word to i64
+  %word = lshr i64 %priority, 6
+  %place = and i64 %priority, 63
+  %bit = shl i64 1, %place"""
+    return f"""declare i32 @llvm.ctpop.i32(i32)
+define internal void @queue(ptr %state, i32 %block, i32 %lanes) {{
+entry:
+  %none = icmp eq i32 %lanes, 0
+  br i1 %none, label %done, label %some
+some:
+{bit_of}
+  %pending = getelementptr i8, ptr %state, i64 {PENDING}
+  %lanes.address = getelementptr i32, ptr %pending, i64 %priority
+  %lanes.before = load i32, ptr %lanes.address
+  %lanes.now = or i32 %lanes.before, %lanes
+  store i32 %lanes.now, ptr %lanes.address
+  %pending.set = getelementptr i8, ptr %state, i64 {layout.pending_set}
+  %pending.address = getelementptr i64, ptr %pending.set, i64 %word
+  %pending.before = load i64, ptr %pending.address
+  %pending.now = or i64 %pending.before, %bit
+  store i64 %pending.now, ptr %pending.address
+  %blocked.set = getelementptr i8, ptr %state, i64 {layout.blocked_set}
+  %blocked.address = getelementptr i64, ptr %blocked.set, i64 %word
+  %blocked.before = load i64, ptr %blocked.address
+  %rest = xor i64 %bit, -1
+  %blocked.now = and i64 %blocked.before, %rest
+  store i64 %blocked.now, ptr %blocked.address
+  br label %done
+done:
+  ret void
+}}
+define internal void @hold_back(ptr %state, i32 %block) {{
+entry:
+{bit_of}
+  %blocked.set = getelementptr i8, ptr %state, i64 {layout.blocked_set}
+  %blocked.address = getelementptr i64, ptr %blocked.set, i64 %word
+  %blocked.before = load i64, ptr %blocked.address
+  %blocked.now = or i64 %blocked.before, %bit
+  store i64 %blocked.now, ptr %blocked.address
+  ret void
+}}"""
 
 
 def _pick(emitter: WarpEmitter, name: str, word: int) -> tuple[str, str, str]:

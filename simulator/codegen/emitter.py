@@ -15,7 +15,7 @@ __all__ = ["FLOAT", "MASK", "ZERO", "Emitter", "floats", "ints", "signed"]
 FLOAT = {16: "half", 32: "float", 64: "double"}
 MASK = f"<{LANES} x i1>"
 ZERO = "zeroinitializer"
-_LAUNCH_CONSTANTS = {"arena": "ptr", "arena_size": "i64", "shared": "i64", "shared_size": "i64"}
+_LAUNCH_CONSTANTS = {"arena": "ptr", "arena_size": "i64", "shared": "i64", "shared_size": "i64", "checker": "i64"}
 
 
 def ints(bits: int) -> str:

@@ -1,4 +1,4 @@
-"""Where things lie in a warp's state: the fields shared by generated code, the scheduler and the launcher.
+"""Where things lie in a warp's state, and the numbers that generated code, the scheduler and the launcher tell each other.
 
 The state of a warp is one row of bytes: the header below, vector slots for calls of support functions, one pending lane mask
 per basic block, the bit sets of pending and of blocked blocks, counters, and the registers that live across blocks.
@@ -7,26 +7,34 @@ per basic block, the bit sets of pending and of blocked blocks, counters, and th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import numpy as np
 
 __all__ = [
     "ADDRESS_BIAS",
     "ALL_LANES",
+    "ATOMIC_OPERATIONS",
+    "ATOMIC_TYPES",
+    "DONE",
     "HEADER",
     "LANES",
     "OFFSETS",
     "PARAMETERS",
     "PARAMETER_BYTES",
     "PENDING",
+    "REDUCTIONS",
     "SCRATCH",
     "SLOT_BYTES",
     "VARIABLES",
+    "WAITS",
+    "Access",
+    "Barrier",
     "Fault",
     "StateLayout",
     "Status",
     "aligned",
+    "returned",
 ]
 
 LANES = 32
@@ -50,6 +58,16 @@ class Status(IntEnum):
     YIELD = 4
 
 
+WAITS, DONE = -1, -2
+"""What the function of a basic block returns where it does not say which lanes take the branch at its end: it has not run, as
+it waits for other lanes; it has run and put its lanes where they go. Below that, it has a status: see `returned`."""
+
+
+def returned(status: Status) -> int:
+    """Return how the function of a basic block hands a status to the dispatcher."""
+    return DONE - 1 - status
+
+
 class Fault(IntEnum):
     """What generated code itself can find wrong."""
 
@@ -60,6 +78,35 @@ class Fault(IntEnum):
     CHECKED = 4
     """The checker has already written its finding."""
 
+
+class Access(IntFlag):
+    """What the checker is told of an access."""
+
+    READ = 0
+    WRITE = 1
+    ATOMIC = 2
+    STRONG = 4
+    ACQUIRE = 8
+    RELEASE = 16
+    SHARED = 32
+    LOCAL = 64
+    BLOCK_SCOPE = 128
+
+
+class Barrier(IntEnum):
+    """What a barrier of the block does beside waiting."""
+
+    SYNC = 0
+    AND = 1
+    OR = 2
+    POPC = 3
+    ARRIVE = 4
+
+
+ATOMIC_OPERATIONS = ("add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec")
+ATOMIC_TYPES = ("u32", "s32", "f32", "u64", "s64", "f64", "b32", "b64", "b16")
+REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
+"""Told by their number here."""
 
 HEADER = np.dtype(
     [

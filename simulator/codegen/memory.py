@@ -7,13 +7,12 @@ compares each value with the one it replaces.
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.codegen.control import flush_refused
 from simulator.codegen.convert import local_base
 from simulator.codegen.emitter import MASK, ints
-from simulator.codegen.layout import ADDRESS_BIAS, PARAMETERS, Fault, Status
+from simulator.codegen.layout import ADDRESS_BIAS, ATOMIC_OPERATIONS, ATOMIC_TYPES, PARAMETERS, Access
 from simulator.codegen.moves import load_lanes, store_lanes
 from simulator.codegen.warp_emitter import items_of, refuse
 from simulator.ptx.model import BITS, SINK, Address, Register, Symbol
@@ -22,29 +21,13 @@ if TYPE_CHECKING:
     from simulator.codegen.warp_emitter import WarpEmitter
     from simulator.ptx.model import Instruction, Operand
 
-__all__ = ["ATOMIC_OPERATIONS", "ATOMIC_TYPES", "TRANSLATORS", "Access", "Place", "guard", "locate", "near"]
+__all__ = ["TRANSLATORS", "Place", "guard", "locate", "near"]
 
-ATOMIC_OPERATIONS = ("add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec")
-ATOMIC_TYPES = ("u32", "s32", "f32", "u64", "s64", "f64", "b32", "b64", "b16")
 _FLOAT_ADD_ONLY = {"f32", "f64"}
 _ATOMIC_WORDS = {
     "noftz", "sem", "relaxed", "acquire", "release", "acq_rel", "cta", "gpu", "sys", "global", "shared", "shared::cta",
     *ATOMIC_OPERATIONS, *ATOMIC_TYPES,
 }  # fmt: skip
-
-
-class Access(IntFlag):
-    """What the checker is told of an access."""
-
-    READ = 0
-    WRITE = 1
-    ATOMIC = 2
-    STRONG = 4
-    ACQUIRE = 8
-    RELEASE = 16
-    SHARED = 32
-    LOCAL = 64
-    BLOCK_SCOPE = 128
 
 
 class Place(NamedTuple):
@@ -135,18 +118,13 @@ def _call_checker(
         name,
         "i32",
         ("i64", emitter.state_number()),
-        ("i64", emitter.field("checker", "i64")),
+        ("i64", emitter.launch_constant("checker")),
         ("i32", instruction.index),
         ("i32", int(access)),
         ("i32", emitter.to_bits(lanes)),
         *rest,
     )
-    bad, fine = emitter.fresh("bad"), emitter.fresh("fine")
-    emitter.branch(emitter.value(f"icmp ne i32 {stop}, 0"), bad, fine)
-    emitter.label(bad)
-    emitter.set_field("fault_code", "i32", int(Fault.CHECKED))
-    emitter.leave(Status.FAULT)
-    emitter.label(fine)
+    emitter.stop_if(emitter.value(f"icmp ne i32 {stop}, 0"))
 
 
 def _strength(instruction: Instruction) -> Access:
@@ -275,7 +253,7 @@ def _fence(emitter: WarpEmitter, instruction: Instruction) -> None:
         "check_fence",
         "void",
         ("i64", emitter.state_number()),
-        ("i64", emitter.field("checker", "i64")),
+        ("i64", emitter.launch_constant("checker")),
         ("i32", block_scope),
         ("i32", emitter.to_bits(emitter.lanes(instruction))),
     )

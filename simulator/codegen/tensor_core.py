@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from simulator.codegen.control import flush_refused
 from simulator.codegen.emitter import ZERO, floats, ints, signed
 from simulator.codegen.formats import canonical, halves, join
-from simulator.codegen.layout import LANES
-from simulator.codegen.memory import Access, guard, locate, near
+from simulator.codegen.layout import LANES, Access
+from simulator.codegen.memory import guard, locate, near
 from simulator.codegen.moves import load_rows
 from simulator.codegen.warp_emitter import items_of, refuse
 

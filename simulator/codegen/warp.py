@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import MASK, ZERO, ints
-from simulator.codegen.layout import LANES
+from simulator.codegen.layout import LANES, REDUCTIONS
 from simulator.codegen.warp_emitter import refuse
 from simulator.ptx.model import BITS, Immediate, Pair
 
@@ -25,7 +25,7 @@ def _synchronise_warp(emitter: WarpEmitter, instruction: Instruction) -> None:
     """Order the memory accesses of the lanes named (bar.warp.sync); the waiting is done."""
     if not emitter.checked:
         return
-    state, checker = emitter.state_number(), emitter.field("checker", "i64")
+    state, checker = emitter.state_number(), emitter.launch_constant("checker")
     named = emitter.scratch(0)
     emitter.emit(f"store {ints(32)} {emitter.read(instruction.operands[0], 32)}, ptr {named}, align 64")
     emitter.call("check_warp_barrier", "void", ("i64", state), ("i64", checker), ("i32", emitter.active_bits), ("ptr", named))
@@ -155,22 +155,19 @@ def _match(emitter: WarpEmitter, instruction: Instruction) -> None:
     emitter.write_pair(target, emitter.select(same, ints(32), present, ZERO), same, instruction)
 
 
-_REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
-
-
 def _reduce(emitter: WarpEmitter, instruction: Instruction) -> None:
     """Reduce over the lanes that each member mask names (PTX ISA section 9.7.13.13, redux.sync)."""
     target, source = instruction.operands[:2]
     if instruction.type not in {"u32", "s32", "b32"}:
         raise refuse(instruction)
-    operation = next(part for part in instruction.opcode if part in _REDUCTIONS)
+    operation = next(part for part in instruction.opcode if part in REDUCTIONS)
     places = [emitter.scratch(slot) for slot in range(3)]
     emitter.emit(f"store {ints(32)} {emitter.read(source, 32)}, ptr {places[0]}, align 64")
     emitter.emit(f"store {ints(32)} {_members(emitter, instruction)}, ptr {places[1]}, align 64")
     emitter.call(
         "reduce_lanes",
         "void",
-        ("i32", _REDUCTIONS.index(operation)),
+        ("i32", REDUCTIONS.index(operation)),
         ("i32", int(instruction.type == "s32")),
         *(("ptr", place) for place in places),
     )

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.codegen.emitter import MASK, ZERO, Emitter, ints, signed
-from simulator.codegen.layout import ADDRESS_BIAS, ALL_LANES, LANES, OFFSETS, PARAMETERS, StateLayout
+from simulator.codegen.layout import (
+    ADDRESS_BIAS,
+    ALL_LANES,
+    LANES,
+    OFFSETS,
+    PARAMETERS,
+    Fault,
+    StateLayout,
+    Status,
+    returned,
+)
 from simulator.codegen.registers import allocate
 from simulator.errors import UnsupportedInstruction
 from simulator.ptx.dataflow import bits_read
@@ -85,8 +95,22 @@ class WarpEmitter(Emitter):
         self.values: dict[str, str] = {}
         self.changed: set[str] = set()
         self.refused: list[tuple[int, str]] = []
-        self.active_bits = "%active"
-        self.active = ""
+        self.may_stop = False
+
+    # lanes
+
+    active_bits = "%active"
+    """The lanes that run the block, as the bits of an ``i32``."""
+
+    @property
+    def active(self) -> str:
+        """Return the lanes that run the block, as booleans."""
+        self.prologue["active"] = [f"  %active.mask = bitcast i32 %active to {MASK}"]
+        return "%active.mask"
+
+    def to_bits(self, mask: str) -> str:
+        """Turn a vector of booleans into an ``i32`` of lane bits."""
+        return self.active_bits if mask == "%active.mask" else super().to_bits(mask)
 
     # registers
 
@@ -246,13 +270,26 @@ class WarpEmitter(Emitter):
 
     # ends
 
-    def leave(self, status: int) -> None:
+    def leave(self, status: Status) -> None:
         """End the function and hand a status to the scheduler."""
-        self.emit(f"ret i32 {-2 - status}")
+        self.emit(f"ret i64 {returned(status)}")
 
     def fault(self, code: int, index: str | int, lanes: str) -> None:
         """End the launch with a fault at an instruction."""
         self.set_field("fault_code", "i32", code)
         self.set_field("fault_pc", "i32", index)
         self.set_field("fault_lanes", "i32", lanes)
-        self.leave(3)
+        self.leave(Status.FAULT)
+
+    def stop_if(self, condition: str) -> None:
+        """End the launch where the checker, which has told why, says so by an ``i1``."""
+        on = self.fresh("on")
+        self.branch(condition, "stopped", on)
+        self.label(on)
+        self.may_stop = True
+
+    def stop(self) -> None:
+        """Write where `stop_if` goes, at the function's end."""
+        self.label("stopped")
+        self.set_field("fault_code", "i32", int(Fault.CHECKED))
+        self.leave(Status.FAULT)

@@ -1,1 +1,1 @@
-"""Running kernels: device memory, the scheduler of blocks, warps and barriers, and the functions generated code calls."""
+"""Running kernels: the geometry and arguments of launches, device memory, and what became of a launch."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from simulator.codegen.layout import HEADER, LANES, Fault
 from simulator.errors import LaunchError
+from simulator.native.library import library
 from simulator.runtime.arguments import Dimensions, arrays_of, check_geometry, pack
+from simulator.runtime.grid import GRID, Outcome
 from simulator.runtime.memory import Arena
 from simulator.runtime.printing import PrintBuffer
-from simulator.runtime.scheduler import Outcome, run_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ class Execution:
         self.arena.write_parameters(pack(kernel, request.arguments, pointers))
         program.memory.copy_into(self.arena)
         self.states = self._prepare_states()
-        self.notes = np.zeros(16, np.int64)
+        self.grid = np.zeros(1, GRID)
         self.prints = PrintBuffer(prints=program.facts.prints)
 
     def _prepare_states(self) -> npt.NDArray[np.uint8]:
@@ -158,35 +159,32 @@ class Execution:
 
     def run(self, checker: int = 0) -> Outcome:
         """Run every block; with the address of a checker's control block, checked."""
-        layout, arena = self.program.facts.state, self.arena
-        header = self.header_of(self.states)
-        header["checker"], header["print_buffer"] = checker, self.prints.address
-        control = np.array(
-            [
-                layout.blocks,
-                layout.words,
-                layout.pending_set,
-                layout.blocked_set,
-                _FUEL,
-                _PATIENCE,
-                checker,
-                self.request.threads,
-                layout.registers,
-            ],
-            np.int64,
-        )
-        outcome = run_grid(
-            self.program.code.address,
-            self.states.view(np.int32),
-            self.states.view(np.int64),
-            self.states.ctypes.data,
-            control,
-            np.array(self.request.grid, np.int64),
-            self.block_order,
-            self.warp_order,
-            arena.memory[arena.shared : arena.shared + arena.shared_size],
-            self.notes,
-        )
+        layout, arena, request = self.program.facts.state, self.arena, self.request
+        self.header_of(self.states)["checker"] = checker
+        self.header_of(self.states)["print_buffer"] = self.prints.address
+        for name, value in {
+            "function": self.program.code.address,
+            "states": self.states.ctypes.data,
+            "checker": checker,
+            "state_bytes": self.states.shape[1],
+            "pending_set": layout.pending_set,
+            "blocked_set": layout.blocked_set,
+            "registers": layout.registers,
+            "blocks": layout.blocks,
+            "words": layout.words,
+            "fuel": _FUEL,
+            "patience": _PATIENCE,
+            "warps": request.warps,
+            "threads": request.threads,
+            "grid_blocks": request.blocks,
+            "block_order": self.block_order.ctypes.data,
+            "warp_order": self.warp_order.ctypes.data,
+            "shared": arena.address + arena.shared,
+            "shared_bytes": arena.shared_size,
+            "dimensions": request.grid,
+        }.items():
+            self.grid[name] = value
+        outcome = library().run_grid(self.grid.ctypes.data)
         arena.copy_back()
         self.program.memory.copy_back(arena)
         return Outcome(outcome)
@@ -207,6 +205,6 @@ class Execution:
 
     def fault(self) -> tuple[Fault, int, int]:
         """Return the fault of the warp that stopped: its code, its instruction and its lowest lane."""
-        state = self.header_of(self.states)[int(self.notes[8])]
+        state = self.header_of(self.states)[int(self.grid["last_warp"][0])]
         lanes = int(state["fault_lanes"]) & 0xFFFFFFFF
         return Fault(int(state["fault_code"])), int(state["fault_pc"]), max(0, (lanes & -lanes).bit_length() - 1)

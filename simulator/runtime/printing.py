@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.codegen.layout import ADDRESS_BIAS
-from simulator.runtime.support_memory import PRINT_ARGUMENT_BYTES, PRINT_RECORD
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["PrintBuffer"]
+__all__ = ["PRINTED", "PRINT_ARGUMENT_BYTES", "PrintBuffer"]
 
+PRINT_ARGUMENT_BYTES = 128
+PRINTED = np.dtype([("format", np.int64), ("lane", np.int64), ("arguments", np.int64, (PRINT_ARGUMENT_BYTES // 8,))])
+"""One call of printf: the format's address, the lane, and the values."""
 _CALLS = 4096
+_HEAD = 2  # words: the calls so far, and the most there may be
 _CONVERSION = re.compile(r"%(?P<flags>[-+ #0]*\d*(?:\.\d+)?)(?P<length>hh|h|ll|l|z)?(?P<kind>[diuoxXcsfFeEgGaAp%])")
 _LONG = {"ll", "l", "z"}
 
@@ -26,7 +29,7 @@ class PrintBuffer:
 
     def __init__(self, *, prints: bool) -> None:
         calls = _CALLS if prints else 0
-        self.words = np.zeros(2 + PRINT_RECORD * calls, np.int64)
+        self.words = np.zeros(_HEAD + PRINTED.itemsize // 8 * calls, np.int64)
         self.words[1] = calls
 
     @property
@@ -38,7 +41,7 @@ class PrintBuffer:
         """Return what was printed; formats and strings are read from the arena's memory."""
         if not self.words[0]:
             return ""
-        records = self.words[2:].reshape(-1, PRINT_RECORD)[: int(self.words[0])]
+        records = self.words[_HEAD:].view(PRINTED)[: int(self.words[0])]
         return "".join(_formatted(record, memory) for record in records)
 
 
@@ -50,8 +53,8 @@ def _string(memory: npt.NDArray[np.uint8], address: int) -> str:
     return bytes(memory[offset : offset + end]).decode(errors="replace")
 
 
-def _formatted(record: npt.NDArray[np.int64], memory: npt.NDArray[np.uint8]) -> str:
-    values, place = record[2:].tobytes(), 0
+def _formatted(record: np.void, memory: npt.NDArray[np.uint8]) -> str:
+    values, place = record["arguments"].tobytes(), 0
 
     def one(hit: re.Match[str]) -> str:
         nonlocal place
@@ -75,4 +78,4 @@ def _formatted(record: npt.NDArray[np.int64], memory: npt.NDArray[np.uint8]) -> 
             return float(value).hex()
         return str(f"%{hit['flags']}{'d' if kind == 'u' else kind}" % value)
 
-    return _CONVERSION.sub(one, _string(memory, int(record[0])))
+    return _CONVERSION.sub(one, _string(memory, int(record["format"])))

@@ -8,8 +8,8 @@ import numpy as np
 
 from simulator.checks.findings import Finding, finding_at
 from simulator.codegen.layout import LANES, PENDING, Fault
+from simulator.runtime.grid import Outcome
 from simulator.runtime.launch import Execution, Launch, Request
-from simulator.runtime.scheduler import Outcome
 
 if TYPE_CHECKING:
     from simulator.program import Program
@@ -32,7 +32,7 @@ def stopped_by(execution: Execution, outcome: Outcome) -> list[Finding]:
     """Return what ended a launch before its time, in one finding, or nothing."""
     if outcome is Outcome.DONE:
         return []
-    block, warp = int(execution.notes[7]), int(execution.notes[8])
+    block, warp = (int(execution.grid[name][0]) for name in ("last_block", "last_warp"))
     kernel = execution.program.kernel
     if outcome is Outcome.FAULT:
         code, index, lane = execution.fault()

@@ -19,7 +19,7 @@ def files(*patterns):
     return sorted(ROOT / name for name in listed if (ROOT / name).exists())
 
 
-PYTHON, CUDA = files("*.py"), files("*.cu", "*.cuh")
+PYTHON, CUDA, CPP = files("*.py"), files("*.cu", "*.cuh"), files("*.cpp", "*.hpp")
 PUBLIC = [
     p
     for p in PYTHON
@@ -38,7 +38,7 @@ def test_there_is_something_to_check():
     assert len(CUDA) > 50
 
 
-@pytest.mark.parametrize("path", [*PYTHON, *CUDA], ids=label)
+@pytest.mark.parametrize("path", [*PYTHON, *CUDA, *CPP], ids=label)
 def test_no_file_is_longer_than_the_ceiling(path):
     assert len(path.read_text().splitlines()) <= CEILING
 

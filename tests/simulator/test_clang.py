@@ -286,10 +286,10 @@ def test_bad_options_and_missing_files_are_errors_too(tmp_path):
 def test_without_a_compiler_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(clang.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    clang._compiler.cache_clear()  # noqa: SLF001 (which compiler there is was remembered)
+    clang.compiler.cache_clear()  # which compiler there is was remembered
     with pytest.raises(CompileError, match="install the ziglang wheel"):
         compiled(tmp_path, "")
-    clang._compiler.cache_clear()  # noqa: SLF001 (the same)
+    clang.compiler.cache_clear()  # the same
 
 
 def test_nothing_is_compiled_twice(tmp_path, runs):

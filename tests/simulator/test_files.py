@@ -1,10 +1,14 @@
-"""Files of a cache: the least recently used are removed, once a day."""
+"""Files of a cache: the least recently used are removed, once a day, and what is damaged is not read."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from simulator.files import read_and_mark, tidy
+from simulator.files import read_and_mark, read_sealed, tidy, write_sealed
 
 YEARS_AGO = 1_000_000_000
 
@@ -51,3 +55,20 @@ def test_a_cache_that_is_not_there_does_not_matter(tmp_path):
     tidy(tmp_path / "missing")
     with pytest.raises(FileNotFoundError):
         read_and_mark(tmp_path / "missing" / "file")
+
+
+@given(content=st.binary(max_size=200), data=st.data())
+def test_what_is_sealed_is_read_whole_or_not_at_all(content, data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kept")
+        assert read_sealed(path) is None
+        write_sealed(path, content)
+        assert read_sealed(path) == content
+        kept = bytearray(path.read_bytes())
+        place = data.draw(st.integers(0, len(kept) - 1))
+        if data.draw(st.booleans()):
+            kept[place] ^= data.draw(st.integers(1, 255))
+        else:
+            del kept[place:]
+        path.write_bytes(kept)
+        assert read_sealed(path) is None

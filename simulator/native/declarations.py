@@ -1,0 +1,72 @@
+"""C++ declarations of what Python and C++ share: numpy's structures as structs, enums and tuples of names as constants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.checks import layout as checks
+from simulator.codegen import layout as codegen
+from simulator.runtime.grid import GRID, Outcome
+from simulator.runtime.printing import PRINT_ARGUMENT_BYTES, PRINTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import IntEnum, IntFlag
+
+    import numpy as np
+
+__all__ = ["declarations"]
+
+_STRUCTS = {
+    "Header": codegen.HEADER,
+    "Grid": GRID,
+    "Printed": PRINTED,
+    "Checker": checks.CHECKER,
+    "Report": checks.REPORT,
+    "Counter": checks.COUNTER,
+    "Pattern": checks.PATTERN,
+    "Copy": checks.COPY,
+    "Record": checks.RECORD,
+    "Granule": checks.GRANULE,
+}
+_ENUMS: tuple[type[IntEnum | IntFlag], ...] = (
+    *(codegen.Status, codegen.Access, codegen.Barrier),
+    *(Outcome, checks.Code, checks.Shadow),
+)
+_NAMES = {"Atomic": codegen.ATOMIC_OPERATIONS, "Kind": codegen.ATOMIC_TYPES, "Reduction": codegen.REDUCTIONS}
+_CONSTANTS = {
+    "ADDRESS_BIAS": codegen.ADDRESS_BIAS,
+    "PENDING": codegen.PENDING,
+    "PRINT_ARGUMENT_BYTES": PRINT_ARGUMENT_BYTES,
+    "QUEUE_LENGTH": checks.QUEUE_LENGTH,
+    "VARIABLES": checks.VARIABLES,
+}
+
+
+def declarations() -> str:
+    """Return the text of a header: `Header`, `Checker` and the like, ``Access::WRITE``, ``ADDRESS_BIAS``."""
+    return "\n".join(
+        [
+            "#pragma once",
+            "#include <stdint.h>",
+            *(f"constexpr int64_t {name} = {value};" for name, value in _CONSTANTS.items()),
+            *(_constants(kind.__name__, {member.name or "": int(member) for member in kind}) for kind in _ENUMS),
+            *(_constants(name, {n.upper(): i for i, n in enumerate(names)}) for name, names in _NAMES.items()),
+            *(_struct(name, dtype) for name, dtype in _STRUCTS.items()),
+            "",
+        ]
+    )
+
+
+def _constants(name: str, values: Mapping[str, int]) -> str:
+    members = " ".join(f"constexpr int32_t {member} = {value};" for member, value in values.items())
+    return f"namespace {name} {{ {members} }}"
+
+
+def _struct(name: str, dtype: np.dtype[np.void]) -> str:
+    """Return a struct with the fields of a numpy structure, which the compiler finds to be as large."""
+    members = []
+    for field in dtype.names or ():
+        kind = dtype[field]
+        members.append(f"{kind.base.name}_t {field}{''.join(f'[{size}]' for size in kind.shape)};")
+    return f"struct {name} {{ {' '.join(members)} }};\nstatic_assert(sizeof({name}) == {dtype.itemsize});"

@@ -1,0 +1,41 @@
+"""What the scheduler is told of a launch, and what it tells: ``simulator/native/scheduler.hpp`` runs the grid."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+__all__ = ["GRID", "Outcome"]
+
+
+class Outcome(IntEnum):
+    """How a launch ended."""
+
+    DONE = 0
+    STUCK = 2
+    FAULT = 3
+    SPINNING = 5
+    BARRIER_STUCK = 6
+
+
+GRID = np.dtype(
+    [
+        # Addresses of the code that runs a warp, of the warps' states, and of the checker or 0.
+        *((name, np.int64) for name in ("function", "states", "checker")),
+        # Of one warp: bytes of its state, where in it the sets of blocks and the registers lie, blocks and words of a set.
+        *((name, np.int64) for name in ("state_bytes", "pending_set", "blocked_set", "registers", "blocks", "words")),
+        # Backward jumps that a warp may make before others have their turn, and turns that may end so before the launch does.
+        *((name, np.int64) for name in ("fuel", "patience")),
+        # Of the launch; the orders are addresses of numbers.
+        *(
+            (name, np.int64)
+            for name in ("warps", "threads", "grid_blocks", "block_order", "warp_order", "shared", "shared_bytes")
+        ),
+        ("dimensions", np.int64, (3,)),
+        # What is noted: warps at different barriers, threads gone before a barrier, the block and warp that ended the launch.
+        *((name, np.int64) for name in ("mixed", "mixed_first", "mixed_second", "mixed_block")),
+        *((name, np.int64) for name in ("exited", "exited_first", "exited_block")),
+        *((name, np.int64) for name in ("last_block", "last_warp")),
+    ]
+)
