@@ -11,7 +11,7 @@ from simulator.ptx.model import BITS
 if TYPE_CHECKING:
     from simulator.codegen.layout import StateLayout
     from simulator.codegen.translate import Translation
-    from simulator.ptx.model import Instruction, Kernel, Signature
+    from simulator.ptx.model import Block, Instruction, Kernel, Signature
     from simulator.runtime.variables import KernelMemory
 
 __all__ = ["Facts", "facts_of"]
@@ -27,10 +27,12 @@ class Facts:
     ----------
     memory
         Where its variables lie.
-    entry, calls, digests
-        Of its translation: the function to call, the functions it calls, and the digest of each text to compile.
+    calls, digests
+        Of its translation: the functions it calls, and the digest of each text to compile.
     state, state_bytes
         Of one warp.
+    blocks
+        Of each basic block: the block that lanes go to if they take the branch at its end, that where others go, its priority.
     block_lengths
         Instructions in each basic block.
     prints, copies
@@ -42,11 +44,11 @@ class Facts:
     signature: Signature
     checked: bool
     memory: KernelMemory
-    entry: str
     calls: frozenset[str]
     digests: tuple[str, ...]
     state: StateLayout
     state_bytes: int
+    blocks: tuple[tuple[int, int, int], ...]
     block_lengths: tuple[int, ...]
     prints: bool
     copies: bool
@@ -64,16 +66,21 @@ def facts_of(kernel: Kernel, memory: KernelMemory, translation: Translation) -> 
         signature=kernel.signature,
         checked=translation.checked,
         memory=memory,
-        entry=translation.entry,
         calls=translation.calls,
         digests=tuple(hashlib.sha256(text.encode()).hexdigest() for text in translation.texts),
         state=translation.layout,
         state_bytes=translation.state_bytes,
+        blocks=tuple(_leads(block) for block in kernel.blocks),
         block_lengths=tuple(len(block.instructions) for block in kernel.blocks),
         prints=any(i.name == "call" and "vprintf" in i.text for i in kernel.instructions),
         copies=any(i.name == "cp" for i in kernel.instructions),
         narrowest_access=min([4, *(BITS[i.type] // 8 for i in kernel.instructions if _is_access(i))]),
     )
+
+
+def _leads(block: Block) -> tuple[int, int, int]:
+    ways = block.successors or (block.index,)  # the kernel's end leads nowhere
+    return ways[0], ways[-1], block.priority
 
 
 def _is_access(instruction: Instruction) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from simulator.checks.layout import PATTERN
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_texts
+from simulator.runtime.grid import BASIC_BLOCK
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -49,6 +50,15 @@ class Program:
     def name(self) -> str:
         """Return the kernel's name."""
         return self.facts.signature.name
+
+    @cached_property
+    def basic_blocks(self) -> npt.NDArray[np.void]:
+        """Return what the dispatcher needs to know of each basic block."""
+        blocks = np.zeros(len(self.facts.blocks), BASIC_BLOCK)
+        blocks["function"] = self.code.functions
+        blocks["taken"], blocks["others"], blocks["priority"] = np.array(self.facts.blocks).T
+        blocks["at_priority"][blocks["priority"]] = np.arange(len(blocks))
+        return blocks
 
     @cached_property
     def block_lengths(self) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
+from simulator.codegen.layout import FUNCTIONS
 from simulator.files import read_sealed, write_sealed
 from simulator.native.library import library
 
@@ -66,11 +67,17 @@ class Target:
 
 
 class CompiledCode:
-    """A kernel's machine code; the address is valid while this lives."""
+    """A kernel's machine code, valid while this lives.
 
-    def __init__(self, engine: object, address: int) -> None:
+    Attributes
+    ----------
+    functions
+        The addresses of the basic blocks' functions.
+    """
+
+    def __init__(self, engine: llvm.ExecutionEngine, blocks: int) -> None:
         self._engine = engine
-        self.address = address
+        self.functions = list((ctypes.c_int64 * blocks).from_address(engine.get_global_value_address(FUNCTIONS)))
 
 
 @cache
@@ -138,4 +145,4 @@ def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Targ
         code = _object_of(digest, partial(_one_of, texts, number), target, level, folder)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return CompiledCode(engine, engine.get_function_address(facts.entry))
+    return CompiledCode(engine, len(facts.blocks))

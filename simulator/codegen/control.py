@@ -1,14 +1,13 @@
 """Control flow of a warp: one LLVM function per basic block, which lanes branch, fuel, and waiting for lanes.
 
 A block's function takes the lanes to run and returns those of them that take the branch at its end; where they then go, and
-what is counted, is the same for all blocks and left to the dispatcher (`simulator.codegen.dispatcher`).
+what is counted, is the same for all blocks and left to the dispatcher (``simulator/native/dispatcher.hpp``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.dispatcher import hold_back, queue
 from simulator.codegen.emitter import MASK, ZERO, ints, signed
 from simulator.codegen.layout import ALL_LANES, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
 from simulator.codegen.warp_emitter import refuse
@@ -31,8 +30,8 @@ def is_block_barrier(instruction: Instruction) -> bool:
     return instruction.name in {"bar", "barrier"} and not instruction.has("warp")
 
 
-def emit_block(emitter: WarpEmitter, block: Block, name: str, translate: Callable[[Instruction], None]) -> str:
-    """Return the text of a basic block's function."""
+def emit_block(emitter: WarpEmitter, block: Block, translate: Callable[[Instruction], None]) -> str:
+    """Return the text of a basic block's function, ``@block_7`` for the block with index 7."""
     emitter.start(block)
     if block.instructions:
         _body(emitter, block, translate)
@@ -41,7 +40,7 @@ def emit_block(emitter: WarpEmitter, block: Block, name: str, translate: Callabl
     if emitter.may_stop:
         emitter.stop()
     prologue = [line for lines in emitter.prologue.values() for line in lines]
-    head = [f"define internal i64 @{name}_{block.index}(ptr %state, i32 %active) {{", "entry:"]
+    head = [f"define internal i64 @block_{block.index}(ptr %state, i32 %active) {{", "entry:"]
     return "\n".join([*head, *prologue, *emitter.lines, "}"])
 
 
@@ -122,13 +121,19 @@ def _branch_by_table(emitter: WarpEmitter, block: Block, end: Instruction) -> No
         paths.append((emitter.kernel.blocks[block.index + 1], stay))
     if any(target.priority <= block.priority for target, _ in paths):
         _burn_fuel(emitter, paths)
-    _queue(emitter, paths)
+    for towards, mask in paths:
+        _queue(emitter, towards, mask)
     emitter.emit(f"ret i64 {DONE}")
 
 
-def _queue(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
-    for target, lanes in paths:
-        queue(emitter, target, lanes)
+def _queue(emitter: WarpEmitter, block: Block, lanes: str) -> None:
+    """Let lanes, if there are any, run a block when its turn comes."""
+    emitter.call("queue_lanes", "void", ("ptr", "%state"), ("i32", block.priority), ("i32", lanes))
+
+
+def _hold_back(emitter: WarpEmitter, block: Block) -> None:
+    """Keep the dispatcher from a block until lanes join it, lanes exit, or nothing else can run."""
+    emitter.call("hold_back", "void", ("ptr", "%state"), ("i32", block.priority))
 
 
 def _burn_fuel(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None:
@@ -138,10 +143,11 @@ def _burn_fuel(emitter: WarpEmitter, paths: Sequence[tuple[Block, str]]) -> None
     empty, on = emitter.fresh("empty"), emitter.fresh("on")
     emitter.branch(emitter.value(f"icmp slt i64 {fuel}, 0"), empty, on)
     emitter.label(empty)
-    _queue(emitter, paths)
+    for target, lanes in paths:
+        _queue(emitter, target, lanes)
     for target, _ in paths:
         if target.priority <= emitter.block.priority:
-            hold_back(emitter, target)
+            _hold_back(emitter, target)
     emitter.set_field("held", "i32", 1)
     emitter.leave(Status.YIELD)
     emitter.label(on)
@@ -178,8 +184,8 @@ def _wait_for_lanes(emitter: WarpEmitter, block: Block) -> None:
     go, wait = emitter.fresh("go"), emitter.fresh("wait")
     emitter.branch(emitter.op("icmp eq", "i32", arrived, needed), go, wait)
     emitter.label(wait)
-    queue(emitter, block, emitter.active_bits)
-    hold_back(emitter, block)
+    _queue(emitter, block, emitter.active_bits)
+    _hold_back(emitter, block)
     emitter.emit(f"ret i64 {WAITS}")
     emitter.label(go)
 
@@ -226,7 +232,7 @@ def _barrier(emitter: WarpEmitter, instruction: Instruction) -> None:
     emitter.set_field("barrier_count", "i32", threads)
     emitter.set_field("barrier_pc", "i32", instruction.index)
     emitter.write_back()
-    queue(emitter, emitter.kernel.blocks[emitter.block.successors[0]], emitter.active_bits)
+    _queue(emitter, emitter.kernel.blocks[emitter.block.successors[0]], emitter.active_bits)
     emitter.leave(Status.BARRIER)
 
 

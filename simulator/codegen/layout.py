@@ -17,6 +17,7 @@ __all__ = [
     "ATOMIC_OPERATIONS",
     "ATOMIC_TYPES",
     "DONE",
+    "FUNCTIONS",
     "HEADER",
     "LANES",
     "OFFSETS",
@@ -79,6 +80,10 @@ class Fault(IntEnum):
     """The checker has already written its finding."""
 
 
+FUNCTIONS = "functions"
+"""The name, in a kernel's machine code, of the addresses of its basic blocks' functions."""
+
+
 class Access(IntFlag):
     """What the checker is told of an access."""
 
@@ -119,6 +124,8 @@ HEADER = np.dtype(
         ("barrier_votes", np.int32),
         ("barrier_slot", np.int32),
         ("held", np.int32),
+        ("pending_set", np.int32),
+        ("blocked_set", np.int32),
         ("fault_code", np.int32),
         ("fault_pc", np.int32),
         ("fault_lanes", np.int32),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen import async_copy, calls, compare, convert, floating, integer, memory, tensor_core, warp
 from simulator.codegen.control import emit_block
-from simulator.codegen.dispatcher import emit_dispatcher
+from simulator.codegen.layout import FUNCTIONS
 from simulator.codegen.warp_emitter import WarpEmitter, refuse
 from simulator.errors import UnsupportedInstruction
 
@@ -39,7 +39,6 @@ class Translation:
     """A kernel's LLVM IR, behind it that of the functions it calls, and what the launcher must know of it."""
 
     texts: tuple[str, ...]
-    entry: str
     calls: frozenset[str]
     layout: StateLayout
     state_bytes: int
@@ -75,14 +74,14 @@ def translate(kernel: Kernel, symbols: dict[str, Place], *, checked: bool, nativ
         At the first instruction that is not simulated, with its place in the source.
     """
     emitter = WarpEmitter(kernel, symbols, checked=checked, native=native)
-    entry = "warp"
 
     def one(instruction: Instruction) -> None:
         _translate_instruction(emitter, instruction)
 
-    functions = [emit_block(emitter, block, entry, one) for block in kernel.blocks]
-    functions.append(emit_dispatcher(emitter, entry))
+    functions = [emit_block(emitter, block, one) for block in kernel.blocks]
+    addresses = ", ".join(f"ptr @block_{block.index}" for block in kernel.blocks)
+    functions.append(f"@{FUNCTIONS} = constant [{len(kernel.blocks)} x ptr] [{addresses}]")
     declarations = [text for _, text in sorted(emitter.declarations.items())]
     text = "\n".join([*declarations, *functions, ""])
     helpers = [text for _, text in sorted(emitter.helpers.items())]
-    return Translation((text, *helpers), entry, frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)
+    return Translation((text, *helpers), frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)

@@ -118,7 +118,7 @@ static bool report_memory(Checker& check, const Request& request, int64_t thread
 }
 
 // Checks each lane's bytes; returns whether the access must not happen.
-static bool is_forbidden(Checker& check, const Request& request, int64_t warp) {
+[[gnu::noinline, gnu::cold]] static bool is_forbidden(Checker& check, const Request& request, int64_t warp) {
   uint8_t* shadow = at<uint8_t>(check.shadow);
   const Bounds inside = bounds(check, request);
   const int64_t uneven = is_power_of_two(request.size) ? request.size - 1 : 0;

@@ -7,12 +7,12 @@
 
 constexpr int32_t COMMIT = -1;
 
-struct Queue {
+struct CopyQueue {
   Copy* copies;
   int64_t &length, &closed;  // copies in it, and groups of the thread that are closed
 };
 
-inline Queue queue_of(const Checker& check, int64_t thread) {
+inline CopyQueue queue_of(const Checker& check, int64_t thread) {
   int64_t* state = at<int64_t>(check.copy_state) + 2 * thread;
   return {at<Copy>(check.copies) + QUEUE_LENGTH * thread, state[0], state[1]};
 }
@@ -24,7 +24,7 @@ extern "C" void check_copy(const Header& state, Checker& check, int32_t index, i
   for (int lane = 0; lane < WARP; ++lane) {
     if (!holds(lanes, lane)) continue;
     const int64_t thread = WARP * state.warp + lane;
-    const Queue queue = queue_of(check, thread);
+    const CopyQueue queue = queue_of(check, thread);
     if (queue.length == QUEUE_LENGTH) {
       report(check, Code::TOO_MANY_COPIES, index, -1, thread_number(check, thread), -1, offsets[lane], size);
       continue;
@@ -52,7 +52,7 @@ extern "C" void check_copy_groups(const Header& state, Checker& check, int32_t n
   for (int lane = 0; lane < WARP; ++lane) {
     if (!holds(lanes, lane)) continue;
     const int64_t thread = WARP * state.warp + lane;
-    const Queue queue = queue_of(check, thread);
+    const CopyQueue queue = queue_of(check, thread);
     if (number == COMMIT) {
       ++queue.closed;
       continue;

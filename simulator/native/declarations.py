@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulator.checks import layout as checks
 from simulator.codegen import layout as codegen
-from simulator.runtime.grid import GRID, Outcome
+from simulator.runtime.grid import BASIC_BLOCK, GRID, Outcome
 from simulator.runtime.printing import PRINT_ARGUMENT_BYTES, PRINTED
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["declarations"]
 
 _STRUCTS = {
     "Header": codegen.HEADER,
+    "BasicBlock": BASIC_BLOCK,
     "Grid": GRID,
     "Printed": PRINTED,
     "Checker": checks.CHECKER,
@@ -37,6 +38,8 @@ _NAMES = {"Atomic": codegen.ATOMIC_OPERATIONS, "Kind": codegen.ATOMIC_TYPES, "Re
 _CONSTANTS = {
     "ADDRESS_BIAS": codegen.ADDRESS_BIAS,
     "PENDING": codegen.PENDING,
+    "WAITS": codegen.WAITS,
+    "DONE": codegen.DONE,
     "PRINT_ARGUMENT_BYTES": PRINT_ARGUMENT_BYTES,
     "QUEUE_LENGTH": checks.QUEUE_LENGTH,
     "VARIABLES": checks.VARIABLES,

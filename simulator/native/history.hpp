@@ -30,7 +30,7 @@ struct Step {
 };
 
 // Compares a write with a granule's last write and reads, and enters it.
-static void compare_write(Checker& check, Granule& granule, const Step& step, bool same) {
+[[gnu::noinline, gnu::cold]] static void compare_write(Checker& check, Granule& granule, const Step& step, bool same) {
   const int64_t written = granule.written;
   if (written && !(step.strong && written & 1) && !ordered_after(check, written, step.warp, step.lane, step.shared))
     report(check, same ? Code::SAME_VALUE_RACE : Code::RACE, step.index, granule.writer, who(step.stamp), who(written),
@@ -45,7 +45,7 @@ static void compare_write(Checker& check, Granule& granule, const Step& step, bo
 }
 
 // Compares a read with a granule's last write, and keeps it beside one read by another thread.
-static void compare_read(Checker& check, Granule& granule, const Step& step) {
+[[gnu::noinline, gnu::cold]] static void compare_read(Checker& check, Granule& granule, const Step& step) {
   const int64_t written = granule.written, first = granule.read[0];
   if (written && !(step.strong && written & 1) && !ordered_after(check, written, step.warp, step.lane, step.shared))
     report(check, Code::RACE, step.index, granule.writer, who(step.stamp), who(written), step.offset, step.size);
@@ -66,11 +66,12 @@ struct Told {
   // another's in another block. Unless something else than barriers has told threads of each other (`Checker::learned`), false
   // means that the accesses are not ordered.
   bool of(int64_t stamp, int64_t mine) const {
-    const int64_t epoch = epoch_of(stamp);
-    const bool mates = stamp >> WARP_SHIFT == mine >> WARP_SHIFT;
-    const bool here = epoch < base || (mates && epoch < warp_base);
-    const bool known = stamp >> BLOCK_SHIFT == mine >> BLOCK_SHIFT ? here : shared;
-    return stamp == 0 || known || stamp >> THREAD_SHIFT == mine >> THREAD_SHIFT;
+    if (stamp >> BLOCK_SHIFT == mine >> BLOCK_SHIFT) {
+      const int64_t epoch = epoch_of(stamp);
+      if (epoch < base) return true;
+      return stamp >> WARP_SHIFT == mine >> WARP_SHIFT && (epoch < warp_base || stamp >> THREAD_SHIFT == mine >> THREAD_SHIFT);
+    }
+    return stamp == 0 || shared;
   }
 };
 
@@ -79,24 +80,27 @@ static void enter_reads(Checker& check, int64_t warp, int64_t index, bool strong
                         const int64_t* offsets, bool shared) {
   Granule* history = at<Granule>(check.granules);
   const Told told = {check.base[warp], check.warp_base[warp], shared};
+  const int64_t block = check.block, shift = check.granule_shift, local_start = check.local_start;  // in registers
+  const bool learned = check.learned;
   int64_t last = -1;
   int repeats = 0;
   for (int lane = 0; lane < WARP; ++lane) {
     const int64_t offset = offsets[lane];
-    if (!holds(lanes, lane) || offset >= check.local_start) continue;
+    if (!holds(lanes, lane) || offset >= local_start) continue;
     repeats = offset == last ? repeats + 1 : 0;  // of lanes that read the same place, two expose every conflict
     last = offset;
     if (repeats > 1) continue;
-    const int64_t thread = WARP * warp + lane, stamp = stamp_of(check.block, thread, check.clock[thread], strong);
-    const int64_t end = (offset + size - 1) >> check.granule_shift;
-    for (int64_t place = offset >> check.granule_shift; place <= end; ++place) {
+    const int64_t thread = WARP * warp + lane, stamp = stamp_of(block, thread, check.clock[thread], strong);
+    const int64_t end = (offset + size - 1) >> shift;
+    for (int64_t place = offset >> shift; place <= end; ++place) {
       Granule& granule = history[place];
       if (granule.read[0] == stamp || granule.read[1] == stamp) continue;
-      const bool after_write = told.of(granule.written, stamp), after_read = told.of(granule.read[0], stamp);
-      if (after_write && after_read) {
+      if (!told.of(granule.written, stamp)) {
+        compare_read(check, granule, {warp, lane, stamp, index, strong, shared, offset, size});
+      } else if (told.of(granule.read[0], stamp)) {
         granule.read[0] = stamp;
         granule.reader = index;
-      } else if (after_write && !check.learned) {
+      } else if (!learned) {
         granule.read[1] = stamp;
       } else {
         compare_read(check, granule, {warp, lane, stamp, index, strong, shared, offset, size});

@@ -26,6 +26,7 @@ _FLAGS = (
 )
 _MOVERS = tuple(f"{name}_{bits}" for name in ("gather", "scatter") for bits in (8, 16, 32, 64))
 SUPPORT = (
+    *("queue_lanes", "hold_back"),
     *("check_access", "check_store", "check_copy", "check_copy_groups"),
     *("check_warp_barrier", "check_fence", "check_membership"),
     *("apply_atomic", "match_lanes", "reduce_lanes", "permute_32", "keep_printed", *_MOVERS),

@@ -1,5 +1,6 @@
 // The blocks of a grid one after another, and in each the warps in turn: barriers, yields and ends.
 #pragma once
+#include "dispatcher.hpp"
 #include "order.hpp"
 
 constexpr int MOST_WARPS = 32, BARRIERS = 16;
@@ -22,18 +23,16 @@ static void begin(Block& block) {
   for (int64_t warp = 0; warp < grid.warps; ++warp) {
     block.state[warp] = READY;
     uint8_t* row = block.row(warp);
-    Lanes* pending = reinterpret_cast<Lanes*>(row + PENDING);
-    int64_t* pending_set = reinterpret_cast<int64_t*>(row + grid.pending_set);
-    int64_t* blocked_set = reinterpret_cast<int64_t*>(row + grid.blocked_set);
-    for (int64_t i = 0; i < grid.blocks; ++i) pending[i] = 0;
-    for (int64_t i = 0; i < grid.words; ++i) pending_set[i] = blocked_set[i] = 0;
+    Header& header = block.header(warp);
+    const Queue queue(header);
+    for (int64_t i = 0; i < grid.blocks; ++i) queue.lanes[i] = 0;
+    for (int64_t i = 0; i < grid.words; ++i) queue.pending[i] = queue.blocked[i] = 0;
     if (grid.checker)  // a NaN in every format: registers read too early show in the numbers
       for (int64_t i = grid.registers; i < grid.state_bytes; ++i) row[i] = 0xff;
     const int64_t threads = smaller<int64_t>(WARP, grid.threads - WARP * warp);
     const Lanes live = (int64_t(1) << threads) - 1;
-    Header& header = block.header(warp);
-    header.live = pending[0] = live;
-    pending_set[0] = 1;
+    header.live = live;
+    queue.add(at<BasicBlock>(grid.basic_blocks)[0].priority, live);
     header.block = block.number;
     header.ctaid[0] = block.number % grid.dimensions[0];
     header.ctaid[1] = block.number / grid.dimensions[0] % grid.dimensions[1];
@@ -118,7 +117,6 @@ static bool release_barriers(Block& block) {
 // Runs one block to its end.
 static int64_t run_block(Block& block) {
   Grid& grid = block.grid;
-  int32_t (*const run_warp)(int64_t) = reinterpret_cast<int32_t (*)(int64_t)>(grid.function);
   const auto end_at = [&](int64_t warp, int64_t outcome) {
     grid.last_block = block.number;
     grid.last_warp = warp;
@@ -132,7 +130,7 @@ static int64_t run_block(Block& block) {
       if (block.state[warp] == READY) {
         Header& header = block.header(warp);
         header.fuel = grid.fuel;
-        const int32_t status = run_warp(reinterpret_cast<int64_t>(&header));
+        const int64_t status = run_warp(grid, header);
         if (status == Status::EXIT) {
           block.state[warp] = ENDED;
           yields = 0;

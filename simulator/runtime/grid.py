@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["GRID", "Outcome"]
+__all__ = ["BASIC_BLOCK", "GRID", "Outcome"]
 
 
 class Outcome(IntEnum):
@@ -19,12 +19,16 @@ class Outcome(IntEnum):
     BARRIER_STUCK = 6
 
 
+BASIC_BLOCK = np.dtype([("function", np.int64), *((name, np.int32) for name in ("taken", "others", "priority", "at_priority"))])
+"""A basic block's machine code, where lanes go that take the branch at its end and where others do, and its priority; beside
+that, the block whose priority is the number of this one."""
+
 GRID = np.dtype(
     [
-        # Addresses of the code that runs a warp, of the warps' states, and of the checker or 0.
-        *((name, np.int64) for name in ("function", "states", "checker")),
-        # Of one warp: bytes of its state, where in it the sets of blocks and the registers lie, blocks and words of a set.
-        *((name, np.int64) for name in ("state_bytes", "pending_set", "blocked_set", "registers", "blocks", "words")),
+        # Addresses of the basic blocks, of the warps' states, and of the checker or 0.
+        *((name, np.int64) for name in ("basic_blocks", "states", "checker")),
+        # Of one warp: bytes of its state, where in it counters and registers lie, blocks and the words of a set of them.
+        *((name, np.int64) for name in ("state_bytes", "counters", "registers", "blocks", "words")),
         # Backward jumps that a warp may make before others have their turn, and turns that may end so before the launch does.
         *((name, np.int64) for name in ("fuel", "patience")),
         # Of the launch; the orders are addresses of numbers.

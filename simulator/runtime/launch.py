@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from simulator.checks.counters import Counters
     from simulator.checks.findings import Finding
+    from simulator.codegen.layout import StateLayout
     from simulator.program import Program
 
 __all__ = ["Execution", "Launch", "Request"]
@@ -100,16 +101,17 @@ class Request:
 
 
 @lru_cache(maxsize=16)
-def _fresh_states(block: Dimensions, size: int, registers: int) -> npt.NDArray[np.uint8]:
-    """Return the states of a block's warps, of `size` bytes each, as all launches begin; `registers` is where those lie."""
+def _fresh_states(block: Dimensions, size: int, layout: StateLayout) -> npt.NDArray[np.uint8]:
+    """Return the states of a block's warps, of `size` bytes each, as all launches begin."""
     x, y, z = block
     warps = (x * y * z + LANES - 1) // LANES
     states = np.zeros((warps, size), np.uint8)
-    states[:, registers:] = 0xFF
+    states[:, layout.registers :] = 0xFF
     header = Execution.header_of(states)
     thread = np.arange(warps * LANES).reshape(warps, LANES)
     header["tid"][:, 0], header["tid"][:, 1], header["tid"][:, 2] = thread % x, thread // x % y, thread // (x * y)
     header["warp"], header["warps"], header["ntid"] = np.arange(warps), warps, block
+    header["pending_set"], header["blocked_set"] = layout.pending_set, layout.blocked_set
     return states
 
 
@@ -138,7 +140,7 @@ class Execution:
     def _prepare_states(self) -> npt.NDArray[np.uint8]:
         """Return one row of state per warp, its header filled in."""
         request, facts = self.request, self.program.facts
-        fresh = _fresh_states(request.block, facts.state_bytes, facts.state.registers)
+        fresh = _fresh_states(request.block, facts.state_bytes, facts.state)
         raw = np.empty(fresh.size + 64, np.uint8)
         skip = -raw.ctypes.data % 64
         states = raw[skip : skip + fresh.size].reshape(fresh.shape)
@@ -160,15 +162,14 @@ class Execution:
     def run(self, checker: int = 0) -> Outcome:
         """Run every block; with the address of a checker's control block, checked."""
         layout, arena, request = self.program.facts.state, self.arena, self.request
-        self.header_of(self.states)["checker"] = checker
-        self.header_of(self.states)["print_buffer"] = self.prints.address
+        header = self.header_of(self.states)
+        header["checker"], header["print_buffer"] = checker, self.prints.address
         for name, value in {
-            "function": self.program.code.address,
+            "basic_blocks": self.program.basic_blocks.ctypes.data,
             "states": self.states.ctypes.data,
             "checker": checker,
             "state_bytes": self.states.shape[1],
-            "pending_set": layout.pending_set,
-            "blocked_set": layout.blocked_set,
+            "counters": layout.counters,
             "registers": layout.registers,
             "blocks": layout.blocks,
             "words": layout.words,
