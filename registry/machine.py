@@ -69,7 +69,7 @@ def machine_key(device: str = "host") -> str:
 def versions(device: str = "host") -> dict[str, str]:
     """Return the versions that a proof or a time depends on; what bfloat16 comes from, but on the host; CuPy's on ``cuda``."""
     found = {"python": platform.python_version()}
-    for package in ("numpy", "numba", "llvmlite", *(("ml_dtypes",) if device != "host" else ())):
+    for package in ("numpy", "llvmlite", *(("numba",) if device == "host" else ("ziglang", "ml_dtypes"))):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

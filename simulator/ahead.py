@@ -67,7 +67,12 @@ def compile_ahead() -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "compiling.lock").open("w") as file:
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        file = (CACHE / "compiling.lock").open("w")
+    except OSError:  # a cache that cannot be written: nobody would find the work
+        yield
+        return
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

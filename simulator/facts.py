@@ -27,8 +27,8 @@ class Facts:
     ----------
     memory
         Where its variables lie.
-    calls, digests
-        Of its translation: the functions it calls, and the digest of each text to compile.
+    digests
+        Of the texts to compile.
     state, state_bytes
         Of one warp.
     blocks
@@ -44,7 +44,6 @@ class Facts:
     signature: Signature
     checked: bool
     memory: KernelMemory
-    calls: frozenset[str]
     digests: tuple[str, ...]
     state: StateLayout
     state_bytes: int
@@ -66,7 +65,6 @@ def facts_of(kernel: Kernel, memory: KernelMemory, translation: Translation) -> 
         signature=kernel.signature,
         checked=translation.checked,
         memory=memory,
-        calls=translation.calls,
         digests=tuple(hashlib.sha256(text.encode()).hexdigest() for text in translation.texts),
         state=translation.layout,
         state_bytes=translation.state_bytes,

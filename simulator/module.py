@@ -119,7 +119,7 @@ class Kernel:
         Raises
         ------
         CompileError
-            If its body cannot be read.
+            If its body cannot be read, or there is no compiler for what kernels call.
         UnsupportedInstruction
             At the first instruction that is not simulated.
         """
@@ -169,7 +169,7 @@ class Kernel:
         Raises
         ------
         CompileError
-            If the kernel's body cannot be read.
+            If the kernel's body cannot be read, or there is no compiler for what kernels call.
         LaunchError
             For a grid, a block, shared memory or arguments that CUDA would refuse.
         UnsupportedInstruction

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from simulator.ptx.model import Kernel, Module
     from simulator.runtime.variables import KernelMemory, ModuleMemory
 
-__all__ = ["Prepared", "path_of", "prepare", "without_collector"]
+__all__ = ["Prepared", "path_of", "prepare"]
 
 _FAST = 1  # of zlib's levels: all of them shrink a kernel's many like instructions
 
@@ -53,14 +53,14 @@ class Prepared:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel."""
-        with without_collector():
+        with _without_collector():
             kernel: Kernel = pickle.loads(zlib.decompress(self._packed))  # noqa: S301 (our own file)
         return kernel
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """Its LLVM IR; translated again where it was not just made, as what is compiled from it is kept too."""
-        with without_collector():
+        with _without_collector():
             places, checked = self.facts.memory.places, self.facts.checked
             return translate(self.kernel, places, checked=checked, native=self._native).texts
 
@@ -99,7 +99,7 @@ def prepare(
         At the first instruction that is not simulated.
     """
     path = path_of(folder, digest, name, checked=checked, native=native)
-    with without_collector():
+    with _without_collector():
         kept = _read(path) if digest else None
         if kept is not None and (kept.facts.signature.name, kept.facts.checked) == (name, checked):
             return kept
@@ -139,7 +139,7 @@ VERSION = _version()
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
+def _without_collector() -> Iterator[None]:
     """Spare the search for garbage: it is a third of the time where many objects are made to stay."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -81,14 +81,13 @@ _TOLD = {
     Code.TOO_MANY_COPIES: ("unsupported", "more copies in flight than the checker follows"),
     Code.TOO_MANY_RELEASES: ("unsupported", "more releases than the checker follows: it may report races that are none"),
 }
-_NO_OTHER = 0xFFFFFFFF
 
 
-def told(kernel: Kernel, arena: Arena, row: list[int]) -> Finding:
+def told(kernel: Kernel, arena: Arena, row: tuple[int, ...]) -> Finding:
     """Return a report of the checker as a finding."""
     code, index, other_index, thread, other, offset, size, count = row
     kind, message = _TOLD[Code(code)]
-    there = kernel.instructions[other_index].where if 0 <= other_index < _NO_OTHER else ""
+    there = kernel.instructions[other_index].where if other_index >= 0 else ""
     who = f"{other & 1023} of block {other >> 10}"
     text = message.format(size=size, place=arena.describe(offset), other=who, there=there)
     return finding_at(kernel.instructions[index], kind, text, block=thread >> 10, thread=thread & 1023, count=count)

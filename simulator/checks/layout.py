@@ -19,12 +19,16 @@ __all__ = [
     "QUEUE_LENGTH",
     "RECORD",
     "REPORT",
+    "THREADS",
     "VARIABLES",
+    "WARPS",
     "Code",
     "Shadow",
 ]
 
-_WARPS, _THREADS, _LANES = 32, 1024, 32
+WARPS, THREADS = 32, 1024
+"""Of a block, at most."""
+_LANES = 32
 _SCOPES = 2
 VARIABLES = 62
 """Places that atomics synchronise through, told apart; further ones share the last number. One bit each in an int64."""
@@ -88,33 +92,33 @@ CHECKER = np.dtype(
             )
         ),
         # Each thread's epoch.
-        ("clock", np.int64, (_THREADS,)),
+        ("clock", np.int64, (THREADS,)),
         # Per warp: of every thread of the block, all epochs below are known.
-        ("base", np.int64, (_WARPS,)),
+        ("base", np.int64, (WARPS,)),
         # Per warp: of its own lanes, all epochs below are known to all of its lanes.
-        ("warp_base", np.int64, (_WARPS,)),
+        ("warp_base", np.int64, (WARPS,)),
         # Per warp, lane and lane: the last epoch of the second that the first knows.
-        ("known_lanes", np.int64, (_WARPS, _LANES, _LANES)),
+        ("known_lanes", np.int64, (WARPS, _LANES, _LANES)),
         # Per warp and thread: the last epoch of the thread that the warp knows.
-        ("known", np.int64, (_WARPS, _THREADS)),
+        ("known", np.int64, (WARPS, THREADS)),
         # Per warp: the set of variables it has read after other blocks released them.
-        ("acquired", np.int64, (_WARPS,)),
+        ("acquired", np.int64, (WARPS,)),
         # Per scope (block, device) and warp: the lanes that have executed a fence.
-        ("fenced", np.int64, (_SCOPES, _WARPS)),
+        ("fenced", np.int64, (_SCOPES, WARPS)),
         # Like `known_lanes`, `known` and `acquired`, per scope, as they were at the last fence.
-        ("fenced_lanes", np.int64, (_SCOPES, _WARPS, _LANES, _LANES)),
-        ("fenced_known", np.int64, (_SCOPES, _WARPS, _THREADS)),
-        ("fenced_acquired", np.int64, (_SCOPES, _WARPS)),
+        ("fenced_lanes", np.int64, (_SCOPES, WARPS, _LANES, _LANES)),
+        ("fenced_known", np.int64, (_SCOPES, WARPS, THREADS)),
+        ("fenced_acquired", np.int64, (_SCOPES, WARPS)),
         # Per scope and thread: its epoch at its last fence.
-        ("fence_clock", np.int64, (_SCOPES, _THREADS)),
+        ("fence_clock", np.int64, (_SCOPES, THREADS)),
         # `fence_clock` as it was at the block's last barrier: whoever releases after it releases this too.
-        ("barrier_fenced", np.int64, (_SCOPES, _THREADS)),
+        ("barrier_fenced", np.int64, (_SCOPES, THREADS)),
         # Per variable: where it lies, and what those who released it had acquired.
         ("variable_offset", np.int64, (VARIABLES,)),
         ("variable_inherited", np.int64, (VARIABLES,)),
         # Per variable: the block, plus 1, whose threads' epochs `variable_known` holds.
         ("variable_block", np.int64, (VARIABLES,)),
         # Per variable and thread: the last epoch released to it in the running block.
-        ("variable_known", np.int64, (VARIABLES, _THREADS)),
+        ("variable_known", np.int64, (VARIABLES, THREADS)),
     ]
 )

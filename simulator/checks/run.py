@@ -1,4 +1,4 @@
-"""A checked launch: shadow memory and control block laid out, the grid run, findings and counters told by line."""
+"""A checked launch: shadow memory and the checker laid out, the grid run, findings and counters told by line."""
 
 from __future__ import annotations
 

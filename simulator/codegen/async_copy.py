@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import ZERO, ints
-from simulator.codegen.layout import Access
+from simulator.codegen.layout import COMMIT, Access
 from simulator.codegen.memory import guard, locate, near
 from simulator.codegen.moves import copy_bytes
 from simulator.codegen.warp_emitter import refuse
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TRANSLATORS"]
 
-_COMMIT = -1
+_SIZES = {4, 8, 16}
 
 
 def _copy(emitter: WarpEmitter, instruction: Instruction) -> None:
     if not instruction.has("async") or instruction.has("bulk") or instruction.has("mbarrier"):
         raise refuse(instruction)
     if instruction.has("commit_group"):
-        _groups(emitter, instruction, _COMMIT)
+        _groups(emitter, instruction, COMMIT)
     elif instruction.has("wait_all"):
         _groups(emitter, instruction, 0)
     elif instruction.has("wait_group"):
@@ -64,6 +64,8 @@ def _start(emitter: WarpEmitter, instruction: Instruction) -> None:
     if rest and isinstance(rest[0], Register) and rest[0].bits == 1:
         raise refuse(instruction, "the ignore-src predicate")
     count, lanes = size.value, emitter.lanes(instruction)
+    if count not in _SIZES:
+        raise refuse(instruction, "a copy of neither 4, 8 nor 16 bytes")
     into = locate(emitter, target, "shared")
     written = guard(emitter, instruction, into, count, lanes, Access.WRITE)
     given = emitter.read(rest[0], 32) if rest else ""

@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import hashlib
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -110,13 +111,14 @@ def _object_of(digest: str, text: Callable[[], str], target: Target, level: int,
     """Return the object code of the LLVM IR that has this digest, compiled unless a file has it."""
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{digest}".encode()).hexdigest()
-    path = folder / f"{key[:32]}.o"
+    path = folder / f"{key[:32]}.sealed.o"
     if (kept := read_sealed(path)) is not None:
         return kept
     module = llvm.parse_assembly(text())
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)
-    write_sealed(path, code)
+    with suppress(OSError):  # a cache that cannot be written is no reason to stop
+        write_sealed(path, code)
     return code
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import MASK, ZERO, ints, signed
-from simulator.codegen.layout import ALL_LANES, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
+from simulator.codegen.layout import ALL_LANES, BARRIERS, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
 from simulator.codegen.warp_emitter import refuse
 from simulator.ptx.model import Immediate, Register
 
@@ -77,7 +77,7 @@ def _exit(emitter: WarpEmitter) -> None:
 def _leave(emitter: WarpEmitter, block: Block, end: Instruction | None) -> None:
     blocks = emitter.kernel.blocks
     if end is not None and end.name == "trap":
-        _trap(emitter, end)
+        _trap(emitter, block, end)
     elif end is not None and end.name == "brx":
         _branch_by_table(emitter, block, end)
     elif end is None or end.predicate is None:
@@ -91,20 +91,22 @@ def _leave(emitter: WarpEmitter, block: Block, end: Instruction | None) -> None:
 
 def _go(emitter: WarpEmitter, block: Block, paths: Sequence[tuple[Block, str]]) -> None:
     """Leave for one block or two, the first of which is the branch's target."""
-    target, taken = paths[0]
-    if target.priority <= block.priority:
+    if any(target.priority <= block.priority for target, _ in paths):
         _burn_fuel(emitter, paths)
+    taken = paths[0][1]
     emitter.emit(f"ret i64 {emitter.value(f'zext i32 {taken} to i64')}")
 
 
-def _trap(emitter: WarpEmitter, end: Instruction) -> None:
+def _trap(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
+    """End the launch where a lane comes here; nobody takes the trap's way to the kernel's end."""
     lanes = emitter.to_bits(emitter.lanes(end))
     hit, on = emitter.fresh("trap"), emitter.fresh("on")
     emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), hit, on)
     emitter.label(hit)
     emitter.fault(Fault.TRAP, end.index, lanes)
     emitter.label(on)
-    emitter.emit("ret i64 0")  # nobody goes the trap's way, to the exit
+    blocks = emitter.kernel.blocks
+    _go(emitter, block, [(blocks[block.successors[0]], "0"), (blocks[block.successors[-1]], emitter.active_bits)])
 
 
 def _branch_by_table(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
@@ -225,6 +227,8 @@ def _barrier(emitter: WarpEmitter, instruction: Instruction) -> None:
         result, condition = operands.pop(0), operands.pop()
         _reduce_at_barrier(emitter, result, condition)
     flush_refused(emitter)
+    if operands and isinstance(operands[0], Immediate) and not 0 <= operands[0].value < BARRIERS:
+        raise refuse(instruction, f"a barrier that is none of 0 to {BARRIERS - 1}")
     number = _scalar(emitter, operands[0]) if operands else "0"
     threads = _scalar(emitter, operands[1]) if len(operands) > 1 else "0"
     emitter.set_field("barrier_kind", "i32", int(kind))

@@ -219,9 +219,3 @@ class Emitter:
     def scratch(self, slot: int, *, half: bool = False) -> str:
         """Return a pointer to a scratch slot; with `half`, slots of 32 lanes of 4 bytes are counted."""
         return self.address(SCRATCH + (SLOT_BYTES // 2 if half else SLOT_BYTES) * slot)
-
-    def add_to_counter(self, offset: int, amount: str) -> None:
-        """Add an ``i64`` to a counter in the warp's state."""
-        place = self.address(offset)
-        before = self.value(f"load i64, ptr {place}")
-        self.emit(f"store i64 {self.op('add', 'i64', before, amount)}, ptr {place}")

@@ -16,6 +16,9 @@ __all__ = [
     "ALL_LANES",
     "ATOMIC_OPERATIONS",
     "ATOMIC_TYPES",
+    "BARRIERS",
+    "BLOCK_COUNTER",
+    "COMMIT",
     "DONE",
     "FUNCTIONS",
     "HEADER",
@@ -80,6 +83,10 @@ class Fault(IntEnum):
     """The checker has already written its finding."""
 
 
+COMMIT = -1
+"""Instead of a number of groups to wait for: `cp.async.commit_group`."""
+BARRIERS = 16
+"""Named barriers of a block."""
 FUNCTIONS = "functions"
 """The name, in a kernel's machine code, of the addresses of its basic blocks' functions."""
 
@@ -112,6 +119,9 @@ ATOMIC_OPERATIONS = ("add", "min", "max", "exch", "cas", "and", "or", "xor", "in
 ATOMIC_TYPES = ("u32", "s32", "f32", "u64", "s64", "f64", "b32", "b64", "b16")
 REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
 """Told by their number here."""
+
+BLOCK_COUNTER = np.dtype([(name, np.int64) for name in ("runs", "lane_runs", "divergent")])
+"""How often a basic block ran, for how many lanes in all, and how often they parted at its end."""
 
 HEADER = np.dtype(
     [
@@ -190,10 +200,10 @@ class StateLayout:
 
     @property
     def counters(self) -> int:
-        """Return the offset of the counters: per block its runs, its lane runs, and its divergent branches."""
+        """Return the offset of the counters, a `BLOCK_COUNTER` per block."""
         return aligned(self.blocked_set + 8 * self.words)
 
     @property
     def registers(self) -> int:
         """Return the offset of the register file."""
-        return aligned(self.counters + 24 * self.blocks)
+        return aligned(self.counters + BLOCK_COUNTER.itemsize * self.blocks)

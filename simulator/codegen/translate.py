@@ -39,7 +39,6 @@ class Translation:
     """A kernel's LLVM IR, behind it that of the functions it calls, and what the launcher must know of it."""
 
     texts: tuple[str, ...]
-    calls: frozenset[str]
     layout: StateLayout
     state_bytes: int
     checked: bool
@@ -84,4 +83,4 @@ def translate(kernel: Kernel, symbols: dict[str, Place], *, checked: bool, nativ
     declarations = [text for _, text in sorted(emitter.declarations.items())]
     text = "\n".join([*declarations, *functions, ""])
     helpers = [text for _, text in sorted(emitter.helpers.items())]
-    return Translation((text, *helpers), frozenset(emitter.declarations), emitter.layout, emitter.file.end, checked)
+    return Translation((text, *helpers), emitter.layout, emitter.file.end, checked)

@@ -2,7 +2,7 @@
 //
 // Shadow memory holds a byte per byte of the arena, made of the bits of `Shadow`. What was accessed before stands in the
 // history of history.hpp. Nearly every access of a correct kernel is in order at first sight. What shows that is a few loops
-// over the lanes without calls; what they cannot decide goes, lane by lane, to the functions that know all the rules and report.
+// over the lanes without calls; what they cannot decide goes, lane by lane, to functions that know all the rules and report.
 #pragma once
 #include "history.hpp"
 #include "traffic.hpp"
@@ -20,7 +20,7 @@ struct Request {
   int64_t offset(int lane) const { return holds(lanes, lane) ? offsets[lane] : first; }
 };
 
-inline Request request(int32_t index, int32_t access, Lanes lanes, int64_t size, const int64_t* offsets) {
+inline Request asked_for(int32_t index, int32_t access, Lanes lanes, int64_t size, const int64_t* offsets) {
   return {index, access, lanes, size, offsets, offsets[__builtin_ctz(lanes)]};
 }
 
@@ -167,7 +167,7 @@ static void synchronise(Checker& check, const Request& request, int warp, int la
 extern "C" int32_t check_access(const Header& state, Checker& check, int32_t index, int32_t access, Lanes lanes, int32_t size,
                                 const int64_t* offsets) {
   if (!lanes) return 0;
-  const Request asked = request(index, access, lanes, size, offsets);
+  const Request asked = asked_for(index, access, lanes, size, offsets);
   if (!is_plain(check, asked) && is_forbidden(check, asked, state.warp)) return 1;
   const bool shared = count_request(check, asked), strong = asked.is(Access::STRONG);
   if (asked.is(Access::LOCAL)) return 0;
@@ -211,7 +211,7 @@ static bool store_lane(uint8_t* memory, const uint8_t* values, int element_bytes
 extern "C" int32_t check_store(const Header& state, Checker& check, int32_t index, int32_t access, Lanes lanes,
                                int32_t element_bytes, int32_t elements, const int64_t* offsets, const uint8_t* values) {
   if (!lanes) return 0;
-  const Request asked = request(index, access, lanes, int64_t(element_bytes) * elements, offsets);
+  const Request asked = asked_for(index, access, lanes, int64_t(element_bytes) * elements, offsets);
   if (!is_plain(check, asked) && is_forbidden(check, asked, state.warp)) return 1;
   const bool shared = count_request(check, asked), strong = asked.is(Access::STRONG);
   for (int lane = 0; lane < WARP; ++lane) {

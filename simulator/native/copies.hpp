@@ -5,8 +5,6 @@
 #pragma once
 #include "history.hpp"
 
-constexpr int32_t COMMIT = -1;
-
 struct CopyQueue {
   Copy* copies;
   int64_t &length, &closed;  // copies in it, and groups of the thread that are closed

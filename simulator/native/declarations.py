@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from simulator.checks import layout as checks
 from simulator.codegen import layout as codegen
 from simulator.runtime.grid import BASIC_BLOCK, GRID, Outcome
-from simulator.runtime.printing import PRINT_ARGUMENT_BYTES, PRINTED
+from simulator.runtime.printing import PRINT_ARGUMENT_BYTES, PRINT_HEAD_BYTES, PRINTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ __all__ = ["declarations"]
 
 _STRUCTS = {
     "Header": codegen.HEADER,
+    "BlockCounter": codegen.BLOCK_COUNTER,
     "BasicBlock": BASIC_BLOCK,
     "Grid": GRID,
     "Printed": PRINTED,
@@ -37,11 +38,16 @@ _ENUMS: tuple[type[IntEnum | IntFlag], ...] = (
 _NAMES = {"Atomic": codegen.ATOMIC_OPERATIONS, "Kind": codegen.ATOMIC_TYPES, "Reduction": codegen.REDUCTIONS}
 _CONSTANTS = {
     "ADDRESS_BIAS": codegen.ADDRESS_BIAS,
+    "BARRIERS": codegen.BARRIERS,
     "PENDING": codegen.PENDING,
     "WAITS": codegen.WAITS,
     "DONE": codegen.DONE,
     "PRINT_ARGUMENT_BYTES": PRINT_ARGUMENT_BYTES,
+    "PRINT_HEAD_BYTES": PRINT_HEAD_BYTES,
     "QUEUE_LENGTH": checks.QUEUE_LENGTH,
+    "COMMIT": codegen.COMMIT,
+    "WARPS": checks.WARPS,
+    "THREADS": checks.THREADS,
     "VARIABLES": checks.VARIABLES,
 }
 

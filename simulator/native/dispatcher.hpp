@@ -1,7 +1,7 @@
 // The dispatcher of a warp: it runs the pending basic block that is lowest in topological order, and counts.
 //
-// So lanes that parted meet again where their paths join. Blocks whose lanes wait for others are passed over. While all lanes go
-// the same way, nothing is queued.
+// So lanes that parted meet again where their paths join. Blocks whose lanes wait for others are passed over. While all lanes
+// go the same way, nothing is queued.
 #pragma once
 #include "lanes.hpp"
 
@@ -33,14 +33,9 @@ extern "C" void hold_back(Header& header, int32_t priority) {
   Queue(header).blocked[priority / 64] |= uint64_t(1) << priority % 64;
 }
 
-// How often a basic block ran, for how many lanes in all, and at how many branches they parted.
-struct BlockCounter {
-  int64_t runs, lane_runs, divergent;
-};
-
-// Runs a block and, as long as all lanes go the same way, the next.
-static int64_t run_blocks(const BasicBlock* blocks, BlockCounter* counters, Header& header, const Queue& queue, int32_t index,
-                          Lanes lanes) {
+// Runs a basic block and, as long as all lanes go the same way, the next.
+static int64_t run_basic_blocks(const BasicBlock* blocks, BlockCounter* counters, Header& header, const Queue& queue,
+                                int32_t index, Lanes lanes) {
   while (true) {
     const BasicBlock& block = blocks[index];
     const int64_t result = at<int64_t(Header&, Lanes)>(block.function)(header, lanes);
@@ -88,7 +83,7 @@ static int64_t run_warp(const Grid& grid, Header& header) {
     const int64_t priority = 64 * word + __builtin_ctzll(ready);
     const Lanes lanes = queue.lanes[priority];
     queue.lanes[priority] = 0;
-    const int64_t result = run_blocks(blocks, counters, header, queue, blocks[priority].at_priority, lanes);
+    const int64_t result = run_basic_blocks(blocks, counters, header, queue, blocks[priority].at_priority, lanes);
     if (result != DONE) return DONE - 1 - result;
   }
 }

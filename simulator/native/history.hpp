@@ -12,9 +12,9 @@ inline int64_t stamp_of(int64_t block, int64_t thread, int64_t epoch, bool stron
   return (block + 1) << BLOCK_SHIFT | thread << THREAD_SHIFT | epoch << EPOCH_SHIFT | int64_t(strong);
 }
 inline int64_t block_of(int64_t stamp) { return (stamp >> BLOCK_SHIFT) - 1; }
-inline int64_t thread_of(int64_t stamp) { return stamp >> THREAD_SHIFT & 1023; }
+inline int64_t thread_of(int64_t stamp) { return stamp >> THREAD_SHIFT & (THREADS - 1); }
 inline int64_t epoch_of(int64_t stamp) { return stamp >> EPOCH_SHIFT & EPOCH_MASK; }
-inline int64_t who(int64_t stamp) { return block_of(stamp) * 1024 + thread_of(stamp); }
+inline int64_t who(int64_t stamp) { return block_of(stamp) * THREADS + thread_of(stamp); }
 
 static bool ordered_after(const Checker& check, int64_t stamp, int64_t warp, int lane, bool shared) {
   return is_ordered(check, warp, lane, block_of(stamp), thread_of(stamp), epoch_of(stamp), shared);

@@ -6,8 +6,10 @@ import ctypes
 import hashlib
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import llvmlite.binding as llvm
 
@@ -22,8 +24,10 @@ _FOLDER = Path(__file__).parent
 _MAIN = _FOLDER / "native.cpp"
 _FLAGS = (
     *("-x", "c++", "-std=c++17", "-O3", "-march=native", "-c"),
-    *("-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing", "-fno-stack-protector", "-ffp-contract=off"),
+    *("-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector"),
+    *("-fno-strict-aliasing", "-fwrapv", "-ffp-contract=off"),
 )
+_ONE = Lock()  # kernels call the functions of one library
 _MOVERS = tuple(f"{name}_{bits}" for name in ("gather", "scatter") for bits in (8, 16, 32, 64))
 SUPPORT = (
     *("queue_lanes", "hold_back"),
@@ -41,17 +45,16 @@ class Library:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)  # all sections close together
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self.run_grid = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.address("run_grid"))
+        self.run_grid = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.address("run_grid"))  # one launch at a time
 
     def address(self, name: str) -> int:
         """Return where a function begins."""
         return int(self._engine.get_function_address(name))
 
 
-@cache
 def library() -> Library:
     """Return the library for this machine, compiled unless a file has it; kernels that are loaded later may call it.
 
@@ -60,6 +63,12 @@ def library() -> Library:
     CompileError
         There is no compiler.
     """
+    with _ONE:
+        return _library()
+
+
+@cache
+def _library() -> Library:
     made = Library(_object())
     for name in SUPPORT:
         llvm.add_symbol(name, made.address(name))
@@ -74,7 +83,8 @@ def _object() -> bytes:
     code = read_sealed(path)
     if code is None:
         code = compiled()
-        write_sealed(path, code)
+        with suppress(OSError):  # a cache that cannot be written is no reason to stop
+            write_sealed(path, code)
     return code
 
 

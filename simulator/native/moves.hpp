@@ -15,14 +15,14 @@ inline void scatter(uint8_t* base, const uint32_t* offsets, Lanes lanes, const T
 }
 
 extern "C" {
-void gather_8(const uint8_t* base, const uint32_t* at, Lanes lanes, uint8_t* result) { gather(base, at, lanes, result); }
-void gather_16(const uint8_t* base, const uint32_t* at, Lanes lanes, uint16_t* result) { gather(base, at, lanes, result); }
-void gather_32(const uint8_t* base, const uint32_t* at, Lanes lanes, uint32_t* result) { gather(base, at, lanes, result); }
-void gather_64(const uint8_t* base, const uint32_t* at, Lanes lanes, uint64_t* result) { gather(base, at, lanes, result); }
-void scatter_8(uint8_t* base, const uint32_t* at, Lanes lanes, const uint8_t* values) { scatter(base, at, lanes, values); }
-void scatter_16(uint8_t* base, const uint32_t* at, Lanes lanes, const uint16_t* values) { scatter(base, at, lanes, values); }
-void scatter_32(uint8_t* base, const uint32_t* at, Lanes lanes, const uint32_t* values) { scatter(base, at, lanes, values); }
-void scatter_64(uint8_t* base, const uint32_t* at, Lanes lanes, const uint64_t* values) { scatter(base, at, lanes, values); }
+void gather_8(const uint8_t* base, const uint32_t* by, Lanes lanes, uint8_t* result) { gather(base, by, lanes, result); }
+void gather_16(const uint8_t* base, const uint32_t* by, Lanes lanes, uint16_t* result) { gather(base, by, lanes, result); }
+void gather_32(const uint8_t* base, const uint32_t* by, Lanes lanes, uint32_t* result) { gather(base, by, lanes, result); }
+void gather_64(const uint8_t* base, const uint32_t* by, Lanes lanes, uint64_t* result) { gather(base, by, lanes, result); }
+void scatter_8(uint8_t* base, const uint32_t* by, Lanes lanes, const uint8_t* values) { scatter(base, by, lanes, values); }
+void scatter_16(uint8_t* base, const uint32_t* by, Lanes lanes, const uint16_t* values) { scatter(base, by, lanes, values); }
+void scatter_32(uint8_t* base, const uint32_t* by, Lanes lanes, const uint32_t* values) { scatter(base, by, lanes, values); }
+void scatter_64(uint8_t* base, const uint32_t* by, Lanes lanes, const uint64_t* values) { scatter(base, by, lanes, values); }
 }
 
 extern "C" void permute_32(const uint32_t* values, const uint32_t* sources, uint32_t* result) {
@@ -69,6 +69,7 @@ extern "C" void reduce_lanes(int32_t operation, int32_t is_signed, const uint32_
 struct PrintBuffer {
   int64_t calls, most;
 };
+static_assert(sizeof(PrintBuffer) == PRINT_HEAD_BYTES);
 
 // Keeps a call of printf for the host, which puts it into text: the address of its format, and the arguments' bytes.
 extern "C" void keep_printed(PrintBuffer& buffer, const uint8_t* arena, int64_t arena_size, Lanes lanes, const int64_t* formats,

@@ -29,7 +29,7 @@ static void start_block(Checker& check, int64_t block) {
   if (check.learned) {
     check.learned = 0;
     fill(reinterpret_cast<int64_t*>(check.known_lanes), check.warps * WARP * WARP, 0);
-    fill(reinterpret_cast<int64_t*>(check.known), check.warps * 1024, 0);
+    fill(reinterpret_cast<int64_t*>(check.known), check.warps * THREADS, 0);
     for (int64_t& set : check.acquired) set = 0;
     for (int scope = 0; scope < SCOPES; ++scope) {
       for (int64_t& lanes : check.fenced[scope]) lanes = 0;
@@ -104,7 +104,7 @@ static void join_at_barrier(Checker& check, int64_t warps, const int64_t* state,
   }
   if (!whole || !check.learned) return;
   for (int scope = 0; scope < SCOPES; ++scope)
-    for (int thread = 0; thread < 1024; ++thread) check.barrier_fenced[scope][thread] = check.fence_clock[scope][thread];
+    for (int thread = 0; thread < THREADS; ++thread) check.barrier_fenced[scope][thread] = check.fence_clock[scope][thread];
   for (int64_t warp = 0; warp < warps; ++warp)
     if (check.fenced[BLOCK_SCOPE][warp]) check.barrier_fenced_any = 1;
 }

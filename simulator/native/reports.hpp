@@ -3,10 +3,10 @@
 #include "lanes.hpp"
 
 // The number of a thread of the running block, as reports give it.
-inline int64_t thread_number(const Checker& check, int64_t thread) { return check.block * 1024 + thread; }
+inline int64_t thread_number(const Checker& check, int64_t thread) { return check.block * THREADS + thread; }
 
-[[gnu::noinline, gnu::cold]] static void report(Checker& check, int64_t code, int64_t index, int64_t other_index, int64_t thread, int64_t other_thread,
-                   int64_t offset, int64_t size) {
+[[gnu::noinline, gnu::cold]] static void report(Checker& check, int64_t code, int64_t index, int64_t other_index,
+                                                int64_t thread, int64_t other_thread, int64_t offset, int64_t size) {
   Report* reports = at<Report>(check.reports);
   for (int64_t i = 0; i < check.report_count; ++i) {
     Report& known = reports[i];

@@ -3,18 +3,19 @@
 #include "dispatcher.hpp"
 #include "order.hpp"
 
-constexpr int MOST_WARPS = 32, BARRIERS = 16;
-
 // The warps of one block.
 struct Block {
   Grid& grid;
   int64_t number;
-  int64_t state[MOST_WARPS], arrived[BARRIERS];
+  int64_t state[WARPS], arrived[BARRIERS];
 
   uint8_t* row(int64_t warp) const { return at<uint8_t>(grid.states) + warp * grid.state_bytes; }
   Header& header(int64_t warp) const { return *reinterpret_cast<Header*>(row(warp)); }
   bool waits_at(int64_t warp, int64_t barrier) const { return state[warp] == WAITING && header(warp).barrier_id == barrier; }
 };
+
+// A number that is none is waited at for ever.
+inline bool is_barrier(int32_t number) { return 0 <= number && number < BARRIERS; }
 
 // Puts every warp at the kernel's first basic block.
 static void begin(Block& block) {
@@ -25,7 +26,7 @@ static void begin(Block& block) {
     uint8_t* row = block.row(warp);
     Header& header = block.header(warp);
     const Queue queue(header);
-    for (int64_t i = 0; i < grid.blocks; ++i) queue.lanes[i] = 0;
+    for (int64_t i = 0; i < grid.basic_block_count; ++i) queue.lanes[i] = 0;
     for (int64_t i = 0; i < grid.words; ++i) queue.pending[i] = queue.blocked[i] = 0;
     if (grid.checker)  // a NaN in every format: registers read too early show in the numbers
       for (int64_t i = grid.registers; i < grid.state_bytes; ++i) row[i] = 0xff;
@@ -106,7 +107,7 @@ static bool release_barriers(Block& block) {
   for (int64_t warp = 0; warp < block.grid.warps; ++warp) {
     const Header& header = block.header(warp);
     if (block.state[warp] != ENDED) alive += count(header.live);
-    if (block.state[warp] == WAITING) waited_at |= 1u << header.barrier_id;
+    if (block.state[warp] == WAITING && is_barrier(header.barrier_id)) waited_at |= 1u << header.barrier_id;
   }
   bool released = false;
   for (int64_t barrier = 0; barrier < BARRIERS; ++barrier)
@@ -135,7 +136,7 @@ static int64_t run_block(Block& block) {
           block.state[warp] = ENDED;
           yields = 0;
         } else if (status == Status::BARRIER && header.barrier_kind == Barrier::ARRIVE) {
-          block.arrived[header.barrier_id] += count(header.live);
+          if (is_barrier(header.barrier_id)) block.arrived[header.barrier_id] += count(header.live);
           ready = true;
         } else if (status == Status::BARRIER) {
           block.state[warp] = WAITING;
@@ -157,7 +158,7 @@ static int64_t run_block(Block& block) {
 
 // Runs every block of a grid and returns an outcome.
 extern "C" int64_t run_grid(Grid& grid) {
-  for (int64_t turn = 0; turn < grid.grid_blocks; ++turn) {
+  for (int64_t turn = 0; turn < grid.block_count; ++turn) {
     Block block = {grid, at<int64_t>(grid.block_order)[turn], {}, {}};
     uint8_t* shared = at<uint8_t>(grid.shared);
     for (int64_t i = 0; i < grid.shared_bytes; ++i) shared[i] = 0xff;  // a NaN in every format: so read too early it shows

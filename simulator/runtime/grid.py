@@ -28,13 +28,13 @@ GRID = np.dtype(
         # Addresses of the basic blocks, of the warps' states, and of the checker or 0.
         *((name, np.int64) for name in ("basic_blocks", "states", "checker")),
         # Of one warp: bytes of its state, where in it counters and registers lie, blocks and the words of a set of them.
-        *((name, np.int64) for name in ("state_bytes", "counters", "registers", "blocks", "words")),
+        *((name, np.int64) for name in ("state_bytes", "counters", "registers", "basic_block_count", "words")),
         # Backward jumps that a warp may make before others have their turn, and turns that may end so before the launch does.
         *((name, np.int64) for name in ("fuel", "patience")),
         # Of the launch; the orders are addresses of numbers.
         *(
             (name, np.int64)
-            for name in ("warps", "threads", "grid_blocks", "block_order", "warp_order", "shared", "shared_bytes")
+            for name in ("warps", "threads", "block_count", "block_order", "warp_order", "shared", "shared_bytes")
         ),
         ("dimensions", np.int64, (3,)),
         # What is noted: warps at different barriers, threads gone before a barrier, the block and warp that ended the launch.

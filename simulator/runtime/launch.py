@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.codegen.layout import HEADER, LANES, Fault
+from simulator.codegen.layout import BLOCK_COUNTER, HEADER, LANES, Fault
 from simulator.errors import LaunchError
 from simulator.native.library import library
 from simulator.runtime.arguments import Dimensions, arrays_of, check_geometry, pack
@@ -160,7 +160,7 @@ class Execution:
         return states[:, : HEADER.itemsize].view(HEADER)[:, 0]
 
     def run(self, checker: int = 0) -> Outcome:
-        """Run every block; with the address of a checker's control block, checked."""
+        """Run every block; with the address of a `CHECKER`, checked."""
         layout, arena, request = self.program.facts.state, self.arena, self.request
         header = self.header_of(self.states)
         header["checker"], header["print_buffer"] = checker, self.prints.address
@@ -171,13 +171,13 @@ class Execution:
             "state_bytes": self.states.shape[1],
             "counters": layout.counters,
             "registers": layout.registers,
-            "blocks": layout.blocks,
+            "basic_block_count": layout.blocks,
             "words": layout.words,
             "fuel": _FUEL,
             "patience": _PATIENCE,
             "warps": request.warps,
             "threads": request.threads,
-            "grid_blocks": request.blocks,
+            "block_count": request.blocks,
             "block_order": self.block_order.ctypes.data,
             "warp_order": self.warp_order.ctypes.data,
             "shared": arena.address + arena.shared,
@@ -196,7 +196,7 @@ class Execution:
         """Return per basic block its runs, its lane runs and its divergent branches, summed over warps."""
         layout = self.program.facts.state
         start = layout.counters
-        rows = self.states[:, start : start + 24 * layout.blocks]
+        rows = self.states[:, start : start + BLOCK_COUNTER.itemsize * layout.blocks]
         counts: npt.NDArray[np.int64] = np.ascontiguousarray(rows).view(np.int64).reshape(-1, layout.blocks, 3).sum(axis=0)
         return counts
 

@@ -1,5 +1,9 @@
 """The C++ that kernels call: it compiles without a warning, and has all that generated code may ask for."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from simulator.errors import CompileError
@@ -18,3 +22,30 @@ def test_every_function_that_generated_code_calls_is_there():
 def test_what_the_compiler_says_is_told():
     with pytest.raises(CompileError, match=r"native\.cpp does not compile: .*no-such-option"):
         compiled("--no-such-option")
+
+
+CROWDED = """
+import ctypes, mmap, sys
+import llvmlite.binding as llvm
+from simulator.native import library
+
+reserve = ctypes.CDLL(None).mmap
+reserve.restype, reserve.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
+release = ctypes.CDLL(None).munmap
+release.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # reserved, not used
+llvm.initialize_native_target()
+code = library.compiled()
+large = reserve(None, 5 << 30, 0, flags, -1, 0)
+above = small = reserve(None, 24 << 10, 0, flags, -1, 0)
+while small > large:  # the holes above it, but for one of two pages
+    above, small = small, reserve(None, 24 << 10, 0, flags, -1, 0)
+release(above, 8 << 10)
+print(library.Library(code).address("run_grid") != 0)
+"""
+
+
+def test_its_sections_lie_together_where_addresses_are_scarce():
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", CROWDED], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -28,6 +28,8 @@ REGISTERS = ".reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<9>; .reg .b64 %d<9>
         "setp.lt.f16x2 %p1|%p2, %r1, %r2;",
         "mbarrier.init.shared.b64 [%r1], 32;",
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%d1], 16, [%r2];",
+        "cp.async.ca.shared.global [%r1], [%d1], 32;",
+        "bar.sync 16;",
         "barrier.cluster.arrive;",
         "wgmma.fence.sync.aligned;",
         "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%d1, %d2}, {%d3}, {%d4}, {%d1, %d2};",
