@@ -38,8 +38,11 @@ llvm.initialize_native_target()
 code = library.compiled()
 large = reserve(None, 5 << 30, 0, flags, -1, 0)
 above = small = reserve(None, 24 << 10, 0, flags, -1, 0)
-while small > large:  # the holes above it, but for one of two pages
+failed = ctypes.c_void_p(-1).value
+while failed != small > large:  # the holes above it, but for one of two pages
     above, small = small, reserve(None, 24 << 10, 0, flags, -1, 0)
+if failed in (large, small):
+    sys.exit("the system gives no more addresses")
 release(above, 8 << 10)
 print(library.Library(code).address("run_grid") != 0)
 """
@@ -48,4 +51,6 @@ print(library.Library(code).address("run_grid") != 0)
 def test_its_sections_lie_together_where_addresses_are_scarce():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", CROWDED], cwd=root, capture_output=True, text=True, check=False)
+    if "no more addresses" in done.stderr:
+        pytest.skip(done.stderr)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
