@@ -351,3 +351,30 @@ def test_what_another_block_fenced_is_not_passed_on(condition, kinds):
     arguments = (zeros(1), zeros(1, np.int32), zeros(1, np.int32), zeros(1))
     done = only_kernel(code).launch(4, N, arguments, mode="checked")
     assert [finding.kind for finding in done.findings] == kinds
+
+
+@pytest.mark.parametrize(("blocks", "thread"), [(1, 0), (2, 33)])
+def test_a_write_is_compared_with_the_reads_of_all_lanes_at_one_place(blocks, thread):
+    code = f"""(float* y) {{ __shared__ float s[1]; int i = threadIdx.x; if (i == 0) s[0] = 1; __syncthreads(); y[i] = s[0];
+      if (i == {thread} && blockIdx.x == {blocks - 1}) s[0] = 2; }}"""
+    done = only_kernel(HEAD + code).launch((blocks,), N, (zeros(),), mode="checked")
+    assert "shared memory" in " ".join(f.message for f in done.findings if f.kind == "race")
+
+
+@pytest.mark.parametrize(("place", "kinds"), [(0, []), (1, ["missing_wait"])])
+def test_waiting_for_all_groups_but_one_lands_the_first(place, kinds):
+    copy = 'asm volatile("cp.async.ca.shared.global [%0], [%1], 4; cp.async.commit_group;" :: "r"(at + 4 * {0}), "l"(x + {0}));'
+    code = f"""(const float* x, float* y) {{ __shared__ float s[2]; unsigned at = (unsigned)__cvta_generic_to_shared(s);
+      {copy.format(0)} {copy.format(1)} asm volatile("cp.async.wait_group 1;"); y[0] = s[{place}]; }}"""
+    done = only_kernel(HEAD + code).launch(1, 1, (np.ones(2, np.float32), zeros(1)), mode="checked")
+    assert [f.kind for f in done.findings] == kinds
+
+
+@pytest.mark.parametrize(("before", "kinds"), [(True, set()), (False, {"race"})])
+def test_a_fence_covers_what_came_before_it_and_nothing_after(before, kinds):
+    write, fence = "y[0] = 1;", "__threadfence();"
+    first, second = (write, fence) if before else (fence, write)
+    code = f"""(float* y, int* flag) {{ if (blockIdx.x == 0) {{ {first} {second} atomicAdd(flag, 1); }}
+      else if (atomicAdd(flag, 0)) y[1] = y[0]; }}"""
+    done = only_kernel(HEAD + code).launch(2, 1, (zeros(2), np.zeros(1, np.int32)), mode="checked")
+    assert {f.kind for f in done.findings} == kinds

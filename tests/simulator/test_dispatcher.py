@@ -53,3 +53,13 @@ def test_lanes_that_leave_at_their_own_block_of_many(mode, blocks, times):
 def test_a_barrier_that_does_not_exist_never_completes(barrier, status, number, mode):
     body = f"{REGISTERS} ld.param.u64 %d1, [y]; ld.global.u32 %r1, [%d1]; {barrier}; ret;"
     assert kernel(body, ("y",)).launch(1, 32, (np.array([number], np.uint32),), mode=mode).status == status
+
+
+@pytest.mark.parametrize(("limit", "divergent"), [(0, 0), (16, 1), (32, 0), (40, 1), (64, 0)])
+def test_branches_at_which_lanes_part_are_counted(limit, divergent):
+    body = f"""{REGISTERS}
+    ld.param.u64 %d1, [y]; mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, {limit}; @%p1 bra END;
+    st.global.u32 [%d1], %r1;
+    END: ret;"""
+    done = kernel(body, ("y",)).launch(1, 64, (np.zeros(1, np.uint32),), mode="checked")
+    assert (done.counters.branches, done.counters.divergent_branches) == (2, divergent)
