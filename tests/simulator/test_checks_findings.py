@@ -353,11 +353,11 @@ def test_what_another_block_fenced_is_not_passed_on(condition, kinds):
     assert [finding.kind for finding in done.findings] == kinds
 
 
-@pytest.mark.parametrize(("blocks", "thread"), [(1, 0), (2, 33)])
+@pytest.mark.parametrize(("blocks", "thread"), [(1, 0), (2, 1)])
 def test_a_write_is_compared_with_the_reads_of_all_lanes_at_one_place(blocks, thread):
-    code = f"""(float* y) {{ __shared__ float s[1]; int i = threadIdx.x; if (i == 0) s[0] = 1; __syncthreads(); y[i] = s[0];
+    code = f"""(float* y) {{ __shared__ float s[1]; int i = threadIdx.x; y[i] = s[0];
       if (i == {thread} && blockIdx.x == {blocks - 1}) s[0] = 2; }}"""
-    done = only_kernel(HEAD + code).launch((blocks,), N, (zeros(),), mode="checked")
+    done = only_kernel(HEAD + code).launch(blocks, 32, (zeros(),), mode="checked")
     assert "shared memory" in " ".join(f.message for f in done.findings if f.kind == "race")
 
 
