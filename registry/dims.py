@@ -1,6 +1,7 @@
 """Symbolic dimensions: ``"B T 3*H*D"`` becomes a shape once B, T, H and D have values.
 
-Only names, whole numbers, ``+`` and ``*`` are understood: enough for packed QKV and padded vocabularies.
+An expression holds names, whole numbers, ``+`` and ``*``: enough for packed QKV and padded vocabularies. `solve` goes the
+other way, from the shapes of arrays to the values of the dims.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 from registry.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["evaluate", "names_in", "shape_of"]
+__all__ = ["evaluate", "names_in", "shape_of", "solve"]
 
 
 @cache
@@ -60,3 +61,66 @@ def evaluate(expression: str, dims: Mapping[str, int]) -> int:
 def shape_of(spec: str, dims: Mapping[str, int]) -> tuple[int, ...]:
     """Return the shape that a space-separated dim string stands for."""
     return tuple(evaluate(part, dims) for part in spec.split())
+
+
+def _coefficients(expression: str, name: str, dims: Mapping[str, int]) -> tuple[int, int]:
+    """Return `a` and `b` of ``a + b * name``, the value of `expression` where all other names have values.
+
+    Raises
+    ------
+    ContractError
+        The expression is not linear in `name`, such as ``C*C``.
+    """
+    at = [evaluate(expression, {**dims, name: value}) for value in (0, 1, 2)]
+    constant, slope = at[0], at[1] - at[0]
+    if at[2] != constant + 2 * slope:
+        raise ContractError(f"dimension {expression!r} is not linear in {name!r}, so its size does not give {name!r}")
+    return constant, slope
+
+
+def solve(equations: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the values of all dims that the equations mention.
+
+    Parameters
+    ----------
+    equations : iterable of (str, int)
+        Dim expressions and the sizes that they have, such as ``("3*H*D", 2304)`` and ``("H", 12)``.
+
+    Returns
+    -------
+    dict of str to int
+        Per dim its value; the values satisfy every equation.
+
+    Raises
+    ------
+    ContractError
+        The equations contradict each other, leave a dim open, or need a dim that is no whole number from 0 up.
+    """
+    equations = list(equations)
+    dims: dict[str, int] = {}
+    waiting = equations
+    while waiting:
+        later = []
+        for expression, size in waiting:
+            unknown = names_in(expression) - dims.keys()
+            if len(unknown) > 1:
+                later.append((expression, size))
+            elif unknown:
+                (name,) = unknown
+                constant, slope = _coefficients(expression, name, dims)
+                if slope == 0:
+                    later.append((expression, size))
+                    continue
+                value, rest = divmod(size - constant, slope)
+                if rest or value < 0:
+                    raise ContractError(f"dimension {expression!r} cannot be {size} with {dims}: {name!r} is no whole number")
+                dims[name] = value
+        if len(later) == len(waiting):
+            expression, _ = later[0]
+            open_names = ", ".join(sorted(names_in(expression) - dims.keys()))
+            raise ContractError(f"the given shapes do not determine {open_names} of dimension {expression!r}; known: {dims}")
+        waiting = later
+    for expression, size in equations:
+        if (value := evaluate(expression, dims)) != size:
+            raise ContractError(f"dimension {expression!r} is {value} with {dims}, but an array has {size} there")
+    return dims

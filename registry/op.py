@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.dims import names_in, shape_of
+from registry.dims import names_in, shape_of, solve
 from registry.dtypes import DTYPES
 from registry.error_law import Elementwise, ErrorLaw
 from registry.errors import ContractError, UnknownNameError
@@ -194,6 +194,48 @@ class Op:
     def bound_params(self, dims: Mapping[str, int]) -> dict[str, int]:
         """Return the parameters that follow from the dims, such as ``num_heads`` from H."""
         return {n: shape_of(v, dims)[0] for n, v in self.params.items() if isinstance(v, str)}
+
+    def solve(self, shapes: Mapping[str, Sequence[int]], known: Mapping[str, Any] | None = None) -> Dims:
+        """Return the values of the dims at which the arguments have the given shapes.
+
+        Parameters
+        ----------
+        shapes : mapping of str to sequence of int
+            Argument name to shape; outputs may be left out where the other arguments determine every dim.
+        known : mapping, optional
+            Values of dims that shapes do not determine (``V``, where only ``V+P`` is a size), and parameters of the call, of
+            which those that equal a dim expression count (``num_heads`` is ``H``).
+
+        Returns
+        -------
+        dict of str to int
+            Every dim of the op, in the order of its domain.
+
+        Raises
+        ------
+        ContractError
+            A shape has the wrong number of axes, two shapes contradict each other, or a dim stays open.
+        UnknownNameError
+            The op has no argument of that name.
+        """
+        arguments = {a.name: a for a in self.arguments}
+        equations: list[tuple[str, int]] = []
+        for name, shape in shapes.items():
+            if name not in arguments:
+                raise UnknownNameError(f"argument of {self.name}", name, arguments)
+            wanted = arguments[name].dims
+            if len(wanted.split()) != len(shape):
+                raise ContractError(f"{self.name}: argument {name!r} is {wanted!r}, but its shape is {tuple(shape)}")
+            equations += zip(wanted.split(), shape, strict=True)
+        expressions = {**{name: name for name in self.domain}, **{n: v for n, v in self.params.items() if isinstance(v, str)}}
+        equations += [(expressions[name], value) for name, value in (known or {}).items() if name in expressions]
+        try:
+            dims = solve(equations)
+        except ContractError as error:
+            raise ContractError(f"{self.name}: {error}") from None
+        if missing := [name for name in self.domain if name not in dims]:
+            raise ContractError(f"{self.name}: the given shapes do not determine {', '.join(missing)}; known: {dims}")
+        return {name: dims[name] for name in self.domain}
 
     def workloads(self, step: str) -> list[Workload]:
         """Return the calls that a training step such as ``gpt2-124m-b4-t64`` makes of this op.
