@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from rich.console import Console
 
+import models
 from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
 from registry.cli import guarded
 from registry.errors import DONE, FAILED
-from registry.models import find_model
 from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     def body() -> int:
-        model = find_model(options.model)
+        model = models.find(options.model)
         return compare(Settings(model=model, kernels=options.kernels, steps=options.steps, results=options.results))
 
     return guarded(body)

@@ -22,16 +22,15 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 from rich.console import Console
 
+import models
 from registry.cli import guarded
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
-from registry.models import find_model
 from registry.records import RESULTS
 from registry.table import ROOT
 from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.machine_facts import peak_rss_mib
-from trainer.parameters import parameter_shapes
 from trainer.schedule import clip_scale
 from trainer.session import Session
 from trainer.settings import Settings
@@ -86,7 +85,7 @@ def torch_eager(settings: Settings, *, padded: bool, plain: bool) -> Callable[[n
     from benchmarks.torch_gpt2 import TorchGPT2
 
     torch.set_num_threads(settings.threads)
-    tensors = {name: np.empty(shape, np.float32) for name, shape in parameter_shapes(settings.model).items()}
+    tensors = {name: np.empty(shape, np.float32) for name, shape in settings.model.parameter_shapes.items()}
     initialise(settings.model, settings.seed, tensors)
     net = TorchGPT2(settings.model, tensors, padded=padded, plain=plain)
     optimiser = net.optimiser(RATE, fused=True)
@@ -111,7 +110,7 @@ def _answer(document: dict[str, Any]) -> None:
 def take_part(options: argparse.Namespace) -> int:
     """Answer each line on standard input with one timed step."""
     settings = Settings(
-        model=find_model(options.model),
+        model=models.find(options.model),
         kernels=options.kernels,
         batch=options.batch,
         sequence=options.sequence,

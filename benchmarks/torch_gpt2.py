@@ -11,17 +11,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer.parameters import PER_LAYER
+from models.gpt2 import TENSORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from registry.models import ModelShape
+    from models.gpt2 import GPT2
 
 __all__ = ["TorchGPT2", "gradient_budget", "gradients"]
 
+PER_LAYER = frozenset(tensor.name for tensor in TENSORS if tensor.per_layer)
 EPS = float(np.finfo(np.float32).eps)
 Arrays = dict[str, "NDArray[Any]"]
 
@@ -81,9 +82,7 @@ class TorchGPT2(nn.Module):
         Attention and GELU step by step, as in llm.c's train_gpt2.py, instead of torch's fused operators.
     """
 
-    def __init__(
-        self, model: ModelShape, tensors: Mapping[str, NDArray[Any]], *, padded: bool = False, plain: bool = False
-    ) -> None:
+    def __init__(self, model: GPT2, tensors: Mapping[str, NDArray[Any]], *, padded: bool = False, plain: bool = False) -> None:
         super().__init__()
         rows = model.padded_vocabulary if padded else model.vocabulary
         self.wte, self.wpe = nn.Parameter(torch.tensor(tensors["wte"][:rows])), nn.Parameter(torch.tensor(tensors["wpe"]))
@@ -117,7 +116,7 @@ class TorchGPT2(nn.Module):
 
 
 def gradients(
-    model: ModelShape,
+    model: GPT2,
     tensors: Mapping[str, NDArray[Any]],
     batch: tuple[NDArray[np.int32], NDArray[np.int32]],
     dtype: torch.dtype = torch.float64,
@@ -132,7 +131,7 @@ def gradients(
 
 
 def gradient_budget(
-    model: ModelShape,
+    model: GPT2,
     tensors: Mapping[str, NDArray[Any]],
     batch: tuple[NDArray[np.int32], NDArray[np.int32]],
     exact: Arrays,

@@ -31,6 +31,7 @@ from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
+from models.workloads import STANDARD_STEP
 from registry.cli import add_kernels_path, guarded
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
+BUDGET = "60s"
 LEAST_BOARD_S = 0.3
 MOST_NAMES = 8  # of variants, in a message
 TERMINATED = 128 + signal.SIGTERM
@@ -251,7 +252,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.bench", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of the variants to race (default: all)")
-    parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="MODEL-bBATCH-tSEQUENCE, with /LABEL for one call")
+    parser.add_argument(
+        "--workload",
+        metavar="NAME",
+        help=f"MODEL-bBATCH-tSEQUENCE, with /LABEL for one call (default: {STANDARD_STEP}, or the op's examples)",
+    )
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own instead of a workload")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help=", ".join(DTYPES))
     parser.add_argument(

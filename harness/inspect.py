@@ -25,6 +25,7 @@ from harness.gpu.datasheets import SHEETS, bound
 from harness.gpu.nvrtc import unavailable
 from harness.proof.values import materialise
 from harness.race.board import params_for, parse_dims, shrunken
+from models.workloads import STANDARD_STEP, Workload, workloads_of
 from registry.cli import add_kernels_path, guarded, wide_console
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import Host
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "inspect", "main"]
 
-WORKLOAD, WORK = "gpt2-124m-b4-t64", 4e6
+WORK = 4e6
 LEAST_SHARE = 0.01  # of instructions, sectors or turns: quieter lines are left out
 WARP = 32
 
@@ -97,7 +98,7 @@ def _call(variant: Variant, problem: Problem) -> list[Any]:
     return launches
 
 
-def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD, dtype: str = "float32") -> Report:
+def inspect(variant: Variant, dims: dict[str, int], workload: str | None = None, dtype: str = "float32") -> Report:
     """Run one call in checked mode and return what was counted.
 
     Raises
@@ -107,7 +108,7 @@ def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD, dt
     RequestError
         The variant does not take this shape or dtype, or launches nothing.
     """
-    op, size = variant.op, np.dtype(dtype).itemsize
+    op = variant.op
     params = params_for(op, dims)
     if reasons := variant.refusals(dims, params, dtype):
         raise RequestError(f"{variant} refuses {dims}: {'; '.join(reasons)}")
@@ -115,7 +116,8 @@ def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD, dt
     if not launches:
         raise RequestError(f"{variant} launches no kernel at {dims}; give a larger shape with --dims")
     counters = _merged([launch.counters for launch in launches])
-    full = op.workloads(workload)[0]
+    full = _workload(op, workload, dims)
+    full_params = {**params_for(op, dict(full.dims)), **full.params}
     growth = op.flops(**full.dims) / max(op.flops(**dims), 1)
     flops = {kind: count * growth for kind, count in counters.total.flops.items()}
     return Report(
@@ -124,8 +126,8 @@ def inspect(variant: Variant, dims: dict[str, int], workload: str = WORKLOAD, dt
         dtype=dtype,
         launches=len(launches),
         counters=counters,
-        advice=advice(counters, float(op.bytes(**dims, size=size))),
-        bounds={sheet.name: bound(sheet, float(op.bytes(**full.dims, size=size)), flops) for sheet in SHEETS},
+        advice=advice(counters, float(op.bytes_moved(dims, dtype, params))),
+        bounds={sheet.name: bound(sheet, float(op.bytes_moved(full.dims, dtype, full_params)), flops) for sheet in SHEETS},
         workload=full.name,
         footprint=None if unavailable() else footprint(variant, dtype),
     )
@@ -206,8 +208,25 @@ def _show(report: Report, console: Console) -> None:
     console.print("\n".join(told), highlight=False, markup=False, soft_wrap=True)
 
 
-def _dims(op: Op, text: str | None, workload: str) -> dict[str, int]:
-    return parse_dims(op, text) if text else shrunken(op, op.workloads(workload)[0].dims, WORK)
+def _workload(op: Op, name: str | None, dims: dict[str, int] | None = None) -> Workload:
+    """Return the first call of `op` in a step, the first example of an op that no step calls, or else the shape `dims`.
+
+    Raises
+    ------
+    RequestError
+        The step makes no call of the op, or the op has no example either.
+    """
+    if found := workloads_of(op, name):
+        return found[0]
+    if name is None and dims is not None:
+        return Workload("the shape given by --dims", op.name, "", dims)
+    if name is None:
+        raise RequestError(f"no GPT-2 step calls {op.name} and its spec gives no examples; give a shape with --dims")
+    raise RequestError(f"{name} makes no call of {op.name}; leave --workload out")
+
+
+def _dims(op: Op, text: str | None, workload: str | None) -> dict[str, int]:
+    return parse_dims(op, text) if text else shrunken(op, dict(_workload(op, workload).dims), WORK)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -216,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--op", required=True, help="an op")
     parser.add_argument("--variant", required=True, help="a CUDA variant of it")
     parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
-    parser.add_argument("--workload", default=WORKLOAD, metavar="NAME", help="the shape of the bound (default: %(default)s)")
+    parser.add_argument("--workload", metavar="NAME", help=f"the shape of the bound (default: a call of {STANDARD_STEP})")
     parser.add_argument("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)} (default: the first that the variant takes)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)

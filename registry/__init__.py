@@ -2,7 +2,7 @@
 
 from registry.error_law import Elementwise, Exact, Sum
 from registry.errors import ContractError, CrucibleError, EvidenceError, RequestError, UnknownNameError
-from registry.op import Argument, Direction, Op, Role, Workload
+from registry.op import Argument, Direction, Op, Role
 from registry.problem import Problem
 from registry.table import Table, discover
 from registry.variant import Variant, register
@@ -23,7 +23,6 @@ __all__ = [
     "Table",
     "UnknownNameError",
     "Variant",
-    "Workload",
     "discover",
     "register",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,20 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.dims import names_in, shape_of, solve
+from registry.dims import evaluate, names_in, shape_of, solve
 from registry.dtypes import DTYPES
 from registry.error_law import Elementwise, ErrorLaw
 from registry.errors import ContractError, UnknownNameError
-from registry.models import MODELS, ModelShape, parse_workload, workload_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Argument", "Direction", "Op", "Role", "Workload"]
+__all__ = ["Argument", "Direction", "Op", "Role"]
 
 Dims = dict[str, int]
-STANDARD_MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
-STANDARD_SHAPE = (4, 64)
 
 
 class Role(Enum):
@@ -69,19 +67,6 @@ class Argument:
         return np.dtype(dtype if self.dtype == "float" else self.dtype)
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A real shape: ``gpt2-124m-b4-t64/qkv`` is the QKV product of a 124M step at B=4, T=64."""
-
-    name: str
-    dims: Dims
-
-    @property
-    def step(self) -> str:
-        """The training shape that this call is part of."""
-        return self.name.partition("/")[0]
-
-
 def _array_annotation(name: str, annotation: Any) -> tuple[str, str]:  # noqa: ANN401 (jaxtyping makes classes at run time)
     dims, dtypes = getattr(annotation, "dim_str", None), getattr(annotation, "dtypes", None)
     if dims is None or dtypes is None:
@@ -108,10 +93,12 @@ class Op:
         use autograd of the forward oracle.
     domain : mapping of str to range
         The values the fuzzer may bind each dim to.
-    flops, bytes : callable
-        Of the dims by keyword; `bytes` also takes ``size``, the bytes of one element.
-    shapes : callable
-        ``shapes(model, B, T) -> {label: dims}``: the calls a GPT-2 training step makes of this op.
+    flops : callable
+        Floating-point operations of one call, of the dims by keyword.
+    examples : mapping of str to dict
+        Named dims that are worth racing, for an op that no model calls. The calls of a model are its own workloads.
+    touched : mapping of str to str
+        Arguments of which a call touches only a part (rows of an embedding), and the dim expression of its elements.
     params : mapping
         Per keyword parameter: a tuple of values to draw from, or a dim expression (``"H"``) it always equals.
     integers : mapping of str to str
@@ -140,8 +127,8 @@ class Op:
     oracle: Callable[..., Any]
     domain: Mapping[str, range]
     flops: Callable[..., float]
-    bytes: Callable[..., float]
-    shapes: Callable[[ModelShape, int, int], Mapping[str, Dims]]
+    examples: Mapping[str, Dims] = field(default_factory=dict)
+    touched: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, tuple[Any, ...] | str] = field(default_factory=dict)
     integers: Mapping[str, str] = field(default_factory=dict)
     saved: Callable[..., Mapping[str, Any]] | None = None
@@ -160,6 +147,14 @@ class Op:
             raise ContractError(
                 f"op {self.name!r}: the definition takes {sorted(keywords)} by keyword, params has {sorted(self.params)}"
             )
+
+        for label, dims in self.examples.items():
+            if set(dims) != set(self.domain):
+                raise ContractError(
+                    f"op {self.name!r}: example {label!r} binds {sorted(dims)}, domain has {sorted(self.domain)}"
+                )
+        if unknown := set(self.touched) - {a.name for a in self.arguments}:
+            raise ContractError(f"op {self.name!r}: touched names {sorted(unknown)}, which are no arguments")
 
     @property
     def name(self) -> str:
@@ -194,6 +189,33 @@ class Op:
     def bound_params(self, dims: Mapping[str, int]) -> dict[str, int]:
         """Return the parameters that follow from the dims, such as ``num_heads`` from H."""
         return {n: shape_of(v, dims)[0] for n, v in self.params.items() if isinstance(v, str)}
+
+    def bytes_moved(self, dims: Mapping[str, int], dtype: str = "float32", params: Mapping[str, Any] | None = None) -> int:
+        """Return the bytes that a call must read or write at least.
+
+        Each input is read once, each output is written once. An in-out is read and written, unless the parameter `accumulate`
+        (or `accumulate_wte` for the in-out ``dwte``) is False: then it is only written, and written whole.
+
+        Parameters
+        ----------
+        dims : mapping of str to int
+        dtype : str
+            Dtype of the problem.
+        params : mapping, optional
+            Parameters of the call.
+        """
+        total = 0
+        for argument in self.arguments:
+            elements = math.prod(argument.shape(dims))
+            part = evaluate(self.touched[argument.name], dims) if argument.name in self.touched else elements
+            if argument.role is Role.INOUT:
+                part = 2 * part if self._is_read(argument.name, params or {}) else elements
+            total += part * argument.numpy_dtype(dtype).itemsize
+        return total
+
+    @staticmethod
+    def _is_read(inout: str, params: Mapping[str, Any]) -> bool:
+        return bool(params.get(f"accumulate_{inout.removeprefix('d')}", params.get("accumulate", True)))
 
     def solve(self, shapes: Mapping[str, Sequence[int]], known: Mapping[str, Any] | None = None) -> Dims:
         """Return the values of the dims at which the arguments have the given shapes.
@@ -236,26 +258,3 @@ class Op:
         if missing := [name for name in self.domain if name not in dims]:
             raise ContractError(f"{self.name}: the given shapes do not determine {', '.join(missing)}; known: {dims}")
         return {name: dims[name] for name in self.domain}
-
-    def workloads(self, step: str) -> list[Workload]:
-        """Return the calls that a training step such as ``gpt2-124m-b4-t64`` makes of this op.
-
-        Parameters
-        ----------
-        step : str
-            ``MODEL-bB-tT``; with ``/label`` only that call.
-
-        Raises
-        ------
-        RequestError
-            Not a workload name, or an unknown model or label.
-        """
-        step, _, label = step.partition("/")
-        calls = self.shapes(*parse_workload(step))
-        if label and label not in calls:
-            raise UnknownNameError(f"call of {self.name} in {step}", label, calls)
-        return [Workload(f"{step}/{k}" if k else step, dict(d)) for k, d in calls.items() if not label or k == label]
-
-    def standard_steps(self) -> list[str]:
-        """Return the named training steps that every board knows."""
-        return [workload_name(MODELS[m], *STANDARD_SHAPE) for m in STANDARD_MODELS]

@@ -17,11 +17,11 @@ from __future__ import annotations
 import math
 from bisect import insort
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from models.tensors import Buffer, Kind
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -29,68 +29,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.tensors import View
     from registry.devices import Device
 
-__all__ = ["Arena", "Buffer", "Kind", "Plan", "View", "make_plan"]
+__all__ = ["Arena", "Plan", "make_plan"]
 
 ALIGNMENT = 64
 MIB = 2**20
-
-
-class Kind(Enum):
-    """What a buffer is for; only transient ones share bytes, with one another and with gradients not yet written."""
-
-    PARAMETERS = "parameters"
-    GRADIENTS = "gradients"
-    MASTER = "master weights"
-    MOMENTS = "moments"
-    BATCH = "batch and constants"
-    TRANSIENT = "transient"
-
-
-@dataclass(frozen=True, eq=False)
-class Buffer:
-    """A named array that the plan will place."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Kind = Kind.TRANSIENT
-    dtype: str = "float32"
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    @property
-    def whole(self) -> View:
-        """All of it."""
-        return View(self, self.shape)
-
-
-@dataclass(frozen=True)
-class View:
-    """A part of a buffer as an array: `shape`, from element number `start` on."""
-
-    buffer: Buffer
-    shape: tuple[int, ...]
-    start: int = 0
-
-    def layer(self, index: int) -> View:
-        """Return entry `index` of the first axis."""
-        shape = self.shape[1:]
-        return View(self.buffer, shape, self.start + index * math.prod(shape))
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """First byte of the buffer that is part of it, and the first one behind it."""
-        item = np.dtype(self.buffer.dtype).itemsize
-        return item * self.start, item * (self.start + self.size)
 
 
 @dataclass

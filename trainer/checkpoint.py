@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from registry.models import ModelShape
+    from models.model import Model
 
 __all__ = ["FILE", "check_writable", "load", "save"]
 
@@ -49,7 +48,7 @@ def check_writable(folder: Path) -> None:
         raise RequestError(f"--out {str(folder)!r} cannot be written: {error.strerror}; give another folder") from error
 
 
-def save(folder: Path, model: ModelShape, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> Path:
+def save(folder: Path, model: Model, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> Path:
     """Write ``model.safetensors`` into `folder`, whole or not at all, and return its path.
 
     Parameters
@@ -65,7 +64,7 @@ def save(folder: Path, model: ModelShape, tensors: Mapping[str, NDArray[np.float
         The file cannot be written; an older one is untouched.
     """
     path = folder / FILE
-    about = {"format": FORMAT, "model": json.dumps(dataclasses.asdict(model)), "metadata": json.dumps(dict(metadata))}
+    about = {"format": FORMAT, "model": json.dumps(model.describe()), "metadata": json.dumps(dict(metadata))}
     for name, tensor in tensors.items():
         if not tensor.flags.c_contiguous:
             raise ValueError(f"tensor {name!r} is not contiguous")

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.tensors import Init
+from registry.dims import evaluate
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from registry.models import ModelShape
+    from models.model import Model
 
 __all__ = ["NormalStream", "initialise"]
 
@@ -25,11 +28,6 @@ HALF = BLOCK // 2
 BLOCKS_AT_ONCE = 1 << 13  # 512 KiB of draws and as much of temporaries: they stay in the second-level cache
 STD = 0.02
 TWO_PI = np.float32(2 * math.pi)
-
-LAYER_WEIGHTS = ("qkvw", "attprojw", "fcw", "fcprojw")
-RESIDUAL_PROJECTIONS = ("attprojw", "fcprojw")
-ONES = ("ln1w", "ln2w", "lnfw")
-ZEROS = ("ln1b", "qkvb", "attprojb", "ln2b", "fcb", "fcprojb", "lnfb")
 
 
 class NormalStream:
@@ -95,27 +93,29 @@ class NormalStream:
         return ((high << 32 | low) & ((1 << 53) - 1)) * 2.0**-53
 
 
-def initialise(model: ModelShape, seed: int, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+def initialise(model: Model, seed: int, tensors: Mapping[str, NDArray[np.float32]]) -> None:
     """Fill the parameters of `model` in place.
 
-    Normal numbers of standard deviation 0.02, and 0.02/sqrt(2 L) for the two projections back into the residual
-    stream, drawn in the order wte, wpe, then layer by layer qkvw, attprojw, fcw, fcprojw. Layer-norm weights are 1,
-    biases and the padded rows of wte 0.
+    Normal numbers of standard deviation 0.02, and 0.02/sqrt(2 L) for the projections back into the residual stream. They
+    are drawn tensor by tensor, then layer by layer: for GPT-2 in the order wte, wpe, then qkvw, attprojw, fcw, fcprojw of
+    each layer.
 
     Parameters
     ----------
     tensors : mapping of str to array
-        llm.c's sixteen tensors, all layers together: wte (Vp, C), wpe (context, C), qkvw (L, 3C, C), ...
+        The tensors that `model.tensors` declares, all layers together: wte (V+P, C), wpe (S, C), qkvw (L, 3C, C), ...
     """
-    for name in ONES:
-        tensors[name][...] = 1
-    for name in ZEROS:
-        tensors[name][...] = 0
-    stream = NormalStream(seed)
-    stream.fill(tensors["wte"][: model.vocabulary], STD)
-    tensors["wte"][model.vocabulary :] = 0
-    stream.fill(tensors["wpe"], STD)
-    for layer in range(model.layers):
-        for name in LAYER_WEIGHTS:
-            scale = 1 / math.sqrt(2 * model.layers) if name in RESIDUAL_PROJECTIONS else 1
-            stream.fill(tensors[name][layer], STD * scale)
+    stream, sizes, layered = NormalStream(seed), model.sizes, []
+    for tensor in model.tensors:
+        values = tensors[tensor.name]
+        if tensor.init in (Init.ONES, Init.ZEROS):
+            values[...] = 1 if tensor.init is Init.ONES else 0
+        elif tensor.per_layer:
+            layered.append((values, STD / math.sqrt(2 * sizes["L"]) if tensor.init is Init.RESIDUAL else STD))
+        else:
+            rows = evaluate(tensor.rows, sizes) if tensor.rows else len(values)
+            stream.fill(values[:rows], STD)
+            values[rows:] = 0
+    for layer in range(sizes["L"]):
+        for values, std in layered:
+            stream.fill(values[layer], std)

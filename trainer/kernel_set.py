@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.workloads import call_workload, step_name
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
-from registry.models import workload_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from models.builder import Call
     from registry.records import Champion, Run, Store
     from registry.table import Table
     from registry.variant import Variant
-    from trainer.calls import Call
     from trainer.kernel_request import KernelRequest, Need
     from trainer.program import Outline
 
@@ -61,7 +61,7 @@ class Chooser:
         self.table, self.store, self.threads, self.device, self.protocol = table, store, threads, device, protocol
         self.needs: dict[Need, Call] = outline.needs()
         self.dtype = outline.dtype
-        self.step = workload_name(outline.model, outline.batch, outline.sequence)
+        self.step = step_name(outline.model, outline.batch, outline.sequence)
         self._proven: dict[str, str] = {}
 
     def choose(self, request: KernelRequest) -> dict[Need, Choice]:
@@ -111,8 +111,7 @@ class Chooser:
 
     def champion(self, need: Need, call: Call) -> Choice | None:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
-        op, label = need
-        workload = f"{self.step}/{label}" if label else self.step
+        op, workload = need[0], call_workload(self.step, call)
         candidates = [c for c in self.store.champions() if c.op == op and self._holds(c, call)]
         if not candidates:
             return None
@@ -171,7 +170,7 @@ class Chooser:
         variant = self.table.variants[champion.op].get(champion.variant)
         if variant is None or champion.source != source_hash(variant) or not self._is_proven(variant):
             return False
-        return not variant.refusals(call.dims, _params(call), call.dtype)
+        return not call.refusals(variant)
 
     def _runs_here(self, variant: Variant) -> bool:
         return (variant.device == "host") == (self.device == "host")
@@ -202,7 +201,7 @@ class Chooser:
 
     def _highest_cuda(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung, where no race has crowned anybody."""
-        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not v.refusals(call.dims, _params(call), call.dtype)]
+        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not call.refusals(v)]
         if not proven:
             raise EvidenceError(
                 f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
@@ -213,7 +212,7 @@ class Chooser:
 
     def _fastest_numba(self, need: Need, call: Call) -> Choice:
         known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]
-        proven = [v for v in known if self._is_proven(v) and not v.refusals(call.dims, _params(call), call.dtype)]
+        proven = [v for v in known if self._is_proven(v) and not call.refusals(v)]
         if not proven:
             raise EvidenceError(
                 f"no numba variant of {need[0]} has fresh evidence on this machine; "
@@ -233,7 +232,7 @@ class Chooser:
     def _fallback(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
         proven = [v for v in self._here(need[0]) if not v.is_definition and self._is_proven(v)]
-        usable = [v for v in proven if not v.refusals(call.dims, _params(call), call.dtype)]
+        usable = [v for v in proven if not call.refusals(v)]
         if not usable:
             reason = f"slow: nothing is proven here; see python -m harness.verify --op {need[0]}"
             return Choice(self.table.variant(need[0], "numpy"), reason)
@@ -246,12 +245,6 @@ class Chooser:
             seen.add(below)
             height, variant = height + 1, known[below]
         return height
-
-
-def _params(call: Call) -> dict[str, object]:
-    from trainer.passes import LATER
-
-    return {**LATER, **call.op.bound_params(call.dims), **call.params}
 
 
 def _distance(raced: Mapping[str, int], wanted: Mapping[str, int]) -> float:

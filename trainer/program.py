@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.state import Batch
+from models.step import record_forward, record_step
+from models.tensors import Kind
 from registry.devices import set_threads
 from registry.errors import ContractError
-from trainer.arena import Arena, Kind, Plan, make_plan
-from trainer.calls import BoundCall, Call, bind
+from trainer.arena import Arena, Plan, make_plan
+from trainer.binding import BoundCall, bind
 from trainer.initialise import initialise
-from trainer.passes import LATER, Network, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from models.builder import Call
+    from models.model import Model
     from registry.devices import Device
-    from registry.models import ModelShape
     from registry.table import Table
     from registry.variant import Variant
 
@@ -47,7 +50,7 @@ class Outline:
     def __init__(
         self,
         table: Table,
-        model: ModelShape,
+        model: Model,
         batch: int,
         sequence: int,
         micro_steps: int = 1,
@@ -55,17 +58,15 @@ class Outline:
         dtype: str = "float32",
     ) -> None:
         self.model, self.batch, self.sequence, self.micro_steps = model, batch, sequence, micro_steps
-        self.dtype, self.state = dtype, State(model, dtype)
-        self.network = Network(table, model, self.state, batch, sequence)
-        self.sampler = Network(table, model, self.state, 1, sequence)  # generates one text at a time
-        scale = 1 / (batch * sequence * micro_steps * ranks)
-        self.forward = self.network.forward()
-        self.evaluate = self.network.evaluate()
-        self.backward = self.network.backward(scale, accumulate=False)
-        self.backward_more = self.network.backward(scale, accumulate=True)
-        self.measure = self.network.measure()
-        self.update = self.network.update()
-        self.generate = self.sampler.forward()
+        self.dtype = dtype
+        recorded = record_step(model, table.ops, batch, sequence, dtype, 1 / (batch * sequence * micro_steps * ranks))
+        self.state, self.inputs, self.logits_NV = recorded.state, recorded.batch, recorded.logits_NV
+        self.forward, self.evaluate = recorded.forward, recorded.loss
+        self.backward = [call.in_micro_step(accumulate=False) for call in recorded.backward]
+        self.backward_more = [call.in_micro_step(accumulate=True) for call in recorded.backward]
+        self.measure, self.update = recorded.gradient_norm, recorded.update
+        self.prompt = Batch(1, sequence)  # one text at a time is generated
+        self.generate, self.next_logits = record_forward(model, table.ops, self.state, self.prompt.tokens_BT.whole)
 
     @property
     def step(self) -> list[Call]:
@@ -91,7 +92,7 @@ class Outline:
         needs = [chosen[c.op.name, c.label].workspace_size(c.dims, threads) for chosen in sets for c in calls]
         item = np.dtype(np.float32).itemsize
         return make_plan(
-            [*self.state.lasting, *self.network.lasting, *self.sampler.lasting],
+            [*self.state.lasting, *self.inputs.lasting, *self.prompt.lasting],
             [[c.arrays.values() for c in timeline], [c.arrays.values() for c in self.generate]],
             backward_starts=len(self.forward) + len(self.evaluate),
             workspace=max(needs) * item,
@@ -134,17 +135,18 @@ class Program:
         self.arena = arena = Arena(self.plan, device)
         set_threads(threads)  # not earlier: numba comes with the variants
         self.use(variants)
-        state, network = outline.state, outline.network
+        state, inputs = outline.state, outline.inputs
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
         self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
         self.master = {n: arena.array(view) for n, view in (state.master or state.parameters).items()}
         lasting = {b.kind: arena.array(b) for b in state.buffers.values()}
         self.all_weights = [lasting[kind] for kind in (Kind.PARAMETERS, Kind.MASTER) if kind in lasting]
         self.all_gradients = lasting[Kind.GRADIENTS]
-        self._tokens, self._targets = arena.array(network.tokens), arena.array(network.targets)
-        self._losses, self._norm = arena.array(network.losses), arena.array(state.norm)
-        self._prompt, self._logits = arena.array(outline.sampler.tokens), arena.array(outline.sampler.logits)
-        arena.array(state.head_bias)[...] = 0
+        self._tokens, self._targets = arena.array(inputs.tokens_BT), arena.array(inputs.targets_N)
+        self._losses, self._norm = arena.array(inputs.losses_N), arena.array(state.norm)
+        self._prompt, self._logits = arena.array(outline.prompt.tokens_BT), arena.array(outline.next_logits)
+        for constant in state.zeros.values():
+            arena.array(constant)[...] = 0
         self.forget()
 
     def use(self, variants: Mapping[tuple[str, str], Variant]) -> None:
@@ -156,15 +158,15 @@ class Program:
             One of them refuses its problem.
         """
 
-        def bound(calls: Sequence[Call], later: Mapping[str, Any] | None = None) -> list[BoundCall]:
-            return [bind(c, variants[c.op.name, c.label], self.arena, self.threads, later or {}) for c in calls]
+        def bound(calls: Sequence[Call]) -> list[BoundCall]:
+            return [bind(c, variants[c.op.name, c.label], self.arena, self.threads) for c in calls]
 
         outline = self.outline
         self.forward = bound(outline.forward)
         self.evaluate = bound(outline.evaluate)
         self.backward = {False: bound(outline.backward), True: bound(outline.backward_more)}
         self.measure = bound(outline.measure)
-        self.update = bound(outline.update, LATER)
+        self.update = bound(outline.update)
         self.generate = bound(outline.generate)
         # What changes from step to step is a parameter of the update only: all else may be captured and replayed.
         self._validate = self._repeated(self.forward, self.evaluate)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+import models
 from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
 from registry.devices import DEVICES
 from registry.dtypes import DTYPES
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
-from registry.models import find_model
 from registry.records import RESULTS
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
@@ -69,7 +69,7 @@ def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
     given = {name: getattr(options, name) for name in (*same, "results", "cuda_graph")}
     threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
     path = tuple(options.kernels_path)
-    return Settings(model=find_model(options.model), kernels_path=path, threads=threads, ranks=ranks.count, **given)
+    return Settings(model=models.find(options.model), kernels_path=path, threads=threads, ranks=ranks.count, **given)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import models
 from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
-from registry.models import ModelShape, find_model
 from registry.records import RESULTS
 from registry.table import ROOT
 from trainer.schedule import Schedule
@@ -16,46 +16,11 @@ from trainer.schedule import Schedule
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_MODEL", "RECIPES", "Recipe", "Settings"]
+    from models import Model, Recipe
+
+__all__ = ["DEFAULT_MODEL", "Settings"]
 
 DEFAULT_MODEL = "gpt2-micro"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Defaults that suit a model on a CPU.
-
-    Attributes
-    ----------
-    batch, sequence : int
-        B and T of a micro-step.
-    steps : int
-        Updates.
-    learning_rate : float
-        Peak of the schedule.
-    """
-
-    batch: int
-    sequence: int
-    steps: int
-    learning_rate: float
-
-
-# Peak rates of the large models: T. Brown et al., Language Models are Few-Shot Learners (2020), table 2.1.
-RECIPES = {
-    "gpt2-nano": Recipe(8, 64, 300, 3e-3),
-    "gpt2-micro": Recipe(4, 64, 1600, 6e-3),
-    "d6": Recipe(4, 64, 40, 1e-3),
-    "gpt2-124m": Recipe(4, 64, 20, 6e-4),
-    "d12": Recipe(4, 64, 20, 6e-4),
-    "gpt2-355m": Recipe(4, 64, 20, 3e-4),
-    "d24": Recipe(4, 64, 20, 3e-4),
-    "gpt2-774m": Recipe(4, 64, 10, 2.5e-4),
-    "d36": Recipe(4, 64, 10, 2.5e-4),
-    "gpt2-1558m": Recipe(4, 64, 10, 2e-4),
-    "d48": Recipe(4, 64, 10, 2e-4),
-    "d60": Recipe(1, 64, 10, 2e-4),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +54,7 @@ class Settings:
         Length of the text that is printed at the end.
     """
 
-    model: ModelShape = field(default_factory=lambda: find_model(DEFAULT_MODEL))
+    model: Model = field(default_factory=lambda: models.find(DEFAULT_MODEL))
     kernels: str = "best"
     data: str = "embedded"
     batch: int | None = None
@@ -141,7 +106,7 @@ class Settings:
     @property
     def recipe(self) -> Recipe:
         """The model's defaults."""
-        return RECIPES[self.model.name]
+        return self.model.recipe
 
     @property
     def B(self) -> int:  # noqa: N802 (the dim's name)

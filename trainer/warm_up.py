@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.models import ModelShape
-from trainer.passes import LATER
 from trainer.program import Outline, Program
 from trainer.trial import whole_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from models.model import Model
     from registry.devices import Device
     from registry.table import Table
     from registry.variant import Variant
 
 __all__ = ["give_back", "warm_up"]
 
-LAYERS, HEADS, BATCH, SEQUENCE, VOCABULARY, PADDED = 2, 2, 2, 64, 120, 128
 MICRO_STEPS = 2
 WORTH_A_LINE = 5.0  # seconds
 MAPS = Path("/proc/self/maps")
@@ -38,7 +36,7 @@ MADV_PAGEOUT = 21  # linux/mman.h, since Linux 5.4
 
 def warm_up(
     table: Table,
-    model: ModelShape,
+    model: Model,
     sets: Sequence[Mapping[tuple[str, str], Variant]],
     device: Device,
     threads: int,
@@ -51,13 +49,14 @@ def warm_up(
     fails on it: that is said, and no reason to stop.
     """
     start = time.perf_counter()
-    tiny = ModelShape("tiny", LAYERS, HEADS * model.head_size, HEADS, SEQUENCE, VOCABULARY, PADDED)
-    outline = Outline(table, tiny, BATCH, SEQUENCE, MICRO_STEPS, dtype=dtype)
+    tiny = model.small()
+    batch, sequence = tiny.recipe.batch, tiny.recipe.sequence
+    outline = Outline(table, tiny, batch, sequence, MICRO_STEPS, dtype=dtype)
     try:
         small = [_that_take_it(outline, table, variants) for variants in sets]
         program = Program(outline, small[0], device, threads, small[1:])
         program.initialise(seed=0)
-        tokens = np.arange(BATCH * SEQUENCE, dtype=np.int32).reshape(BATCH, SEQUENCE) % VOCABULARY
+        tokens = np.arange(batch * sequence, dtype=np.int32).reshape(batch, sequence) % tiny.vocabulary
         program.load(tokens, tokens)
         for variants in small:
             program.use(variants)
@@ -76,7 +75,7 @@ def _that_take_it(
 ) -> dict[tuple[str, str], Variant]:
     """Return the variants, the plain definition instead of each that refuses its problem."""
     calls = [*outline.step, *outline.backward_more, *outline.generate]
-    refused = {(c.op.name, c.label) for c in calls if c.refusals(variants[c.op.name, c.label], LATER)}
+    refused = {(c.op.name, c.label) for c in calls if c.refusals(variants[c.op.name, c.label])}
     return {need: table.variant(need[0], "numpy") if need in refused else variant for need, variant in variants.items()}
 
 

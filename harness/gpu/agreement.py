@@ -17,7 +17,7 @@ from harness.proof.buffers import Buffers
 from harness.proof.strategies import basics
 from harness.proof.values import materialise
 from harness.proof.worker_handle import Died, Raised, Schedule
-from harness.race.board import params_for, shrunken
+from harness.race.board import params_for, shrunken, typical_dims
 from registry.dtypes import is_float
 from registry.problem import Problem
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Agreement", "agreement", "compared_problems", "ulp_distance"]
 
 LARGER = 1e6  # floating-point operations, or bytes moved, of the largest problem that is compared
-WORKLOAD = "gpt2-124m-b4-t64"
 DEVICES = ("sim", "cuda")
 
 
@@ -98,7 +97,7 @@ def compared_problems(op: Op, *variants: Variant) -> Iterator[Problem]:
 
     There are as many for each dtype that one of the `variants` takes; without variants, for the op's first.
     """
-    dims = shrunken(op, op.workloads(WORKLOAD)[0].dims, LARGER)
+    dims = shrunken(op, typical_dims(op), LARGER)
     for dtype in [d for d in op.dtypes if any(d in v.dtypes for v in variants)] or op.dtypes[:1]:
         yield from (problem for problem in basics(op, (dtype,)) if not problem.spikes)
         yield Problem(op.name, dims, params_for(op, dims), dtype=dtype, seed=1)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from models.workloads import workloads_of
 from registry.errors import RequestError, UnknownNameError
 from registry.op import Role
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["Board", "boards_for", "last_level_cache", "parse_dims", "shrunken"]
+__all__ = ["Board", "boards_for", "last_level_cache", "parse_dims", "shrunken", "typical_dims"]
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE = 32 << 20
@@ -48,7 +47,7 @@ class Board:
     @property
     def moved(self) -> float:
         """Bytes that one call has to read or write."""
-        return float(self.op.bytes(**self.dims, size=np.dtype(self.dtype).itemsize))
+        return float(self.op.bytes_moved(self.dims, self.dtype, self.params))
 
     def nbytes(self, *roles: Role) -> int:
         """Return the bytes of the arguments of the given roles (all of them by default)."""
@@ -73,7 +72,7 @@ def params_for(op: Op, dims: dict[str, int]) -> dict[str, Any]:
 def shrunken(op: Op, dims: dict[str, int], work: float) -> dict[str, int]:
     """Return `dims`, the largest halved until a call does at most `work` operations and moves at most `work` bytes."""
     dims = dict(dims)
-    while max(op.flops(**dims), op.bytes(**dims, size=4)) > work:
+    while max(op.flops(**dims), op.bytes_moved(dims)) > work:
         largest = max(dims, key=lambda name: dims[name])
         if dims[largest] // 2 < max(op.domain[largest].start, 1):
             break
@@ -106,33 +105,60 @@ def parse_dims(op: Op, text: str) -> dict[str, int]:
     return dims
 
 
-def boards_for(ops: Iterable[Op], workload: str, dims: str | None, dtype: str, folder: Path) -> list[Board]:
+def typical_dims(op: Op) -> dict[str, int]:
+    """Return the dims of a call that is worth running: the op's first workload, else the largest dims that the fuzzer draws."""
+    known = workloads_of(op)
+    return dict(known[0].dims) if known else {name: values.stop - 1 for name, values in op.domain.items()}
+
+
+def boards_for(ops: Iterable[Op], workload: str | None, dims: str | None, dtype: str, folder: Path) -> list[Board]:
     """Return the boards that a request stands for.
+
+    Parameters
+    ----------
+    ops : iterable of Op
+    workload : str or None
+        A training step or one of its calls; None for the standard step, or the examples of an op that no step calls.
+    dims : str or None
+        A shape such as ``"N=256 C=768"`` instead of a workload.
+    dtype : str
+    folder : Path
+        Where the boards' values will lie.
 
     Raises
     ------
     RequestError
-        An unknown workload or dim; a label (``STEP/qkv``) that no op has.
+        An unknown workload or dim; a label (``STEP/qkv``) that no op has; a step that calls none of the ops.
     """
+    ops = list(ops)
     found: list[Board] = []
     unknown: UnknownNameError | None = None
     for op in ops:
+        wanted: list[tuple[str, dict[str, int], dict[str, Any]]] = []
         if dims is not None:
             bound = parse_dims(op, dims)
-            shapes = {",".join(f"{k}={v}" for k, v in bound.items()): bound}
+            wanted.append((",".join(f"{k}={v}" for k, v in bound.items()), bound, {}))
         else:
             try:
-                shapes = {w.name: w.dims for w in op.workloads(workload)}
+                wanted += [(w.name, dict(w.dims), dict(w.params)) for w in workloads_of(op, workload, dtype)]
             except UnknownNameError as error:
-                if "/" not in workload:
+                if "/" not in str(workload):
                     raise
-                unknown, shapes = error, {}
-        for name, values in shapes.items():
+                unknown = error
+        for name, values, known in wanted:
             place = folder / f"{op.name}-{len(found)}"
-            found.append(Board(op, name, values, params_for(op, values), dtype, place))
-    if not found and unknown is not None:
-        raise unknown
+            found.append(Board(op, name, values, {**params_for(op, values), **known}, dtype, place))
+    if not found:
+        raise unknown or RequestError(_uncalled(ops, str(workload)))
     return found
+
+
+def _uncalled(ops: list[Op], workload: str) -> str:
+    """Return the message for a step that calls none of the ops."""
+    names, examples = ", ".join(op.name for op in ops), [name for op in ops for name in op.examples]
+    ways = [f"--workload example ({', '.join(examples)})"] if examples else []
+    ways.append(f"a shape with --dims '{' '.join(f'{dim}=64' for dim in ops[0].domain)}'")
+    return f"{workload} makes no call of {names}; race {'it' if len(ops) == 1 else 'them'} at {' or '.join(ways)}"
 
 
 def last_level_cache() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from harness.race.board import Board, params_for, shrunken
+from harness.race.board import Board, params_for, shrunken, typical_dims
 from harness.race.contestant_process import ContestantError
 from harness.race.rounds import Entry, Race
 from harness.race.statistics import summarise
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BANDS", "ControlsError", "check_controls"]
 
-WORKLOAD, WORK = "gpt2-124m-b4-t64", 4e6
+WORK = 4e6
 ROUNDS, ATTEMPTS = 25, 4
 ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floor"))
 BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2)}
@@ -45,7 +45,7 @@ def check_controls(
         The values stay outside their bands in every attempt.
     """
     waiting = list(variants)
-    small = shrunken(waiting[0].op, waiting[0].op.workloads(WORKLOAD)[0].dims, WORK)
+    small = shrunken(waiting[0].op, typical_dims(waiting[0].op), WORK)
     bands = COLD_BANDS if session.protocol == "cpu-cold" else BANDS
     told = ""
     for attempt in range(ATTEMPTS):

@@ -134,7 +134,7 @@ class Session:
                 params = params_for(op, small)
                 asked = {"dims": small, "params": params, "dtype": dtype, "folder": folder}
                 taken = entry.process.ask("probe", **asked, limit_s=COMPILE_S)["ns"] / 1e9
-            whole, part = (max(op.flops(**d), op.bytes(**d, size=4)) for d in (dims, small))
+            whole, part = (max(op.flops(**d), op.bytes_moved(d)) for d in (dims, small))
             predicted = float(taken * whole / max(part, 1))
             if predicted <= patience_s or taken > BELIEVED_S or small == dims:
                 return predicted

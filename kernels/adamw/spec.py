@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from kernels.global_norm.spec import parameter_count
 from registry import Direction, Elementwise, Op
 
 Array = np.ndarray
@@ -170,11 +169,6 @@ def _eager_master(torch, grad, master, m, v, *, chance, grad_scale, **params):
     return call
 
 
-def _calls(model, batch, sequence):
-    del batch, sequence
-    return {"": {"K": parameter_count(model)}}
-
-
 DOMAIN = {"K": range(5001)}
 SETTINGS = {
     "learning_rate": (6e-4, 1e-2),
@@ -199,8 +193,6 @@ ADAMW = Op(
     saved=_second_moment,
     error=Elementwise(floor={"param": _floor}),
     flops=lambda K: 16 * K,
-    bytes=lambda K, size: size * 7 * K,
-    shapes=_calls,
 )
 
 ADAMW_MASTER = Op(
@@ -216,6 +208,4 @@ ADAMW_MASTER = Op(
     saved=_second_moment,
     error=Elementwise(floor={"param": _floor_stored, "master": _floor_master}),
     flops=lambda K: 16 * K,
-    bytes=lambda K, size: size * 2 * K + 4 * 6 * K,
-    shapes=_calls,
 )

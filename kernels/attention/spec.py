@@ -135,10 +135,6 @@ def _flushed_backward(dy, qkv, *_, **__):
 DOMAIN = {"B": range(4), "T": range(141), "H": range(1, 5), "D": range(1, 81)}
 
 
-def _calls(model, batch, sequence):
-    return {"": {"B": batch, "T": sequence, "H": model.heads, "D": model.head_size}}
-
-
 ATTENTION = Op(
     definition=attention,
     outputs=("y", "lse"),
@@ -151,8 +147,6 @@ ATTENTION = Op(
     # lse adds the logarithm of a sum between 1 and T to the largest score.
     error=Sum(over="T+D", floor={"y": _flushed, "lse": lambda *_, **__: 1.0}),
     flops=lambda B, T, H, D: 2 * B * H * D * T * (T + 1) + 5 * B * H * T * (T + 1) // 2,
-    bytes=lambda B, T, H, D, size: size * 4 * B * T * H * D + 4 * B * H * T,
-    shapes=_calls,
 )
 
 ATTENTION_BACKWARD = Op(
@@ -167,6 +161,4 @@ ATTENTION_BACKWARD = Op(
     saved=_saved,
     error=Sum(over="T+D", floor={"dqkv": _flushed_backward}),
     flops=lambda B, T, H, D: 5 * B * H * D * T * (T + 1) + 5 * B * H * T * (T + 1) // 2,
-    bytes=lambda B, T, H, D, size: size * 8 * B * T * H * D + 4 * B * H * T,
-    shapes=_calls,
 )

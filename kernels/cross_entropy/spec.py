@@ -72,11 +72,6 @@ def _one_hot(targets, logits, *, scale, **_):
 DOMAIN = {"N": range(41), "V": range(1, 301), "P": range(41)}
 
 
-def _calls(model, batch, sequence):
-    padding = model.padded_vocabulary - model.vocabulary
-    return {"": {"N": batch * sequence, "V": model.vocabulary, "P": padding}}
-
-
 CROSS_ENTROPY = Op(
     definition=cross_entropy,
     outputs=("losses",),
@@ -89,9 +84,8 @@ CROSS_ENTROPY = Op(
     integers={"targets": "V"},
     # The logarithm of a sum between 1 and V is added to the largest logit.
     error=Sum(over="V", floor={"losses": lambda *_, **__: 1.0}),
+    touched={"logits": "N*V"},
     flops=lambda N, V, P: 4 * N * V,  # noqa: ARG005 (padding is not looked at)
-    bytes=lambda N, V, P, size: size * N * V + 8 * N,  # noqa: ARG005 (the same)
-    shapes=_calls,
 )
 
 CROSS_ENTROPY_BACKWARD = Op(
@@ -105,7 +99,6 @@ CROSS_ENTROPY_BACKWARD = Op(
     params={"vocab_size": "V", "scale": (1.0, 0.00390625, 0.1)},
     integers={"targets": "V"},
     error=Sum(over="V", floor={"losses": lambda *_, **__: 1.0, "logits": _one_hot}),
+    touched={"logits": "N*V"},
     flops=lambda N, V, P: 7 * N * V,  # noqa: ARG005 (padding is only zeroed)
-    bytes=lambda N, V, P, size: size * N * (2 * V + P) + 8 * N,
-    shapes=_calls,
 )

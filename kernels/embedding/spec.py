@@ -73,11 +73,6 @@ def _eager_backward(torch, tokens, dx, dwte, dwpe, *, accumulate_wte, accumulate
 DOMAIN = {"B": range(1, 5), "T": range(1, 33), "V": range(1, 65), "P": range(8), "S": range(9), "C": range(1, 161)}
 
 
-def _calls(model, batch, sequence):
-    dims = {"B": batch, "T": sequence, "C": model.channels, "V": model.vocabulary}
-    return {"": {**dims, "P": model.padded_vocabulary - model.vocabulary, "S": model.context - sequence}}
-
-
 EMBEDDING = Op(
     definition=embedding,
     outputs=("x",),
@@ -87,9 +82,8 @@ EMBEDDING = Op(
     eager=_eager,
     domain=DOMAIN,
     integers={"tokens": "V"},
+    touched={"wte": "B*T*C", "wpe": "T*C"},
     flops=lambda B, T, C, **_: B * T * C,
-    bytes=lambda B, T, C, size, **_: size * (2 * B * T * C + T * C) + 4 * B * T,
-    shapes=_calls,
 )
 
 EMBEDDING_BACKWARD = Op(
@@ -103,7 +97,6 @@ EMBEDDING_BACKWARD = Op(
     params={"accumulate_wte": (True, False), "accumulate_wpe": (False, True)},
     integers={"tokens": "V"},
     error=Sum(over="B*T"),
+    touched={"dwte": "B*T*C", "dwpe": "T*C"},
     flops=lambda B, T, C, **_: 2 * B * T * C,
-    bytes=lambda B, T, C, size, **_: size * (3 * B * T * C + T * C) + 4 * B * T,
-    shapes=_calls,
 )

@@ -22,18 +22,6 @@ def _oracle(torch, grad):
     return (torch.linalg.vector_norm(grad).reshape(1),)
 
 
-def _calls(model, batch, sequence):
-    del batch, sequence
-    return {"": {"K": parameter_count(model)}}
-
-
-def parameter_count(model):
-    """Return the number of parameters of a GPT-2, the padded rows of the token embedding included."""
-    C = model.channels
-    block = 12 * C * C + 13 * C
-    return (model.padded_vocabulary + model.context) * C + model.layers * block + 2 * C
-
-
 GLOBAL_NORM = Op(
     definition=global_norm,
     outputs=("norm",),
@@ -43,6 +31,4 @@ GLOBAL_NORM = Op(
     domain={"K": range(5001)},
     error=Sum(over="K"),
     flops=lambda K: 2 * K,
-    bytes=lambda K, size: size * K,
-    shapes=_calls,
 )

@@ -99,10 +99,6 @@ def floor_backward(dy, x, weight, mean, rstd, dweight, dbias, *, accumulate):
 DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
-def _calls(model, batch, sequence):
-    return {"": {"N": batch * sequence, "C": model.channels}}
-
-
 LAYER_NORM = Op(
     definition=layer_norm,
     outputs=("y", "mean", "rstd"),
@@ -113,8 +109,6 @@ LAYER_NORM = Op(
     params={"eps": (EPS, 1e-6)},
     error=Sum(over="C", floor={"y": floor_y, "rstd": floor_rstd}),
     flops=lambda N, C: 8 * N * C,
-    bytes=lambda N, C, size: size * (2 * N * C + 2 * C) + 8 * N,
-    shapes=_calls,
 )
 
 LAYER_NORM_BACKWARD = Op(
@@ -129,6 +123,4 @@ LAYER_NORM_BACKWARD = Op(
     saved=_statistics,
     error=Sum(over="N+C", floor={"dx": floor_backward}),
     flops=lambda N, C: 14 * N * C,
-    bytes=lambda N, C, size: size * (3 * N * C + 3 * C) + 8 * N,
-    shapes=_calls,
 )

@@ -81,25 +81,6 @@ def _eager_backward_bias(torch, dy, dbias, *, accumulate):
     return lambda: torch.sum(dy, 0, out=dbias)
 
 
-def _layers(model, batch, sequence):
-    n, c = batch * sequence, model.channels
-    return {
-        "qkv": {"N": n, "C": c, "O": 3 * c},
-        "attproj": {"N": n, "C": c, "O": c},
-        "fc": {"N": n, "C": c, "O": 4 * c},
-        "fcproj": {"N": n, "C": 4 * c, "O": c},
-        "head": {"N": n, "C": c, "O": model.padded_vocabulary},
-    }
-
-
-def _calls(*labels, dims="NCO"):
-    def shapes(model, batch, sequence):
-        layers = _layers(model, batch, sequence)
-        return {label: {dim: layers[label][dim] for dim in dims} for label in labels}
-
-    return shapes
-
-
 # The reduced dim reaches beyond one block of it, the others beyond several register tiles.
 
 MATMUL = Op(
@@ -112,8 +93,6 @@ MATMUL = Op(
     domain={"N": range(131), "O": range(301), "C": range(1101)},
     error=Sum(over="C"),
     flops=lambda N, C, O: 2 * N * C * O,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, C, O, size: size * (N * C + O * C + O + N * O),  # noqa: E741 (the same)
-    shapes=_calls("qkv", "attproj", "fcproj", "head"),  # fc: matmul_gelu
 )
 
 MATMUL_BACKWARD_INPUT = Op(
@@ -126,8 +105,6 @@ MATMUL_BACKWARD_INPUT = Op(
     domain={"N": range(131), "O": range(1101), "C": range(301)},
     error=Sum(over="O"),
     flops=lambda N, C, O: 2 * N * C * O,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, C, O, size: size * (N * O + O * C + N * C),  # noqa: E741 (the same)
-    shapes=_calls("qkv", "attproj", "fc", "head"),  # fcproj: matmul_gelu_backward
 )
 
 MATMUL_BACKWARD_WEIGHT = Op(
@@ -141,8 +118,6 @@ MATMUL_BACKWARD_WEIGHT = Op(
     params={"accumulate": (False, True)},
     error=Sum(over="N"),
     flops=lambda N, C, O: 2 * N * C * O,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, C, O, size: size * (N * O + N * C + 2 * O * C),  # noqa: E741 (the same)
-    shapes=_calls("qkv", "attproj", "fc", "fcproj", "head"),
 )
 
 MATMUL_BACKWARD_BIAS = Op(
@@ -156,6 +131,4 @@ MATMUL_BACKWARD_BIAS = Op(
     params={"accumulate": (False, True)},
     error=Sum(over="N"),
     flops=lambda N, O: N * O,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, O, size: size * (N * O + 2 * O),  # noqa: E741 (the same)
-    shapes=_calls("qkv", "attproj", "fc", "fcproj", dims="NO"),
 )

@@ -8,11 +8,12 @@ import math
 
 import numpy as np
 
-from kernels.matmul_gelu.spec import CUBIC, MATMUL_GELU, ROOT
+from kernels.gelu.spec import CUBIC, SLOPE
+from kernels.matmul_gelu.spec import MATMUL_GELU
 from kernels.simd import naive
 from registry import register
 
-_ROOT, _CUBIC, _HALF, _ONE = np.float32(ROOT), np.float32(CUBIC), np.float32(0.5), np.float32(1)
+_SLOPE, _CUBIC, _HALF, _ONE = np.float32(SLOPE), np.float32(CUBIC), np.float32(0.5), np.float32(1)
 
 
 @naive
@@ -24,7 +25,7 @@ def _matmul_gelu(x, weight, bias, pre, y):
                 total += x[i, k] * weight[j, k]
             total += bias[j]
             pre[i, j] = total
-            y[i, j] = _HALF * total * (_ONE + math.tanh(_ROOT * (total + _CUBIC * total * total * total)))
+            y[i, j] = _HALF * total * (_ONE + math.tanh(_SLOPE * (total + _CUBIC * total * total * total)))
 
 
 @register(MATMUL_GELU)

@@ -7,26 +7,24 @@ GELU: its input gradient ``dy @ weight`` is taken on through the GELU whose argu
 import numpy as np
 from jaxtyping import Float
 
+from kernels.gelu.spec import CUBIC, gelu, gelu_backward
+from kernels.matmul.spec import matmul, matmul_backward_input
 from registry import Direction, Op, Sum
 
 Array = np.ndarray
-ROOT, CUBIC = np.sqrt(2 / np.pi), 0.044715
 
 
 def matmul_gelu(
     x: Float[Array, "N C"], weight: Float[Array, "O C"], bias: Float[Array, "O"]
 ) -> tuple[Float[Array, "N O"], Float[Array, "N O"]]:
     """Return pre = x @ weight.T + bias and y = gelu(pre)."""
-    pre = x.astype(np.float64) @ weight.astype(np.float64).T + bias
-    return pre, 0.5 * pre * (1 + np.tanh(ROOT * (pre + CUBIC * pre**3)))
+    pre = matmul(x, weight, bias)
+    return pre, gelu(pre)
 
 
 def matmul_gelu_backward(dy: Float[Array, "N O"], weight: Float[Array, "O C"], pre: Float[Array, "N C"]) -> Float[Array, "N C"]:
     """Return dpre = (dy @ weight) * gelu'(pre)."""
-    pre = pre.astype(np.float64)
-    tanh = np.tanh(ROOT * (pre + CUBIC * pre**3))
-    slope = 0.5 * (1 + tanh) + 0.5 * pre * (1 - tanh**2) * ROOT * (1 + 3 * CUBIC * pre**2)
-    return dy.astype(np.float64) @ weight.astype(np.float64) * slope
+    return gelu_backward(matmul_backward_input(dy, weight), pre)
 
 
 def _gelu(torch, x):
@@ -84,8 +82,6 @@ MATMUL_GELU = Op(
     domain={"N": range(131), "O": range(301), "C": range(1101)},
     error=Sum(over="C", floor={"y": _size_of_pre}),
     flops=lambda N, C, O: 2 * N * C * O + 12 * N * O,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, C, O, size: size * (N * C + O * C + O + 2 * N * O),  # noqa: E741 (the same)
-    shapes=lambda model, batch, sequence: {"": {"N": batch * sequence, "C": model.channels, "O": 4 * model.channels}},
 )
 
 MATMUL_GELU_BACKWARD = Op(
@@ -98,6 +94,4 @@ MATMUL_GELU_BACKWARD = Op(
     domain={"N": range(131), "O": range(1101), "C": range(301)},
     error=Sum(over="O", floor={"dpre": _size_of_slope_terms}),
     flops=lambda N, C, O: 2 * N * C * O + 20 * N * C,  # noqa: E741 (O is the dim's name)
-    bytes=lambda N, C, O, size: size * (N * O + O * C + 2 * N * C),  # noqa: E741 (the same)
-    shapes=lambda model, batch, sequence: {"": {"N": batch * sequence, "C": 4 * model.channels, "O": model.channels}},
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from kernels.layer_norm.spec import EPS, floor_backward, floor_rstd, floor_y
+from kernels.layer_norm.spec import EPS, floor_backward, floor_rstd, floor_y, layer_norm, layer_norm_backward
+from kernels.residual.spec import residual as add
 from registry import Direction, Op, Sum
 
 Array = np.ndarray
@@ -18,10 +19,8 @@ def residual_layer_norm(
     x1: Float[Array, "N C"], x2: Float[Array, "N C"], weight: Float[Array, "C"], bias: Float[Array, "C"], *, eps: float
 ) -> tuple[Float[Array, "N C"], Float[Array, "N C"], Float32[Array, "N"], Float32[Array, "N"]]:
     """Return residual = x1 + x2, y = its layer normalisation, and the row statistics mean and rstd."""
-    residual = x1.astype(np.float64) + x2
-    mean = residual.mean(axis=1)
-    rstd = 1 / np.sqrt(residual.var(axis=1) + eps)
-    return residual, (residual - mean[:, None]) * rstd[:, None] * weight + bias, mean, rstd
+    residual = add(x1, x2)
+    return residual, *layer_norm(residual, weight, bias, eps=eps)
 
 
 def residual_layer_norm_backward(
@@ -37,13 +36,8 @@ def residual_layer_norm_backward(
     accumulate: bool,
 ) -> tuple[Float[Array, "N C"], Float[Array, "C"], Float[Array, "C"]]:
     """Return dx, the gradient of x1 and of x2 alike, and dweight and dbias, added to what is there if `accumulate`."""
-    dy = dy.astype(np.float64)
-    normed = (residual.astype(np.float64) - mean[:, None]) * rstd[:, None]
-    dnormed = dy * weight
-    along = (dnormed * normed).mean(axis=1, keepdims=True)
-    dx = dresidual + (dnormed - dnormed.mean(axis=1, keepdims=True) - normed * along) * rstd[:, None]
-    gained, shifted = (dy * normed).sum(axis=0), dy.sum(axis=0)
-    return dx, gained + dweight if accumulate else gained, shifted + dbias if accumulate else shifted
+    dx, dweight, dbias = layer_norm_backward(dy, residual, weight, mean, rstd, dweight, dbias, accumulate=accumulate)
+    return add(dresidual, dx), dweight, dbias
 
 
 def _statistics(residual, **_):
@@ -92,10 +86,6 @@ def _floor_backward(dy, dresidual, *rest, accumulate):
 DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
-def _calls(model, batch, sequence):
-    return {"": {"N": batch * sequence, "C": model.channels}}
-
-
 RESIDUAL_LAYER_NORM = Op(
     definition=residual_layer_norm,
     outputs=("residual", "y", "mean", "rstd"),
@@ -106,8 +96,6 @@ RESIDUAL_LAYER_NORM = Op(
     params={"eps": (EPS, 1e-6)},
     error=Sum(over="C", floor={"y": _floor, "rstd": _floor_rstd}),
     flops=lambda N, C: 9 * N * C,
-    bytes=lambda N, C, size: size * (4 * N * C + 2 * C) + 8 * N,
-    shapes=_calls,
 )
 
 RESIDUAL_LAYER_NORM_BACKWARD = Op(
@@ -122,6 +110,4 @@ RESIDUAL_LAYER_NORM_BACKWARD = Op(
     saved=_statistics,
     error=Sum(over="N+C", floor={"dx": _floor_backward}),
     flops=lambda N, C: 15 * N * C,
-    bytes=lambda N, C, size: size * (4 * N * C + 3 * C) + 8 * N,
-    shapes=_calls,
 )

@@ -80,8 +80,8 @@ def test_the_champion_is_the_one_raced_as_it_will_run(tmp_path, protocol, chosen
     store = Store(tmp_path, machine_key("cuda"))
     chooser = Chooser(discover(), store, Outline(discover(), PICO, 2, 16), 1, "cuda", protocol)
     found = chooser.choose(parse_kernels("best"))
-    assert found["adamw", ""].variant.name == chosen
-    assert found["adamw", ""].reason == f"champion of w on this GPU ({protocol}), the most similar shape raced here"
+    assert found["adamw", "wte"].variant.name == chosen
+    assert found["adamw", "wte"].reason == f"champion of w on this GPU ({protocol}), the most similar shape raced here"
     assert found["attention", ""].reason == "proven on cuda, not raced on this GPU; the highest rung"
     assert "adamw" not in chooser.without_champion(parse_kernels("best"))
     assert "attention" in chooser.without_champion(parse_kernels("cuda"))
@@ -95,14 +95,14 @@ def test_what_won_in_bfloat16_is_no_champion_of_float32(tmp_path):
         discover(), Store(tmp_path, machine_key("cuda")), Outline(discover(), PICO, 2, 16), 1, "cuda", "cuda-graph"
     )
     assert "adamw" in chooser.without_champion(parse_kernels("best"))
-    assert chooser.choose(parse_kernels("best"))["adamw", ""].variant.name == "cuda_vector"
+    assert chooser.choose(parse_kernels("best"))["adamw", "wte"].variant.name == "cuda_vector"
     crown(tmp_path, "w", "cuda_naive", "cuda-graph")
-    assert chooser.choose(parse_kernels("best"))["adamw", ""].variant.name == "cuda_naive"
+    assert chooser.choose(parse_kernels("best"))["adamw", "wte"].variant.name == "cuda_naive"
 
 
 def test_a_champion_of_the_gpu_is_none_of_the_simulator(tmp_path):
     first_rungs(tmp_path, "sim")
     crown(tmp_path, "w", "cuda_naive", "cuda-graph")
     chooser = Chooser(discover(), Store(tmp_path), Outline(discover(), PICO, 2, 16), 1, "sim")
-    assert chooser.choose(parse_kernels("best"))["adamw", ""].reason == "proven on sim; the highest rung"
+    assert chooser.choose(parse_kernels("best"))["adamw", "wte"].reason == "proven on sim; the highest rung"
     assert chooser.without_champion(parse_kernels("best")) == []

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from models.gpt2 import GPT2
 from registry import RequestError, discover
 from registry.devices import device
-from registry.models import ModelShape
 from trainer.program import Outline, Program
 
-MODEL = ModelShape("tiny", 1, 32, 2, context=8, vocabulary=29, padded_vocabulary=32)
+MODEL = GPT2(name="tiny", layers=1, channels=32, heads=2, context=8, vocabulary=29, padded_vocabulary=32)
 B, T = 1, 8
 
 

@@ -3,7 +3,7 @@
 import re
 
 from harness.readme import main, pages
-from registry.models import MODELS
+from models import MODELS
 from registry.table import ROOT, discover
 
 

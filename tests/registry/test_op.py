@@ -1,12 +1,10 @@
 """An op is read off its definition; what does not fit together is refused when it is declared."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from jaxtyping import Float, Int32
 
-from registry import ContractError, Direction, Op, RequestError, Role, UnknownNameError, discover
+from registry import ContractError, Direction, Op, Role, discover
 
 Array = np.ndarray
 
@@ -28,8 +26,6 @@ FIELDS = {
     "domain": {"V": range(1, 9), "C": range(9), "N": range(9)},
     "params": {"accumulate": (False, True)},
     "flops": lambda **_: 0,
-    "bytes": lambda **_: 0,
-    "shapes": lambda model, batch, sequence: {"": {"N": batch * sequence, "V": model.vocabulary, "C": model.channels}},
 }
 
 
@@ -68,25 +64,34 @@ def test_a_definition_without_shapes_is_refused():
         Op(**{**FIELDS, "definition": bare, "outputs": ("y",), "params": {}})
 
 
-def test_workloads_are_named_after_training_shapes():
-    (call,) = discover().op("layer_norm").workloads("gpt2-124m-b4-t64")
-    assert (call.name, call.step, call.dims) == ("gpt2-124m-b4-t64", "gpt2-124m-b4-t64", {"N": 256, "C": 768})
-
-
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("change", "said"),
     [
-        ("gpt2-124-b4-t64", "did you mean 'gpt2-124m'"),
-        ("gpt2-124m", "MODEL-bBATCH-tSEQUENCE"),
-        ("gpt2-nano-b1-t65", "longer than"),
+        ({"examples": {"rows": {"N": 3, "C": 4}}}, r"example 'rows' binds \['C', 'N'\], domain has \['C', 'N', 'V'\]"),
+        ({"touched": {"tabel": "N*C"}}, r"touched names \['tabel'\], which are no arguments"),
     ],
 )
-def test_an_impossible_workload_is_one_clear_error(name, said):
-    with pytest.raises(RequestError, match=said):
-        discover().op("layer_norm").workloads(name)
+def test_examples_and_touched_name_what_exists(change, said):
+    with pytest.raises(ContractError, match=said):
+        Op(**{**FIELDS, **change})
 
 
-def test_an_unknown_label_offers_the_known_ones():
-    op = dataclasses.replace(discover().op("layer_norm"), shapes=lambda *_: {"qkv": {"N": 1, "C": 1}})
-    with pytest.raises(UnknownNameError, match="did you mean 'qkv'"):
-        op.workloads("gpt2-124m-b4-t64/qvk")
+def test_bytes_follow_from_the_arguments():
+    dims = {"V": 7, "C": 5, "N": 3}
+    op = Op(**FIELDS)
+    table, ids, rows, sums = 7 * 5, 3, 3 * 5, 5
+    assert op.bytes_moved(dims) == 4 * (table + ids + rows + 2 * sums)
+    assert op.bytes_moved(dims, "bfloat16") == 2 * (table + rows + 2 * sums) + 4 * ids
+    assert op.bytes_moved(dims, params={"accumulate": True}) == op.bytes_moved(dims)
+    assert op.bytes_moved(dims, params={"accumulate": False}) == 4 * (table + ids + rows + sums)
+    part = Op(**{**FIELDS, "touched": {"table": "N*C", "sums": "C"}})
+    assert part.bytes_moved(dims) == 4 * (rows + ids + rows + 2 * sums)
+
+
+def test_a_flag_of_its_own_decides_whether_an_in_out_is_read():
+    op, dims = discover().op("embedding_backward"), {"B": 2, "T": 3, "V": 60, "P": 4, "S": 1, "C": 8}
+    added = {"accumulate_wte": True, "accumulate_wpe": True}
+    rows, positions, ids = 2 * 3 * 8, 3 * 8, 2 * 3
+    assert op.bytes_moved(dims, params=added) == 4 * (ids + rows + 2 * rows + 2 * positions)
+    fresh = {"accumulate_wte": False, "accumulate_wpe": True}
+    assert op.bytes_moved(dims, params=fresh) == 4 * (ids + rows + 64 * 8 + 2 * positions)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.models import MODELS
+from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, session, settings
+from trainer import ranks, run, session
 from trainer.data import open_data
 from trainer.loop import fit
 from trainer.sampling import sample
@@ -58,7 +58,6 @@ def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
 def main(argv):
     """Train; return an exit code."""
     MODELS[PICO.name] = PICO
-    settings.RECIPES[PICO.name] = settings.Recipe(2, 16, 4, 1e-2)
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
     session.open_data = functools.partial(open_data, cache=cache)
     session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)

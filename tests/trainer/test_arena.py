@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import MODELS
+from models.tensors import Buffer, Kind, View
 from registry import CrucibleError, discover
 from registry.devices import Host
-from registry.models import MODELS
 from tests.trainer.tiny import TINY, B, T
-from trainer.arena import Arena, Buffer, Kind, Plan, View, make_plan
+from trainer.arena import Arena, Plan, make_plan
 from trainer.program import Outline
 
 

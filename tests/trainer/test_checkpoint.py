@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from models import find
 from registry.errors import CrucibleError, RequestError
-from registry.models import ModelShape, find_model
 from trainer import checkpoint
 from trainer.checkpoint import check_writable, load, save
 
-MODEL = find_model("gpt2-nano")
+MODEL = find("gpt2-nano")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda x: st.lists(x, max_size=3),
@@ -119,7 +119,7 @@ def test_the_model_s_shape_is_written_down(tmp_path):
     from safetensors import safe_open
 
     with safe_open(save(tmp_path, MODEL, tensors(), {}), framework="numpy") as file:
-        assert ModelShape(**json.loads(file.metadata()["model"])) == MODEL
+        assert json.loads(file.metadata()["model"]) == MODEL.describe()
 
 
 def test_a_writable_folder_is_made_and_left_empty(tmp_path):

@@ -8,7 +8,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from registry.models import ModelShape, find_model
+from models import find
+from models.gpt2 import GPT2
 from trainer.initialise import NormalStream, initialise
 
 # A radius is at most sqrt(-2 log 2^-24) = 5.8 standard deviations; its logarithm, root, sine and products may each
@@ -87,8 +88,8 @@ def torch_parameters(model, seed):
 def small_models(draw):
     """Return models whose tensors are now below and now above sixteen numbers."""
     vocabulary = draw(st.integers(1, 40))
-    return ModelShape(
-        "small",
+    return GPT2(
+        name="small",
         layers=draw(st.integers(1, 3)),
         channels=draw(st.integers(1, 9)),
         heads=1,
@@ -100,7 +101,7 @@ def small_models(draw):
 
 @settings(deadline=None)  # no timed assertions
 @given(model=small_models(), seed=st.integers(0, 2**32 - 1))
-@example(model=find_model("gpt2-nano"), seed=42)
+@example(model=find("gpt2-nano"), seed=42)
 def test_a_model_begins_as_torch_would_begin_it(model, seed):
     tensors = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes(model).items()}
     initialise(model, seed, tensors)
@@ -109,7 +110,7 @@ def test_a_model_begins_as_torch_would_begin_it(model, seed):
 
 
 def test_what_is_not_drawn_is_exact():
-    model = find_model("gpt2-nano")
+    model = find("gpt2-nano")
     tensors = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes(model).items()}
     initialise(model, 42, tensors)
     assert all((tensors[name] == 1).all() for name in ("ln1w", "ln2w", "lnfw"))

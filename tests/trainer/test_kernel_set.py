@@ -2,10 +2,10 @@
 
 import pytest
 
+from models import MODELS
 from registry import EvidenceError, RequestError, UnknownNameError, discover
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import versions
-from registry.models import MODELS
 from registry.records import Champion, Evidence, Row, Run, Store
 from trainer.assemble import commands
 from trainer.kernel_request import parse_kernels
@@ -307,7 +307,7 @@ def test_an_op_whose_variants_all_failed_is_not_raced_again_and_again(store):
     for variant in TABLE.variants["adamw"].values():
         prove(store, variant, status="failed")
     assert "adamw" not in chooser(store).without_champion(parse_kernels("best"))
-    assert choose(store, "best,matmul=numpy")["adamw", ""].reason.startswith("slow: nothing is proven here")
+    assert choose(store, "best,matmul=numpy")["adamw", "wte"].reason.startswith("slow: nothing is proven here")
 
 
 def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store):
@@ -317,10 +317,10 @@ def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store
         prove(store, variant)
     known = chooser(store)
     champions = {need: Choice(known.table.variant(need[0], "numpy"), "") for need in known.needs}
-    champions |= {need: Choice(blas, "") for need in known.needs if need[0] == "matmul"} | {("adamw", ""): Choice(flat, "")}
+    champions |= {need: Choice(blas, "") for need in known.needs if need[0] == "matmul"} | {("adamw", "wte"): Choice(flat, "")}
     rival = known.one_pool(parse_kernels("best"), champions)
     assert {rival[need].variant for need in rival if need[0] == "matmul"} == {packed}
-    assert rival["adamw", ""].variant is flat
+    assert rival["adamw", "wte"].variant is flat
     assert rival["attention", ""].variant.is_definition
     named = known.one_pool(parse_kernels("matmul/head=numpy_blas"), champions)
     assert named["matmul", "head"].variant is blas

@@ -1,5 +1,6 @@
 """The program: what its calls compute together, and what it does when numbers go bad."""
 
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -8,12 +9,11 @@ import warnings
 import numpy as np
 import pytest
 
+from models.tensors import Kind
 from registry import ContractError, Direction, RequestError, discover
 from registry.devices import device
 from registry.table import ROOT
 from tests.trainer.tiny import TINY, B, T, batch, break_call, build
-from trainer.arena import Kind
-from trainer.parameters import TENSORS, parameter_count, parameter_shapes
 from trainer.program import Outline, Program
 from trainer.trial import step_seconds
 
@@ -25,16 +25,16 @@ def random():
 
 
 def test_parameters_are_llm_c_s_sixteen_tensors():
-    shapes = parameter_shapes(TINY)
-    assert list(shapes) == list(TENSORS)
+    shapes = TINY.parameter_shapes
+    assert list(shapes) == [tensor.name for tensor in TINY.tensors]
     assert len(shapes) == 16
     assert shapes["qkvw"] == (2, 144, 48)
 
 
 def test_gpt2_124m_has_as_many_parameters_as_llm_c_counts():
-    from registry.models import MODELS
+    import models
 
-    assert parameter_count(MODELS["gpt2-124m"]) == 124_475_904
+    assert models.find("gpt2-124m").parameter_count == 124_475_904
 
 
 def test_every_forward_op_of_a_step_has_its_gradient():
@@ -110,7 +110,7 @@ def test_the_next_token_s_logits_are_those_of_the_training_pass(random):
     inputs, targets = batch(random)
     program.load(inputs, targets)
     program.validate()
-    logits = program.arena.array(program.outline.network.logits).reshape(B, T, -1).copy()
+    logits = program.arena.array(program.outline.logits_NV).reshape(B, T, -1).copy()
     for length in (1, 7, T):
         found = program.next_logits(list(inputs[1, :length]))
         np.testing.assert_allclose(found, logits[1, length - 1], rtol=1e-5, atol=1e-6)
@@ -173,11 +173,12 @@ def test_a_variant_that_refuses_the_shape_is_named():
         Program(outline, plain | {("layer_norm", ""): refusing}, device("cpu"), 1)
 
 
-def test_dims_that_do_not_fit_the_memory_are_a_broken_contract(monkeypatch):
+def test_dims_that_do_not_fit_the_memory_are_a_broken_contract():
     table = discover()
     op = table.op("layer_norm")
-    monkeypatch.setitem(op.__dict__, "shapes", lambda *_: {"": {"N": B * T, "C": TINY.channels + 1}})
     outline = Outline(table, TINY, B, T)
+    number = next(i for i, call in enumerate(outline.forward) if call.op is op)
+    outline.forward[number] = dataclasses.replace(outline.forward[number], dims={"N": B * T, "C": TINY.channels + 1})
     with pytest.raises(ContractError, match="layer_norm"):
         Program(outline, {need: table.variant(need[0], "numpy") for need in outline.needs()}, device("cpu"), 1)
 

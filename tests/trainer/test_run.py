@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from models import MODELS
 from registry.fingerprint import contract_hash, source_hash
-from registry.models import MODELS
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import checkpoint, run, session, settings
+from trainer import checkpoint, run, session
 from trainer.data import open_data
 from trainer.program import Outline
 from trainer.sampling import sample
@@ -49,7 +49,6 @@ OPTIONS = {
 def pico(monkeypatch, tmp_path):
     """Add a model that the plain definitions train in a moment, and a text; return the arguments of a run."""
     monkeypatch.setitem(MODELS, PICO.name, PICO)
-    monkeypatch.setitem(settings.RECIPES, PICO.name, settings.Recipe(2, 16, 4, 1e-2))
     monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
     monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
     text = tmp_path / "text.txt"

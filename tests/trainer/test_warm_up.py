@@ -12,10 +12,10 @@ import numba
 import numpy as np
 import pytest
 
+from models import MODELS
 from registry import discover
 from registry.devices import device
 from registry.machine import thread_count
-from registry.models import MODELS
 from registry.table import ROOT
 from tests.trainer.tiny import TINY, B, T, variant_sets
 from trainer import session

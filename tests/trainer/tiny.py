@@ -4,16 +4,17 @@ import dataclasses
 
 import numpy as np
 
+from models import Recipe
+from models.gpt2 import GPT2
 from registry import discover
 from registry.devices import device, set_threads
 from registry.machine import thread_count
-from registry.models import ModelShape
 from trainer.program import Outline, Program
 
 __all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
 
-TINY = ModelShape("tiny", 2, 48, 3, context=20, vocabulary=61, padded_vocabulary=64)
-PICO = ModelShape("gpt2-pico", 1, 16, 2, context=16)
+TINY = GPT2(name="tiny", layers=2, channels=48, heads=3, context=20, vocabulary=61, padded_vocabulary=64)
+PICO = GPT2(name="gpt2-pico", layers=1, channels=16, heads=2, context=16, recipe=Recipe(2, 16, 4, 1e-2))
 B, T = 3, 16
 
 

@@ -8,11 +8,12 @@ import math
 
 import numpy as np
 
-from kernels.matmul_gelu.spec import CUBIC, MATMUL_GELU_BACKWARD, ROOT
+from kernels.gelu.spec import CUBIC, SLOPE
+from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD
 from kernels.simd import naive
 from registry import register
 
-_ROOT, _CUBIC = np.float32(ROOT), np.float32(CUBIC)
+_SLOPE, _CUBIC = np.float32(SLOPE), np.float32(CUBIC)
 _HALF, _ONE, _THREE = np.float32(0.5), np.float32(1), np.float32(3)
 
 
@@ -24,8 +25,8 @@ def _backward(dy, weight, pre, dpre):
             for k in range(dy.shape[1]):
                 total += dy[i, k] * weight[k, j]
             x = pre[i, j]
-            tanh = math.tanh(_ROOT * (x + _CUBIC * x * x * x))
-            inner = (_ONE - tanh * tanh) * _ROOT * (_ONE + _THREE * _CUBIC * x * x)
+            tanh = math.tanh(_SLOPE * (x + _CUBIC * x * x * x))
+            inner = (_ONE - tanh * tanh) * _SLOPE * (_ONE + _THREE * _CUBIC * x * x)
             dpre[i, j] = total * (_HALF * (_ONE + tanh) + _HALF * x * inner)
 
 
