@@ -13,6 +13,7 @@ from harness.race import clock, contestant_calls
 from harness.race.board import params_for, shrunken
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
 from harness.race.contestant_process import ContestantError, ContestantProcess
+from models.workloads import workloads_of
 from registry.problem import Problem
 from registry.table import discover
 
