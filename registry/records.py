@@ -15,7 +15,7 @@ from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
-from registry.table import ROOT
+from registry.paths import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from registry.variant import Variant
 
 __all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
-
-RESULTS = ROOT / "results"
 
 
 def now() -> str:
