@@ -31,7 +31,8 @@ from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
@@ -127,9 +128,11 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap, session.place) for board in boards]
     fields = [f for f in fields if f.named]
     if not any(f.candidates for f in fields):
+        on_gpu = ("--device", "cuda") if proven_on else ()
+        folders = Folders(tuple(options.kernels_path), options.results)
         raise EvidenceError(
             f"no variant of {options.op} that takes this problem has fresh evidence; "
-            f"make it with: python -m harness.verify --op {options.op}" + (" --device cuda" if proven_on else "")
+            f"make it with: {pasted('harness.verify', '--op', options.op, *on_gpu, folders=folders)}"
         )
     return Request(table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path)
 
@@ -209,6 +212,8 @@ def _run(options: argparse.Namespace) -> int:
     errors = Console(stderr=True)
     with _session(options) as session:
         request = _request(options, session)
+        for failed in request.table.unloadable_of([f.board.op for f in request.fields], options.variant):
+            errors.print(f"not loadable: {failed}", highlight=False, markup=False, soft_wrap=True)
         if options.compare:
             return _compare(options, request, session, errors)
         with _shown(errors) as progress:
@@ -234,9 +239,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
-    console = Console()
+    console = wide_console()
     for run in runs:
-        console.print(report.rich_table(run, console.width))
+        console.print(report.listing(run, console.width))
     idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
     if idle:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
