@@ -26,8 +26,8 @@ __all__ = ["listing", "main"]
 
 def listing(champions: Iterable[Champion]) -> Listing:
     """Return what is printed of champions."""
-    keys = (Column(name, key=True) for name in ("op", "workload", "champion"))
-    facts = ("dtype", "protocol", Column("threads", justify="right"), Column("median", justify="right"), "runner-up")
+    keys = (Column(name, key=True) for name in ("op", "workload", "champion", "dtype", "protocol"))
+    facts = (Column("threads", justify="right"), Column("median", justify="right"), "runner-up")
     shown = Listing(*keys, *facts, Column("ratio", wrap=True), Column("reason", wrap=True))
     for c in champions:
         ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""

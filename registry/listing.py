@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Listing"]
 
-INDENT = 4
+INDENT, APART = 4, "  "
 BETWEEN, EDGE = 3, 1  # characters that a column's frame and padding take, and that the last one takes more
 
 
@@ -79,7 +79,7 @@ class Listing:
     def _widths(self, console: Console, options: ConsoleOptions) -> list[int] | None:
         """Return a width for each column, None if there is not enough room for all of them."""
         least, most = [], []
-        wide = options.update(width=max(len(cell) for row, _ in [*self.rows, ([Text()], "")] for cell in row) + 1)
+        wide = options.update(width=max(cell.cell_len for row, _ in [*self.rows, ([Text()], "")] for cell in row) + 1)
         for number, column in enumerate(self.columns):
             cells = [Measurement.get(console, wide, row[number]) for row, _ in self.rows]
             heading = Measurement.get(console, wide.update(width=len(column.heading) + 1), Text(column.heading))
@@ -107,10 +107,19 @@ class Listing:
     def _blocks(self, width: int) -> RenderResult:
         for row, style in self.rows:
             named = list(zip(self.columns, row, strict=True))
-            keys = [cell for column, cell in named if column.key]
-            together = Text("  ").join(keys)
-            for line in [together] if len(together) <= width else keys:
+            for line in _packed([cell for column, cell in named if column.key], width):
                 yield Text.assemble(line, style=f"bold {style}".strip(), overflow="fold")
             facts = [Text.assemble((f"{c.heading} ", "dim"), cell) for c, cell in named if not c.key and cell.plain]
             if facts:
                 yield Padding(Text("; ").join(facts), (0, 0, 0, INDENT))
+
+
+def _packed(names: Sequence[Text], width: int) -> list[Text]:
+    """Return the names as lines, as many in each as have room."""
+    lines: list[Text] = []
+    for name in names:
+        if lines and lines[-1].cell_len + len(APART) + name.cell_len <= width:
+            lines[-1] = Text.assemble(lines[-1], APART, name)
+        else:
+            lines.append(name)
+    return lines
