@@ -94,7 +94,7 @@ def _session(options: argparse.Namespace) -> Session:
     return (GpuSession if place == "cuda" else Session)(options.threads, protocol, options.kernels_path)
 
 
-def _request(options: argparse.Namespace, session: Session) -> Request:
+def _request(options: argparse.Namespace, session: Session, errors: Console) -> Request:
     table = discover(*options.kernels_path)
     if options.dtype not in DTYPES:
         raise UnknownNameError("dtype", options.dtype, DTYPES)
@@ -103,6 +103,8 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     budget_s = budget_seconds(options.budget)
     ops = table.select_ops(options.op)
     chosen = table.select(ops, options.variant)
+    for failed in table.unloadable_of(ops, options.variant):
+        errors.print(f"not loadable: {failed}", highlight=False, markup=False, soft_wrap=True)
     placed = [v for v in chosen if v.device == session.place]
     if not placed:
         raise RequestError(f"--variant {options.variant}: none of these runs on --device {options.device}")
@@ -211,9 +213,7 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
 def _run(options: argparse.Namespace) -> int:
     errors = Console(stderr=True)
     with _session(options) as session:
-        request = _request(options, session)
-        for failed in request.table.unloadable_of([f.board.op for f in request.fields], options.variant):
-            errors.print(f"not loadable: {failed}", highlight=False, markup=False, soft_wrap=True)
+        request = _request(options, session, errors)
         if options.compare:
             return _compare(options, request, session, errors)
         with _shown(errors) as progress:
