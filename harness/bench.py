@@ -32,7 +32,8 @@ from harness.race.old_tree import check_out
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
 from models.workloads import STANDARD_STEP
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
@@ -94,7 +95,7 @@ def _session(options: argparse.Namespace) -> Session:
     return (GpuSession if place == "cuda" else Session)(options.threads, protocol, options.kernels_path)
 
 
-def _request(options: argparse.Namespace, session: Session) -> Request:
+def _request(options: argparse.Namespace, session: Session, errors: Console) -> Request:
     table = discover(*options.kernels_path)
     if options.dtype not in DTYPES:
         raise UnknownNameError("dtype", options.dtype, DTYPES)
@@ -103,6 +104,8 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     budget_s = budget_seconds(options.budget)
     ops = table.select_ops(options.op)
     chosen = table.select(ops, options.variant)
+    for failed in table.unloadable_of(ops, options.variant):
+        errors.print(f"not loadable: {failed}", highlight=False, markup=False, soft_wrap=True)
     placed = [v for v in chosen if v.device == session.place]
     if not placed:
         raise RequestError(f"--variant {options.variant}: none of these runs on --device {options.device}")
@@ -128,9 +131,11 @@ def _request(options: argparse.Namespace, session: Session) -> Request:
     fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap, session.place) for board in boards]
     fields = [f for f in fields if f.named]
     if not any(f.candidates for f in fields):
+        on_gpu = ("--device", "cuda") if proven_on else ()
+        folders = Folders(tuple(options.kernels_path), options.results)
         raise EvidenceError(
             f"no variant of {options.op} that takes this problem has fresh evidence; "
-            f"make it with: python -m harness.verify --op {options.op}" + (" --device cuda" if proven_on else "")
+            f"make it with: {pasted('harness.verify', '--op', options.op, *on_gpu, folders=folders)}"
         )
     return Request(table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path)
 
@@ -209,7 +214,7 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
 def _run(options: argparse.Namespace) -> int:
     errors = Console(stderr=True)
     with _session(options) as session:
-        request = _request(options, session)
+        request = _request(options, session, errors)
         if options.compare:
             return _compare(options, request, session, errors)
         with _shown(errors) as progress:
@@ -235,9 +240,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
-    console = Console()
+    console = wide_console()
     for run in runs:
-        console.print(report.rich_table(run, console.width))
+        console.print(report.listing(run, console.width))
     idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
     if idle:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)

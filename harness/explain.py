@@ -5,18 +5,35 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-
-from rich.table import Table as RichTable
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from registry.cli import add_device, add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError, UnknownNameError
+from registry.listing import Column, Listing
 from registry.machine import machine_key
 from registry.records import RESULTS, Store
 from registry.table import discover
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registry.records import Champion
+
+__all__ = ["listing", "main"]
+
+
+def listing(champions: Iterable[Champion]) -> Listing:
+    """Return what is printed of champions."""
+    keys = (Column(name, key=True) for name in ("op", "workload", "champion", "dtype", "protocol"))
+    facts = (Column("threads", justify="right"), Column("median", justify="right"), "runner-up")
+    shown = Listing(*keys, *facts, Column("ratio", wrap=True), Column("reason", wrap=True))
+    for c in champions:
+        ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""
+        names = (c.op, c.workload, c.variant)
+        shown.add(*names, c.dtype, c.protocol, str(c.threads), f"{c.median_ms:.4g} ms", c.runner_up, ratio, c.reason)
+    return shown
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,21 +53,15 @@ def main(argv: list[str] | None = None) -> int:
         store = Store(options.results, machine_key(raced_device(options.device).name))
         known = [c for c in store.champions() if c.op in names]
         if not known:
+            folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
                 f"{options.op} has no champion on {store.folder.name}; "
-                f"race it with: python -m harness.bench --op {options.op} --device {options.device}"
+                f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
             )
         wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
         if not wanted:
             raise UnknownNameError("workload", options.workload, (c.workload for c in known))
-        table = RichTable(
-            "op", "workload", "dtype", "protocol", "threads", "champion", "median", "runner-up", "ratio", "reason"
-        )
-        for c in wanted:
-            ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""
-            cells = (c.op, c.workload, c.dtype, c.protocol, str(c.threads), c.variant, f"{c.median_ms:.4g} ms")
-            table.add_row(*(Text(cell) for cell in (*cells, c.runner_up, ratio, c.reason)))
-        wide_console().print(table)
+        wide_console().print(listing(wanted))
         return 0
 
     return guarded(body)

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from harness.board.cuda import Footprint, footprint
 from harness.gpu.advice import advice
@@ -31,6 +29,7 @@ from registry.cuda import SimulatedFault, simulation
 from registry.devices import Host
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
+from registry.listing import Column, Listing
 from registry.op import Role
 from registry.problem import Problem
 from registry.table import discover
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from simulator import Counters
     from simulator.checks.counters import LineCounters
 
-__all__ = ["Report", "inspect", "main"]
+__all__ = ["Report", "inspect", "lines_listing", "main"]
 
 WORK = 4e6
 LEAST_SHARE = 0.01  # of instructions, sectors or turns: quieter lines are left out
@@ -165,20 +164,21 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value else ""
 
 
-def _lines_table(report: Report) -> RichTable:
+def lines_listing(report: Report) -> Listing:
+    """Return what was counted, line by line of the source."""
     counters, total = report.counters, report.counters.total
     shape = " ".join(f"{k}={v}" for k, v in report.dims.items())
-    table = RichTable("line", "code", title=f"{report.variant} at {shape}, {report.dtype}")
-    for heading in ("warp instr.", "lanes", "requests", "sectors/req.", "shared", "conflicts", "bytes", "FLOPs"):
-        table.add_column(heading, justify="right")
+    counts = ("warp instr.", "lanes", "requests", "sectors/req.", "shared", "conflicts", "bytes", "FLOPs")
+    columns = (Column("line", key=True), Column("code", key=True, wrap=True), *(Column(c, justify="right") for c in counts))
+    table = Listing(*columns, title=f"{report.variant} at {shape}, {report.dtype}")
     for (path, line), c in sorted(counters.lines.items()):
         shares = ((c.instructions, total.instructions), (c.sectors, total.sectors), (c.wavefronts, total.wavefronts))
         if not any(part > LEAST_SHARE * whole for part, whole in shares):
             continue
         lanes = f"{c.active_lanes / (WARP * c.instructions):.0%}" if c.instructions else ""
         sectors = f"{c.sectors_per_request:.1f} ({c.ideal_sectors / c.requests:.1f})" if c.requests else ""
-        table.add_row(
-            f"{Path(path).name}:{line}", Text(linecache.getline(path, line).strip()), _number(c.instructions), lanes,
+        table.add(
+            f"{Path(path).name}:{line}", linecache.getline(path, line).strip(), _number(c.instructions), lanes,
             _number(c.requests), sectors, _number(c.shared_requests), _number(c.bank_conflicts),
             _number(c.bytes_loaded + c.bytes_stored), _number(sum(c.flops.values())),
         )  # fmt: skip
@@ -186,7 +186,7 @@ def _lines_table(report: Report) -> RichTable:
 
 
 def _show(report: Report, console: Console) -> None:
-    console.print(_lines_table(report))
+    console.print(lines_listing(report))
     total, counters = report.counters.total, report.counters
     flops = ", ".join(f"{count:,.0f} {kind}" for kind, count in total.flops.items()) or "none"
     mix = ", ".join(f"{name} {count:,}" for name, count in counters.mix.most_common(8))
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> int:
         if options.dtype not in {None, *DTYPES}:
             raise UnknownNameError("dtype", options.dtype, DTYPES)
-        variant = discover(*options.kernels_path).variant(options.op, options.variant)
+        variant = discover(*options.kernels_path).requested(options.op, options.variant)
         if variant.device != "cuda":
             raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
         try:

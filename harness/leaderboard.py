@@ -19,6 +19,7 @@ from harness.board import report
 from harness.board.html import write_page
 from harness.race.statistics import paired_ratio, summarise
 from registry.cli import add_device, add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
@@ -174,9 +175,10 @@ def main(argv: list[str] | None = None) -> int:
         refresh(store, table)
         runs = _select(standing_runs(store, table), names)
         if not runs:
+            folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
                 f"no race of {options.op} on {store.folder.name} still holds; "
-                f"race it with: python -m harness.bench --op {options.op} --device {options.device}"
+                f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
             )
         if options.html:
             write_page(options.html, runs)
@@ -185,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
             if options.markdown:
                 console.out(report.markdown(run), highlight=False)
             else:
-                console.print(report.rich_table(run, console.width))
+                console.print(report.listing(run, console.width))
         return 0
 
     return guarded(body)

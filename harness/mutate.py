@@ -10,23 +10,25 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
+from rich.text import Text
 
 from harness.gpu.equivalents import reason_of
 from harness.gpu.mutants import Candidate, candidates, chosen, plant
 from harness.gpu.mutations import RULES
 from harness.proof.battery import Plan
 from harness.verify import prove_all
-from registry.cli import guarded
+from registry.cli import guarded, wide_console
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
+from registry.listing import Column, Listing
 from registry.machine import thread_count
 from registry.table import discover
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console
 
     from harness.gpu.mutants import Mutant
     from harness.proof.battery import Profile, Proof
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_COUNTED", "Outcome", "Quick", "main", "score_of"]
 
-PIPED_WIDTH = 120
 CONTROL_EXAMPLES = 4  # of the variants that bugs are planted in, on top of the basic problems
 MOST_READERS = 8  # variants that a bug in a header is looked for in
 SURVIVED = "survived"
@@ -155,7 +156,7 @@ def _prove_once(mutants: list[Mutant], options: argparse.Namespace, progress: Pr
     brief = dataclasses.replace(plan, examples=min(CONTROL_EXAMPLES, options.examples))
     table = discover(*folders)
     if table.unloadable:
-        raise RequestError(f"{table.unloadable[0].path}: {table.unloadable[0].reason}")
+        raise RequestError(str(table.unloadable[0]))
     originals = {m.variant: table.variant(m.variant.op.name, m.variant.name) for m in mutants}
 
     def proofs_of(variants: list[Variant], plan: Plan, what: str) -> list[Proof]:
@@ -190,25 +191,21 @@ def _counted(outcomes: Iterable[Outcome]) -> str:
     return ", ".join(f"{status} {number}" for status, number in Counter(o.status for o in outcomes).most_common())
 
 
-def _row(outcomes: list[Outcome]) -> tuple[str, ...]:
+def _row(outcomes: list[Outcome]) -> tuple[str | Text, ...]:
     found, survived = [o for o in outcomes if o.found], sum(o.status == SURVIVED for o in outcomes)
     aside = _counted(o for o in outcomes if o.status in NOT_COUNTED)
-    return str(len(found) or ""), _counted(found), f"[red]{survived}[/]" if survived else "", aside
+    return str(len(found) or ""), _counted(found), Text(str(survived or ""), style="red"), aside
 
 
 def _show(outcomes: list[Outcome], console: Console) -> None:
-    shown = RichTable(title="Planted bugs, and what found them")
-    shown.add_column("rule", min_width=20)
-    shown.add_column("imitates", style="dim")
-    shown.add_column("found", justify="right")
-    shown.add_column("by")
-    shown.add_column("survived", justify="right")
-    shown.add_column("not counted")
+    prose = {"imitates", "by", "not counted"}
+    headings = ("imitates", "found", "by", "survived", "not counted")
+    columns = (Column(name, wrap=name in prose, justify="left" if name in prose else "right") for name in headings)
+    shown = Listing(Column("rule", key=True), *columns, title="Planted bugs, and what found them")
     for rule in RULES:
         if of_rule := [o for o in outcomes if o.mutant.mutation.rule.name == rule.name]:
-            shown.add_row(rule.name, rule.imitates, *_row(of_rule))
-    shown.add_section()
-    shown.add_row("all", "", *_row(outcomes))
+            shown.add(rule.name, rule.imitates, *_row(of_rule))
+    shown.add("all", "", *_row(outcomes), style="bold")
     console.print(shown)
     for outcome in outcomes:
         if outcome.status in {SURVIVED, "not simulated", "original fails"}:
@@ -222,9 +219,7 @@ def _show(outcomes: list[Outcome], console: Console) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for."""
-    console = Console(stderr=options.json)
-    if not console.is_terminal:
-        console = Console(stderr=options.json, width=PIPED_WIDTH)
+    console = wide_console(stderr=options.json)
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         mutants = _planted(options, progress)

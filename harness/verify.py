@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
+from rich.text import Text
 
 from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
 from registry.cli import add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import DEVICES, device, kind_of
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.fingerprint import contract_hash, source_hash
+from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
 from registry.records import RESULTS, Evidence, Store
@@ -148,7 +150,7 @@ def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _unloadable_as_json(failed: Unloadable) -> dict[str, Any]:
+def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
     return {
         "op": failed.op,
         "variant": failed.name,
@@ -159,7 +161,7 @@ def _unloadable_as_json(failed: Unloadable) -> dict[str, Any]:
         "worst_over_budget": 0.0,
         "mutation_score": 0.0,
         "seconds": 0.0,
-        "reproduce": f"python -m registry --op {failed.op or 'all'}",
+        "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
         "message": failed.reason,
     }
 
@@ -213,19 +215,19 @@ def prove_all(
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
-    shown = RichTable("op", "variant", "status", "gate", title="The battery")
-    for heading in ("problems", "worst / budget", "nulls caught", "seconds"):
-        shown.add_column(heading, justify="right")
+    numbers_of = (Column(name, justify="right") for name in ("problems", "worst / budget", "nulls caught", "seconds"))
+    keys = Column("op", key=True), Column("variant", key=True)
+    shown = Listing(*keys, "status", "gate", *numbers_of, title="The battery")
     proofs = list(proofs)
     for proof in proofs:
-        status = f"[{COLOURS.get(proof.status, 'red')}]{proof.status}[/]"
+        status = Text(proof.status, style=COLOURS.get(proof.status, "red"))
         numbers = str(proof.problems), f"{proof.worst_over_budget:.3g}", f"{proof.tally.score:.0%}", f"{proof.seconds:.1f}"
-        shown.add_row(proof.variant.op.name, proof.variant.name, status, proof.gate, *numbers)
+        shown.add(proof.variant.op.name, proof.variant.name, status, proof.gate, *numbers)
     for failed in unloadable:
-        shown.add_row(failed.op, failed.name, "[red]not loadable[/]", "contract", "", "", "", "")
+        shown.add(failed.op, failed.name, Text("not loadable", style="red"), "contract", "", "", "", "")
     console.print(shown)
     for failed in unloadable:
-        console.print(f"[red]not loadable[/] {failed.path}: {escape(failed.reason)}", highlight=False, soft_wrap=True)
+        console.print(f"[red]not loadable[/] {escape(str(failed))}", highlight=False, soft_wrap=True)
     for proof in proofs:
         if not proof.passed:
             console.print(escape(str(proof)), highlight=False, soft_wrap=True)
@@ -237,9 +239,7 @@ def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Co
 
 def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
     """Return what could not be loaded and would have been asked for."""
-    if options.variant or options.problem:
-        return []
-    return table.unloadable if options.op == "all" else table.unloadable_of(table.select_ops(options.op))
+    return [] if options.problem else table.unloadable_of(table.select_ops(options.op), options.variant)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -263,7 +263,14 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, 
     placed = _placed(table.select(ops, options.variant), options)
     variants = _narrowed(placed, options.dtype)
     paths = tuple(options.kernels_path)
-    plan = Plan(profile=options.profile, examples=options.examples, seed=options.seed, kernels_path=paths, gpu=gpu)
+    plan = Plan(
+        profile=options.profile,
+        examples=options.examples,
+        seed=options.seed,
+        kernels_path=paths,
+        results=options.results,
+        gpu=gpu,
+    )
     problem = None
     if options.problem:
         if len(ops) > 1:
@@ -285,7 +292,8 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, 
         store = Store(options.results, machine_key("cuda" if gpu else "host"))
         store.add_evidence(*(evidence_of(p, plan) for p in proofs if p.variant in placed))
     if options.json:
-        results = [*(_as_json(p, plan) for p in proofs), *map(_unloadable_as_json, unloadable)]
+        folders = Folders(paths)
+        results = [*(_as_json(p, plan) for p in proofs), *(_unloadable_as_json(f, folders) for f in unloadable)]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
     _show(proofs, unloadable, console, single=problem is not None)
     if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):

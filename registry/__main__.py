@@ -7,11 +7,11 @@ import json
 import sys
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table as RichTable
+from rich.text import Text
 
-from registry.cli import add_kernels_path, guarded
+from registry.cli import add_kernels_path, guarded, wide_console
 from registry.fingerprint import source_hash
+from registry.listing import Column, Listing
 from registry.table import Table, discover
 
 
@@ -32,11 +32,15 @@ def listing(table: Table, pattern: str) -> dict[str, Any]:
         ]
         variants += [
             {"variant": f.name, "backend": f.name.partition("_")[0], "device": "", "available": False, "reason": f.reason}
-            for f in table.unloadable
+            for f in table.unloadable_of([op])
             if f.op == op.name
         ]
         ops.append({"op": op.name, "family": op.family, "direction": op.direction.value, "variants": variants})
-    return {"ops": ops}
+    unloadable = [
+        {"path": str(f.path), "op": f.op, "variant": f.name, "reason": f.reason}
+        for f in table.unloadable_of(table.select_ops(pattern))
+    ]
+    return {"ops": ops, "unloadable": unloadable}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,21 +57,29 @@ def main(argv: list[str] | None = None) -> int:
         if options.json:
             print(json.dumps(answer))  # noqa: T201 (a command line answers)
         else:
-            _print(answer, table)
+            _print(answer)
         return 0
 
     return guarded(body)
 
 
-def _print(answer: dict[str, Any], table: Table) -> None:
-    shown = RichTable("op", "direction", "variants", title="Ops and their variants")
+def listing_of(answer: dict[str, Any]) -> Listing:
+    """Return what is printed of the ops."""
+    shown = Listing(Column("op", key=True), "direction", Column("variants", wrap=True), title="Ops and their variants")
     for op in answer["ops"]:
-        names = [v["variant"] if v["available"] else f"[red]{v['variant']} (not loadable)[/]" for v in op["variants"]]
-        shown.add_row(op["op"], op["direction"], ", ".join(names))
-    console = Console()
-    console.print(shown)
-    for failed in table.unloadable:
-        console.print(f"[red]not loadable[/] {failed.path}: {failed.reason}", highlight=False)
+        names = [
+            Text(v["variant"]) if v["available"] else Text(f"{v['variant']} (not loadable)", "red") for v in op["variants"]
+        ]
+        shown.add(op["op"], op["direction"], Text(", ").join(names))
+    return shown
+
+
+def _print(answer: dict[str, Any]) -> None:
+    console = wide_console()
+    console.print(listing_of(answer))
+    for failed in answer["unloadable"]:
+        told = Text.assemble(("not loadable", "red"), f" {failed['path']}: {failed['reason']}")
+        console.print(told, soft_wrap=True)
 
 
 if __name__ == "__main__":

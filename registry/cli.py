@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["add_device", "add_kernels_path", "guarded", "wide_console"]
+__all__ = ["add_device", "add_kernels_path", "as_folder", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
@@ -33,8 +33,13 @@ SAME_SECONDS = 2.0  # Ctrl-C again within so many is the same wish
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
     """Add ``--kernels-path DIR``, which may be given several times."""
     parser.add_argument(
-        "--kernels-path", type=Path, action="append", default=[], metavar="DIR", help="a folder of more variants"
+        "--kernels-path", type=as_folder, action="append", default=[], metavar="DIR", help="a folder of more variants"
     )
+
+
+def as_folder(text: str) -> Path:
+    """Return the path of an option; a shell expands ``~`` in ``--option ~/mine``, but not in ``--option=~/mine``."""
+    return Path(text).expanduser()
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

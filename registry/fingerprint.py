@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from registry.table import ROOT
+from registry.foreign import imported_names, local_files
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,18 +21,13 @@ __all__ = ["contract_hash", "source_hash", "sources"]
 
 
 def _imports(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.ImportFrom(module=str(module), names=names):
-                found = [module, *(f"{module}.{name.name}" for name in names)]
-            case ast.Import(names=names):
-                found = [name.name for name in names]
-            case _:
-                continue
-        for name in found:
-            if name.partition(".")[0] == "kernels":
-                base = ROOT.joinpath(*name.split("."))
-                yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
+    """Yield the files under ``kernels/`` and the helper files outside the project that a file imports."""
+    for name in imported_names(path):
+        if name.partition(".")[0] == "kernels":
+            base = ROOT.joinpath(*name.split("."))
+            yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
+        else:
+            yield from local_files(name, path)
 
 
 def _with_headers(files: set[Path]) -> set[Path]:
@@ -49,7 +44,7 @@ def _with_headers(files: set[Path]) -> set[Path]:
 
 
 def sources(path: Path) -> list[Path]:
-    """Return a file, all under ``kernels/`` that it imports, directly or not, and the ``.cu`` files beside, with headers."""
+    """Return a file, all kernel and helper files that it imports, directly or not, the ``.cu`` files beside, and headers."""
     found, waiting = {path}, [path]
     while waiting:
         for imported in _imports(waiting.pop()):

@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from registry.commands import Folders, folder_of, pasted
 from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
-from registry.table import ROOT
+from registry.paths import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from registry.variant import Variant
 
 __all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
-
-RESULTS = ROOT / "results"
 
 
 def now() -> str:
@@ -177,6 +176,7 @@ class Store:
     """
 
     def __init__(self, root: Path = RESULTS, machine: str | None = None) -> None:
+        self.root = root
         self.folder = root / (machine or machine_key())
 
     def _lines(self, name: str) -> Iterable[dict[str, Any]]:
@@ -256,9 +256,8 @@ class Store:
             There is none; the message holds the command that would make it.
         """
         device = device or kind_of(variant)
-        command = f"python -m harness.verify --op {variant.op.name} --variant {variant.name}"
-        if device != "host":
-            command += f" --device {device}"
+        words = ["--op", variant.op.name, "--variant", variant.name, *(() if device == "host" else ("--device", device))]
+        command = pasted("harness.verify", *words, folders=Folders(folder_of([variant.path]), self.root))
         proof = self.proof(variant, device)
         if proof is None:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")

@@ -7,47 +7,54 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import ContractError, RequestError, UnknownNameError
+from registry.foreign import import_file
 from registry.op import Op
-from registry.variant import Variant, definition_variant, forget, registered_by
+from registry.paths import KERNELS, ROOT
+from registry.variant import BACKENDS, Variant, definition_variant, registered_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import ModuleType
+    from pathlib import Path
 
 __all__ = ["ROOT", "Table", "Unloadable", "discover"]
 
-ROOT = Path(__file__).resolve().parent.parent
 SPEC = "spec"
+NO_VARIANT = "it registers no variant: put @register(OP) on the kernel; the name of a helper file starts with an underscore"
+FOREIGN_SPEC = "an op cannot be added from here: discovery reads specs in kernels/<family>/ alone; a helper needs another name"
+LONE_SOURCE = "no {name}.py stands beside it to register its kernel as a variant; the name of a shared source starts with _"
 
 
 @dataclass(frozen=True)
 class Unloadable:
-    """A file that could not be imported, and why, in one line.
+    """A file that gave no variant, or not one of its variants, and why, in one line.
 
     Attributes
     ----------
     op : str
-        The op in whose folder the file stands: ``kernels/matmul/backward_bias/`` belongs to ``matmul_backward_bias``;
-        "" for a file at the top of an external folder.
+        The op that it is for: the one it named, or else the one in whose folder the file stands
+        (``kernels/matmul/backward_bias/`` belongs to ``matmul_backward_bias``); "" where neither is known.
+    variant : str
+        The name it wanted to register; "" if it did not come so far.
     """
 
     path: Path
     op: str
     reason: str
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        """The variant that the file would have registered."""
-        return self.path.stem
+        """The variant that the file registers, or would have."""
+        return self.variant or self.path.stem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 class _Shelves(Mapping[str, dict[str, Variant]]):
@@ -75,9 +82,12 @@ class Table:
     ops : dict of str to Op
     variants : mapping of str to dict
         Per op, its variants by name. The files of a family are imported when one of its ops is looked up.
+    folders : tuple of Path
+        The folders of more variants that it was read from.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folders: tuple[Path, ...] = ()) -> None:
+        self.folders = folders
         self.ops: dict[str, Op] = {}
         self.variants = _Shelves(self)
         self.known: dict[str, dict[str, Variant]] = {}
@@ -91,13 +101,20 @@ class Table:
             self.load(op.family)
         return self._failed
 
-    def unloadable_of(self, ops: Iterable[Op]) -> list[Unloadable]:
-        """Return the files that could not be loaded and stand in folders of `ops`, or at the top of an external one."""
-        names = {""}
+    def unloadable_of(self, ops: Iterable[Op], names: str | None = None) -> list[Unloadable]:
+        """Return the files that could not be loaded and are for one of `ops`, or for an op that is not known.
+
+        Parameters
+        ----------
+        names : str, optional
+            Comma-separated globs: only files whose variant matches one of them.
+        """
+        wanted = {""}
         for op in ops:
             self.load(op.family)
-            names.add(op.name)
-        return [failed for failed in self._failed if failed.op in names]
+            wanted.add(op.name)
+        patterns = _patterns(names or "*")
+        return [f for f in self._failed if f.op in wanted and any(fnmatch.fnmatchcase(f.name, p) for p in patterns)]
 
     def op(self, name: str) -> Op:
         """Return one op.
@@ -117,15 +134,30 @@ class Table:
         Raises
         ------
         UnknownNameError
-            No such op or variant, or its file could not be loaded (the reason is given).
+            No such op or variant.
+        RequestError
+            Its file could not be loaded; the reason is given.
         """
         known = self.variants[self.op(op).name]
         if name in known:
             return known[name]
-        for failed in self._failed:
-            if failed.name == name and failed.op in (op, ""):
-                raise RequestError(f"variant {name!r} of {op} could not be loaded: {failed.reason}")
+        self._refuse_unloadable([self.op(op)], name)
         raise UnknownNameError(f"variant of {op}", name, known)
+
+    def requested(self, op: str, name: str) -> Variant:
+        """Return the variant that a user named. Otherwise as `variant`.
+
+        If a file of that name could not be loaded, for instance since another file has the name, the user may mean that file:
+        no other variant is returned in its place.
+        """
+        self._refuse_unloadable([self.op(op)], name)
+        return self.variant(op, name)
+
+    def _refuse_unloadable(self, ops: Iterable[Op], name: str) -> None:
+        """Raise the reason if a file of a variant `name`, or that matches it as a glob, could not be loaded."""
+        for failed in self.unloadable_of(ops, name):
+            of = f" of {failed.op}" if failed.op else ""
+            raise RequestError(f"variant {failed.name!r}{of} could not be loaded from {failed}")
 
     def select_ops(self, pattern: str) -> list[Op]:
         """Return the ops that a name, a family (all its directions) or a glob stands for.
@@ -149,18 +181,22 @@ class Table:
         ------
         UnknownNameError
             One of `names` matches no variant of any of the ops.
+        RequestError
+            A file of a variant that is named, or all files that match a glob, could not be loaded; the reason is given.
         """
         ops = list(ops)
         every = [v for op in ops for v in self.variants[op.name].values()]
         if names is None:
             return every
         chosen: dict[int, Variant] = {}
-        for pattern in (n.strip() for n in names.split(",")):
+        for pattern in _patterns(names):
             found = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
-            if not found and len(ops) == 1:
-                self.variant(ops[0].name, pattern)
+            if not found or not set(pattern) & set("*?["):
+                self._refuse_unloadable(ops, pattern)
             if not found:
-                raise UnknownNameError("variant", pattern, (v.name for v in every))
+                raise UnknownNameError(
+                    f"variant of {ops[0].name}" if len(ops) == 1 else "variant", pattern, (v.name for v in every)
+                )
             chosen.update({id(v): v for v in found})
         return list(chosen.values())
 
@@ -175,59 +211,95 @@ class Table:
         """Import the variant files of a family, unless that has been done."""
         if family in self._waiting:
             self._waiting.remove(family)
-            folder = ROOT / "kernels"
-            for path in _variant_files(folder / family):
-                self._load_file(path, folder, "kernels", family)
+            for path in _python_files(KERNELS / family):
+                if path.stem != SPEC:
+                    self._load_file(path, KERNELS, family)
 
     def add_folder(self, folder: Path) -> None:
         """Import every variant file below somebody else's `folder`, for whichever ops they are."""
-        for path in _variant_files(folder):
-            self._load_file(path, folder, f"external_{abs(hash(folder))}")
+        for path in _python_files(folder):
+            if not path.is_relative_to(KERNELS):  # the project's own files are found without it
+                self._load_file(path, folder)
+        self._failed += [
+            Unloadable(path, self._op_of(path, folder), LONE_SOURCE.format(name=path.stem))
+            for path in _visible(folder, "*.cu")
+            if not path.is_relative_to(KERNELS) and _is_alone(path)
+        ]
 
-    def _load_file(self, path: Path, folder: Path, package: str, family: str | None = None) -> None:
+    def _op_of(self, path: Path, folder: Path) -> str:
+        """Return the op in whose folder a file stands, or ""."""
+        name = "_".join(path.relative_to(folder).parts[:-1])
+        return name if name in self.ops else ""
+
+    def _load_file(self, path: Path, folder: Path, family: str | None = None) -> None:
         """Import a file and add what it registers, if it is for `family`; what fails is remembered, never raised."""
-        parts = path.relative_to(folder).parts
-        name = ".".join((package, *parts))[: -len(".py")]
         try:
-            _import_file(name, path, in_package=family is not None)
-            for variant in registered_by(name):
+            registered = _import_own(path) if family else _import_foreign(path)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (somebody else's file may raise anything, SystemExit too)
+            self._failed.append(Unloadable(path, self._op_of(path, folder), _one_line(error)))
+            return
+        for variant in registered:
+            try:
                 self._add(variant, family or variant.op.family)
-        except Exception as error:  # noqa: BLE001 (somebody else's file may raise anything)
-            self._failed.append(Unloadable(path, "_".join(parts[:-1]), _one_line(error)))
+            except ContractError as error:
+                self._failed.append(Unloadable(path, variant.op.name, _one_line(error), variant.name))
 
     def _add(self, variant: Variant, family: str) -> None:
         if variant.op.family != family:
             raise ContractError(f"{variant} belongs into kernels/{variant.op.family}/")
         known = self.variants[variant.op.name]
         if variant.name in known and known[variant.name].path != variant.path:
-            raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}")
+            raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}; give it another")
         known[variant.name] = variant
 
 
-def _one_line(error: Exception) -> str:
-    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+def _patterns(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
 
 
-def _import_file(name: str, path: Path, *, in_package: bool) -> ModuleType:
-    if in_package:
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    forget(name)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def _one_line(error: BaseException) -> str:
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"importing it ends the process ({told})" if isinstance(error, SystemExit) else told
 
 
-def _variant_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*.py")) if not path.name.startswith("_") and path.stem != SPEC]
+def _import_own(path: Path) -> list[Variant]:
+    """Import a file of ``kernels/`` and return its variants; one whose name has no backend is shared code and needs none."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    importlib.import_module(name)
+    if not registered_by(name) and path.stem.partition("_")[0] in BACKENDS:
+        raise ContractError(NO_VARIANT)
+    return registered_by(name)
+
+
+def _import_foreign(path: Path) -> list[Variant]:
+    """Import a file of somebody else's folder and return its variants."""
+    if path.stem == SPEC:
+        raise ContractError(FOREIGN_SPEC)
+    if not (found := registered_by(import_file(path))):
+        raise ContractError(NO_VARIANT)
+    return found
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below `folder`; not those in hidden folders and caches, nor helpers, whose names start with ``_``."""
+    found = (path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(("_", ".")) and not path.is_dir())
+    return [path for path in found if not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)]
+
+
+def _python_files(folder: Path) -> list[Path]:
+    return _visible(folder, "*.py")
+
+
+def _is_alone(source: Path) -> bool:
+    """Return whether no Python file beside a CUDA source has its name or speaks of it."""
+    beside = list(source.parent.glob("*.py"))
+    return not any(path.stem == source.stem or source.name.encode() in path.read_bytes() for path in beside if path.is_file())
 
 
 def _families() -> Iterator[Path]:
-    return (path.parent for path in sorted((ROOT / "kernels").glob(f"*/{SPEC}.py")))
+    return (path.parent for path in sorted(KERNELS.glob(f"*/{SPEC}.py")))
 
 
 @cache
@@ -241,7 +313,7 @@ def discover(*extra: Path) -> Table:
     RequestError
         An extra folder does not exist.
     """
-    table = Table()
+    table = Table(extra)
     for family in _families():
         module = importlib.import_module(f"kernels.{family.name}.{SPEC}")
         for value in vars(module).values():

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from registry.cli import INTERRUPTED
+from registry.commands import Folders, pasted
 from registry.errors import BAD_REQUEST, FAILED, CrucibleError, RequestError
 from registry.table import ROOT
 
@@ -46,7 +47,7 @@ def commands(
     step : str
         Workload such as ``gpt2-micro-b8-t128``.
     """
-    shared = ["--results", str(results), *(word for path in kernels_path for word in ("--kernels-path", str(path)))]
+    shared = Folders(tuple(kernels_path), results).absolute().words()
     verify = ["harness.verify", "--profile", "dev", "--examples", str(QUICK_EXAMPLES), *shared]
     race = ["harness.bench", "--workload", step, "--threads", str(threads), *shared]
     share = f"{max(1, RACE_BUDGET_SECONDS // max(1, len(missing)))}s"
@@ -61,7 +62,7 @@ def commands(
 
 def proofs_on(device: str, ops: Iterable[str], *, results: Path, kernels_path: Iterable[Path] = ()) -> list[list[str]]:
     """Return what to run to prove the CUDA variants of `ops` on a device, as arguments after ``python -m``."""
-    shared = ["--results", str(results), *(word for path in kernels_path for word in ("--kernels-path", str(path)))]
+    shared = Folders(tuple(kernels_path), results).absolute().words()
     quick = ["harness.verify", "--device", device, "--examples", str(QUICK_EXAMPLES), *shared]
     return [[*quick, "--op", op] for op in ops]
 
@@ -79,13 +80,14 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
         It was interrupted.
     """
     for command in wanted:
-        say(f"python -m {' '.join(command)}")
+        line = pasted(*command)
+        say(line)
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         if done.returncode == INTERRUPTED:
             raise KeyboardInterrupt
         if done.returncode < 0:
-            raise CrucibleError(f"python -m {' '.join(command)} was ended by signal {-done.returncode}")
+            raise CrucibleError(f"{line} was ended by signal {-done.returncode}")
         if done.returncode == FAILED:
-            say(f"python -m {' '.join(command)} did not succeed; going on with what is proven")
+            say(f"{line} did not succeed; going on with what is proven")
         if done.returncode == BAD_REQUEST:
-            raise RequestError(f"python -m {' '.join(command)} refused the request; its message stands above")
+            raise RequestError(f"{line} refused the request; its message stands above")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.workloads import call_workload, step_name
+from registry.commands import Folders, pasted
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
 
@@ -205,7 +206,7 @@ class Chooser:
         if not proven:
             raise EvidenceError(
                 f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
-                f"make it with: python -m harness.verify --op {need[0]} --device {self.device}"
+                f"make it with: {self._verify(need[0], '--device', self.device)}"
             )
         raced = "" if self.device == "sim" else ", not raced on this GPU"
         return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
@@ -216,7 +217,7 @@ class Chooser:
         if not proven:
             raise EvidenceError(
                 f"no numba variant of {need[0]} has fresh evidence on this machine; "
-                f"make it with: python -m harness.verify --op {need[0]} --variant 'numba_*'"
+                f"make it with: {self._verify(need[0], '--variant', 'numba_*')}"
             )
         runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host" and r.dtype == self.dtype]
         # The newest of equally similar ones first.
@@ -234,9 +235,13 @@ class Chooser:
         proven = [v for v in self._here(need[0]) if not v.is_definition and self._is_proven(v)]
         usable = [v for v in proven if not call.refusals(v)]
         if not usable:
-            reason = f"slow: nothing is proven here; see python -m harness.verify --op {need[0]}"
+            reason = f"slow: nothing is proven here; see {self._verify(need[0])}"
             return Choice(self.table.variant(need[0], "numpy"), reason)
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
+
+    def _verify(self, op: str, *words: str) -> str:
+        """Return the command that proves variants of `op` where this chooser looks for proofs."""
+        return pasted("harness.verify", "--op", op, *words, folders=Folders(self.table.folders, self.store.root))
 
     def _rung(self, variant: Variant) -> int:
         """Return how many variants of the same op the ladder has below this one."""

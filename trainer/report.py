@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from registry.listing import Column, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,21 +33,22 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def choices_table(choices: Mapping[Need, Choice], *, explain: bool) -> Table:
+def choices_table(choices: Mapping[Need, Choice], *, explain: bool) -> Listing:
     """Return the kernel set: one row per op and variant, or per call with all that is known."""
-    table = Table("op", "calls", "variant", "why", title="Kernels", title_justify="left")
-    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    keys = Column("op", key=True), Column("calls", key=True, wrap=not explain), Column("variant", key=True)
+    facts = [Column("why", wrap=True), Column("runner-up", wrap=True)]
     if explain:
-        table.add_column("runner-up")
+        table = Listing(*keys, *facts, title="Kernels")
         for (op, label), choice in choices.items():
-            table.add_row(op, label, choice.variant.name, escape(choice.reason), escape(choice.detail))
+            table.add(op, label, choice.variant.name, choice.reason, choice.detail)
         return table
+    table = Listing(*keys, facts[0], title="Kernels")
     grouped: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for (op, label), choice in choices.items():
         grouped.setdefault((op, choice.variant.name), []).append((label, choice.reason))
     for (op, variant), calls in grouped.items():
         labels, reasons = ([pair[i] for pair in calls] for i in (0, 1))
-        table.add_row(op, " ".join(labels), variant, escape(reasons[0]) + (", ..." if len(set(reasons)) > 1 else ""))
+        table.add(op, " ".join(labels), variant, reasons[0] + (", ..." if len(set(reasons)) > 1 else ""))
     return table
 
 

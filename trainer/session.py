@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from registry.commands import Folders, pasted
 from registry.devices import Gpu, device
 from registry.machine import machine_key
 from registry.records import Store
@@ -174,12 +175,14 @@ class Session:
             Prove and race first where champions are missing; otherwise the definition stands in for them.
         """
         for failed in self.table.unloadable:
-            self.say(f"not loadable: {failed.path}: {failed.reason}")
+            self.say(f"not loadable: {failed}")
         chooser = self._chooser()
         if self.ranks.rank:
             self._choose(chooser)
             self._open_data()
             return
+        for key, name in self.request.overrides.items():
+            self.table.requested(key.partition("/")[0], name)
         if lacking := chooser.unproven_on_gpu():
             self.say(
                 f"nothing proven on device {self.device.name!r} for {', '.join(lacking)}: proving CUDA variants first (once)"
@@ -190,8 +193,9 @@ class Session:
             chooser = self._chooser()
         missing = chooser.without_champion(self.request)
         if missing and self.device.name == "cuda":
-            dtype = "" if self.settings.dtype == "float32" else f" --dtype {self.settings.dtype}"
-            every = f"; race them with: python -m harness.bench --device cuda{dtype}"
+            dtype = () if self.settings.dtype == "float32" else ("--dtype", self.settings.dtype)
+            folders = Folders(self.settings.kernels_path, self.settings.results)
+            every = f"; race them with: {pasted('harness.bench', '--device', 'cuda', *dtype, folders=folders)}"
             self.say(f"not raced on this GPU, so the highest proven rung is taken: {', '.join(missing)}{every}")
             missing = []
         if not race:

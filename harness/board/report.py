@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
 from harness.race.statistics import best_probability, paired_ratio, rank_text, ranks, summarise
+from registry.listing import Column, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +20,9 @@ __all__ = [
     "document",
     "dtype_told",
     "duration",
+    "listing",
     "markdown",
     "race_json",
-    "rich_table",
 ]
 
 YARDSTICK = "torch"
@@ -135,20 +133,22 @@ def dtype_told(run: Run) -> str:
     return "" if run.dtype == "float32" else f", {run.dtype}"
 
 
-def rich_table(run: Run, width: int = WIDE) -> Table:
+def listing(run: Run, width: int = WIDE) -> Listing:
     """Return one board for a terminal `width` characters wide; a narrow one shows fewer columns."""
     hidden = {column for column, least in LEAST_WIDTH.items() if width < least}
     dims = " ".join(f"{k}={v}" for k, v in run.dims.items())
     title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads{dtype_told(run)}"
-    table = Table(title=Text(title))
-    for column in COLUMNS:
-        if column not in hidden:
-            left = column in ("rank", "variant", "remark")
-            table.add_column(column, justify="left" if left else "right", overflow="fold", no_wrap=column != "remark")
+    left = ("rank", "variant", "remark")
+    columns = [
+        Column(name, key=name == "variant", wrap=name == "remark", justify="left" if name in left else "right")
+        for name in COLUMNS
+        if name not in hidden
+    ]
+    table = Listing(*columns, title=title)
     for row in board(run)["rows"]:
         style = "dim" if row["yardstick"] else "red" if row["median_ms"] is None else "bold" if row["rank"][0] == "1" else ""
         shown = zip(COLUMNS, cells(row), strict=True)
-        table.add_row(*(Text(cell) for column, cell in shown if column not in hidden), style=style)
+        table.add(*(cell for column, cell in shown if column not in hidden), style=style)
     return table
 
 

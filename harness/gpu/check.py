@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table as RichTable
 
 from harness.bench import BROKEN
 from harness.gpu.agreement import Agreement, agreement, compared_problems
@@ -26,9 +25,11 @@ from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
 from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
+from registry.commands import Folders, pasted
 from registry.devices import device
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, CrucibleError
+from registry.listing import Column, Listing
 from registry.machine import machine_key
 from registry.records import RESULTS, Store
 from registry.table import ROOT, discover
@@ -77,8 +78,9 @@ def _command(module: str, words: Sequence[str]) -> str:
     done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
     if done.returncode == INTERRUPTED:
         raise KeyboardInterrupt
-    told = f"python {' '.join(command)}"
-    return "" if done.returncode in {DONE, FAILED} else f"{told} ended with code {done.returncode}; its message stands above"
+    if done.returncode in {DONE, FAILED}:
+        return ""
+    return f"{pasted(module, *words)} ended with code {done.returncode}; its message stands above"
 
 
 def _compare(variants: Iterable[Variant], kernels_path: Iterable[Path], console: Console) -> list[Agreement]:
@@ -94,8 +96,8 @@ def _check(options: argparse.Namespace, console: Console) -> Findings:
     table = discover(*options.kernels_path)
     variants = [v for v in table.select(table.select_ops(options.op), EVERY) if v.path.with_suffix(".cu").exists()]
     store, found = Store(options.results, machine_key("cuda")), Findings()
-    shared = ["--op", options.op, "--variant", EVERY, "--device", "cuda", "--results", str(options.results)]
-    shared += [word for path in options.kernels_path for word in ("--kernels-path", str(path))]
+    folders = Folders(tuple(options.kernels_path), options.results).absolute()
+    shared = ["--op", options.op, "--variant", EVERY, "--device", "cuda", *folders.words()]
     known_proofs, known_runs = len(store.evidence()), len(store.runs())
 
     def attempt(module: str, *words: str) -> None:
@@ -127,11 +129,11 @@ def _times(runs: Iterable[Run], op: str, variant: str, how: tuple[str, str]) -> 
 
 
 def _show(found: Findings, store: Store, console: Console) -> None:
-    shown = RichTable("op", "variant", "battery", title=f"On {machine_key('cuda')}")
     hows = [(d, p) for d in DTYPES for p in PROTOCOLS["cuda"] if d == DTYPES[0] or any(run.dtype == d for run in found.runs)]
     times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in hows]
-    for heading in ("worst / budget", "largest ULP", "equal bits", *times):
-        shown.add_column(heading, justify="right")
+    numbers = (Column(name, justify="right") for name in ("worst / budget", "largest ULP", "equal bits", *times))
+    title = f"On {machine_key('cuda')}"
+    shown = Listing(Column("op", key=True), Column("variant", key=True), "battery", *numbers, title=title)
     proofs = {(p.op, p.variant): p for p in found.proofs}
     agreements = {(a.op, a.variant): a for a in found.agreements}
     raced = [(run.op, row.variant) for run in found.runs for row in run.rows]
@@ -139,7 +141,7 @@ def _show(found: Findings, store: Store, console: Console) -> None:
         proof, agreed = proofs.get((op, variant)), agreements.get((op, variant))
         words = [proof.status, f"{proof.worst_over_budget:.3g}"] if proof else ["", ""]
         words += [str(agreed.ulps), f"{agreed.share:.2%}"] if agreed and agreed.problems else ["", ""]
-        shown.add_row(op, variant, *words, *(_times(found.runs, op, variant, how) for how in hows))
+        shown.add(op, variant, *words, *(_times(found.runs, op, variant, how) for how in hows))
     console.print(shown)
     for agreed in found.agreements:
         if agreed.note:

@@ -14,9 +14,11 @@ from harness.proof.asked import Asked, drawn, given, refusals
 from harness.proof.checks import Rejected, check_again_afresh
 from harness.proof.examination import Examination, ShrunkEnough
 from harness.proof.nulls import Tally
+from registry.commands import Folders, pasted
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
+from registry.paths import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,8 @@ class Plan:
         Of hypothesis; used unless the profile is derandomised.
     gpu : bool
         Run CUDA variants on a GPU, not in the simulator.
+    results : Path
+        The folder of records.
     """
 
     profile: str = "dev"
@@ -80,6 +84,7 @@ class Plan:
     threads: int = field(default_factory=thread_count)
     gpu: bool = False
     kernels_path: tuple[Path, ...] = ()
+    results: Path = RESULTS
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -92,13 +97,12 @@ class Plan:
 
     def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:
         """Return the command that shows a result again."""
-        paths = "".join(f" --kernels-path {p}" for p in self.kernels_path)
-        command = f"python -m harness.verify --op {variant.op.name} --variant {variant.name}{paths}"
+        words = ["--op", variant.op.name, "--variant", variant.name, *Folders(self.kernels_path).words()]
         if variant.device != "host":
-            command += f" --device {kind_of(variant, gpu=self.gpu)}"
+            words += ["--device", kind_of(variant, gpu=self.gpu)]
         if problem is None:
-            return f"{command} --profile {self.profile}"
-        return f'{command} --problem "{problem}"'
+            return pasted("harness.verify", *words, "--profile", self.profile, folders=Folders(results=self.results))
+        return pasted("harness.verify", *words, "--problem", str(problem))
 
 
 @dataclass

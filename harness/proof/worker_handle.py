@@ -245,7 +245,7 @@ class Worker:
         self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "harness.proof.worker", f"--parent={os.getpid()}", f"--socket={theirs.fileno()}"]
         command += [f"--memory={self.memory.file}", f"--memory-limit={self.limits.memory}"]
-        command += [f"--kernels-path={p}" for p in self.kernels_path]
+        command += [f"--kernels-path={p.absolute()}" for p in self.kernels_path]
         environment = os.environ | {
             "OMP_WAIT_POLICY": "passive",  # several workers share the cores
             "NUMBA_CACHE_DIR": str(ROOT / ".cache" / "numba" / "others"),  # of what would be kept beside its file

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.race.contestant_process import ContestantProcess
 from harness.race.rounds import Entry
 from harness.race.statistics import CLOSE, Interval, paired_ratio
+from registry.commands import Folders, pasted
 from registry.errors import EvidenceError
 from registry.fingerprint import source_hash
 
@@ -96,7 +97,10 @@ def compare(
     """
     pairs = [(field, variant) for field in fields for variant in field.candidates]
     if not pairs:
-        raise EvidenceError("nothing to compare: no variant has fresh evidence; make it with: python -m harness.verify")
+        ops = {field.board.op.name for field in fields}
+        words = ["--op", *ops] if len(ops) == 1 else ["--op", "all"]
+        command = pasted("harness.verify", *words, folders=Folders(tuple(session.kernels_path)))
+        raise EvidenceError(f"nothing to compare: no variant has fresh evidence; make it with: {command}")
     changed = [pair for pair in pairs if _known(old, *pair) is None]
     if changed:
         begin(changed[0][1])

@@ -46,7 +46,7 @@ class ContestantProcess:
 
     def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT, module: str = "harness.race.contestant") -> None:
         self._root = root
-        self._command = [sys.executable, "-m", module, *map(str, kernels_path)]
+        self._command = [sys.executable, "-m", module, *(str(path.absolute()) for path in kernels_path)]
         self._child: subprocess.Popen[bytes] | None = None
         self._said = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)

@@ -118,7 +118,7 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
         else:
             found.candidates.append(variant)
     for broken in table.unloadable_of([board.op]):
-        if broken.op == board.op.name:
+        if broken.op == board.op.name and broken.name not in table.variants[board.op.name]:  # one row for each name
             found.refused.append(Row(variant=broken.name, source="", status="unloadable", note=broken.reason))
     return found
 

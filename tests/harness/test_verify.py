@@ -1,6 +1,7 @@
 """The command line: what it prints, stores and returns, and how it refuses a wrong request."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -72,7 +73,7 @@ def test_wrong_variant_fails_with_a_line_that_shows_it_again(capsys, tmp_path, f
     assert result["reproduce"] in told
     [stored] = Store(tmp_path).evidence()
     assert (stored.status, stored.gate, stored.reproduce) == ("failed", "values", result["reproduce"])
-    line = result["reproduce"].partition('--problem "')[2].rstrip('"')
+    line = shlex.split(result["reproduce"])[-1]
     again, (shown,), _ = verified(capsys, *arguments, "--problem", line)
     assert (again, shown["gate"], shown["message"]) == (1, "values", result["message"])
     assert len(Store(tmp_path).evidence()) == 1
@@ -146,7 +147,7 @@ def test_pytest_selects_by_option_and_fails_with_the_reproducing_line(folder):
     assert done.returncode == 1
     assert "1 failed" in done.stdout
     assert "--variant numpy_zeros" in done.stdout
-    assert '--problem "N=' in done.stdout
+    assert "--problem 'N=" in done.stdout
     assert "variants that could not be loaded" in done.stdout
     assert "numpy_broken.py: SyntaxError" in done.stdout
     assert "test_every_variant_file_loads" not in done.stdout

@@ -220,6 +220,19 @@ def test_a_broken_variant_file_is_listed_and_everything_else_goes_on(pico, capsy
     assert "numba_broken.py: SyntaxError" in shown
 
 
+@pytest.mark.parametrize("name", ["numba_naive", "numba_broken"])
+def test_a_named_variant_whose_file_is_not_loaded_is_refused_with_the_reason(pico, capsys, tmp_path, name):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = (ROOT / "kernels" / "embedding" / "numba_naive.py").read_text()
+    (folder / f"{name}.py").write_text(text if name == "numba_naive" else "raise SystemExit")
+    assert run.main([*pico, f"--kernels-path={folder}", f"--kernels=numpy,embedding={name}"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: variant '{name}'")
+    assert str(folder / f"{name}.py") in error
+    assert ("kernels/embedding/numba_naive.py" in error) == (name == "numba_naive")
+
+
 def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkeypatch):
     ran = []
 

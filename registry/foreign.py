@@ -1,0 +1,97 @@
+"""Foreign files, of a folder that ``--kernels-path`` names: their module names, imports, and what they import themselves."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import re
+import sys
+import sysconfig
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.numba_cache import keep_foreign_code_apart
+from registry.paths import ROOMS
+from registry.variant import forget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["import_file", "imported_names", "is_installed", "local_files", "module_name"]
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+STANDARD = Path(sysconfig.get_path("stdlib"))
+
+
+def module_name(path: Path) -> str:
+    """Return the module name of a foreign file: the same in every process, and another for every file.
+
+    numba writes the name of a function's module beside the machine code that it keeps, and looks it up when it loads the code.
+    The name therefore holds a digest of the file's resolved path: files of the same name in two folders do not collide.
+    """
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return f"external_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+
+
+def import_file(path: Path) -> str:
+    """Import a foreign file anew and return its module name. Its prints go to standard error: standard output may be JSON."""
+    name = module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    keep_foreign_code_apart(path)
+    forget(name)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return name
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Yield the dotted names of all modules that a file may import; names relative to its folder come without their dots."""
+    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+        match node:
+            case ast.ImportFrom(module=module, names=names):
+                yield from (module,) if module else ()
+                yield from (f"{module}.{name.name}" if module else name.name for name in names)
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file belongs to Python or to an installed package: a new version of either makes all evidence stale."""
+    return path.is_relative_to(STANDARD) or not INSTALLED.isdisjoint(path.parts)
+
+
+def local_files(name: str, importer: Path) -> list[Path]:
+    """Return the files of a module that `importer` names: of a helper beside it or on Python's path, packages included.
+
+    Modules of Python, of installed packages and of the project's own rooms have none.
+    """
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in ROOMS:
+        return []
+    found = _files_in(importer.parent, name) or _files_on_path(name, tuple(sys.path))
+    return [path.resolve() for path in found if not is_installed(path)]
+
+
+@cache
+def _files_on_path(name: str, folders: tuple[str, ...]) -> list[Path]:
+    return next((found for folder in folders if (found := _files_in(Path(folder), name))), [])
+
+
+def _files_in(folder: Path, name: str) -> list[Path]:
+    """Return the files of a dotted name below `folder`: of the packages on the way, and of the module."""
+    found, base = [], folder
+    for part in name.split("."):
+        base /= part
+        found += [path for path in (base / "__init__.py", base.with_name(f"{part}.py")) if path.is_file()]
+    return found

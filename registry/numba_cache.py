@@ -1,0 +1,88 @@
+"""Where numba keeps the machine code of foreign files: in a folder named after all sources that the code is made of.
+
+numba notices a change of the file that holds a function, but not of a file whose functions it calls. The project's own jitted
+code calls jitted code of its own file and of `kernels.simd` only; nobody can ask this of foreign files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.paths import CACHE, is_own
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+__all__ = ["FOREIGN", "ForeignCache", "keep_foreign_code_apart"]
+
+FOREIGN = CACHE / "numba" / "foreign"
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file and of all project and helper files that it imports."""
+    from registry.fingerprint import sources
+
+    digest = hashlib.sha256(str(path).encode())
+    for source in sources(path):
+        digest.update(b"\0" + source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+class ForeignCache:
+    """A place of numba's cache, as numba asks for it: one for each function that is compiled with ``cache=True``."""
+
+    def __init__(self, function: FunctionType, path: Path) -> None:
+        self.path, self.line = path, function.__code__.co_firstlineno
+        self.folder = FOREIGN / _digest(path)
+
+    @classmethod
+    def from_function(cls, py_func: FunctionType, py_file: str) -> ForeignCache | None:
+        """Return the place for a function of a foreign file; None leaves other functions to numba."""
+        from registry.foreign import is_installed
+
+        path = Path(py_file).resolve()
+        if not path.is_file() or is_own(path) or is_installed(path):
+            return None
+        place = cls(py_func, path)
+        try:
+            place.ensure_cache_path()
+        except OSError:
+            return None
+        return place
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder, and fail where it cannot be written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self.folder).close()
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return str(self.folder)
+
+    def get_source_stamp(self) -> str:
+        """Return the state of the source, which the folder is named after."""
+        return self.folder.name
+
+    def get_disambiguator(self) -> str:
+        """Return what tells functions of one name in one file apart."""
+        return str(self.line)
+
+
+def keep_foreign_code_apart(path: Path) -> None:
+    """Have numba ask `ForeignCache` first, if it is used by the foreign file `path` or by a file that it imports."""
+    from registry.fingerprint import sources
+
+    if "numba" not in sys.modules and not any(b"numba" in source.read_bytes() for source in sources(path)):
+        return
+    from numba import config
+    from numba.core.caching import CacheImpl
+
+    ours = f"{__name__}.{ForeignCache.__name__}"
+    known: list[Any] = CacheImpl._locator_classes  # noqa: SLF001 (numba has no public list of its own)
+    others = config.CACHE_LOCATOR_CLASSES or ",".join(known_class.__name__ for known_class in known)
+    if ours not in others.split(","):
+        config.CACHE_LOCATOR_CLASSES = f"{ours},{others}"
