@@ -1,14 +1,16 @@
-"""``python -m harness.explain``: why a variant is champion: chosen, runner-up, interval, reason."""
+"""``python -m harness.explain``: why a variant is champion: chosen, runner-up, interval, reason; or why nobody is."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness import leaderboard
 from registry.cli import add_device, add_kernels_path, guarded, wide_console
 from registry.devices import raced_device
 from registry.errors import CrucibleError, UnknownNameError
@@ -32,17 +34,19 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     def body() -> int:
-        names = {op.name for op in discover(*options.kernels_path).select_ops(options.op)}
+        table_of_ops = discover(*options.kernels_path)
+        names = {op.name for op in table_of_ops.select_ops(options.op)}
         store = Store(options.results, machine_key(raced_device(options.device).name))
-        known = [c for c in store.champions() if c.op in names]
-        if not known:
+        raced = [s for s in leaderboard.standings(store, table_of_ops) if s.run.op in names]
+        if not raced:
             raise CrucibleError(
                 f"{options.op} has no champion on {store.folder.name}; "
-                f"race it with: python -m harness.bench --op {options.op} --device {options.device}"
+                f"race it with: python -m harness.bench --op {shlex.quote(options.op)} --device {options.device}"
             )
-        wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
-        if not wanted:
-            raise UnknownNameError("workload", options.workload, (c.workload for c in known))
+        asked = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
+        if not asked:
+            raise UnknownNameError("workload", options.workload, (s.run.workload for s in raced))
+        wanted = [s.champion for s in asked if s.champion is not None]
         table = RichTable(
             "op", "workload", "dtype", "protocol", "threads", "champion", "median", "runner-up", "ratio", "reason"
         )
@@ -50,7 +54,13 @@ def main(argv: list[str] | None = None) -> int:
             ratio = f"{c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f})" if c.runner_up else ""
             cells = (c.op, c.workload, c.dtype, c.protocol, str(c.threads), c.variant, f"{c.median_ms:.4g} ms")
             table.add_row(*(Text(cell) for cell in (*cells, c.runner_up, ratio, c.reason)))
-        wide_console().print(table)
+        console = wide_console()
+        if wanted:
+            console.print(table)
+        for standing in asked:
+            if standing.undecided is not None:
+                reason = leaderboard.undecided_message(standing, table_of_ops, options)
+                console.print(reason, highlight=False, soft_wrap=True, markup=False)
         return 0
 
     return guarded(body)

@@ -66,7 +66,11 @@ def tree() -> str:
         lines += _branch(ROOT / room, 1)
     lines += [
         _line(0, "tests/", "The battery over every variant, tests of each room, tests of the house itself."),
-        _line(0, "results/", "Append-only records per machine: evidence, races; derived: champions."),
+        _line(
+            0,
+            "results/",
+            "Append-only records per machine: evidence, races; derived: champions. `local/` holds a user's own.",
+        ),
         _line(0, "benchmarks/", "Whole-step comparisons with torch that take minutes."),
         _line(0, "docs/", "Measures of the whole, ladders of all ops, and the log of ideas that failed."),
     ]
@@ -80,8 +84,8 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
     if not raced or "torch" not in times:
         return f"| `{op.name}` | not raced | | | | |"
     best = min(raced, key=lambda name: raced[name])
-    proof = next((e for e in reversed(store.evidence()) if (e.op, e.variant, e.device) == (op.name, best, "host")), None)
-    stale = proof is None or proof.source != source_hash(variants[best])
+    proof = store.newest_proofs("host").get((op.name, best))
+    stale = proof is None or proof.status != "passed" or proof.source != source_hash(variants[best])
     proven = "stale" if stale or proof is None else f"{proof.problems} problems, {proof.worst_over_budget:.2f} of budget"
     speed = times["torch"] / raced[best]
     naive = f"{raced['numba_naive'] / raced[best]:.0f}x" if "numba_naive" in raced else ""
@@ -89,7 +93,7 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
 
 
 def _counted(store: Store, device: str) -> str:
-    proofs = {(e.op, e.variant): e for e in store.evidence() if e.device == device}
+    proofs = store.newest_proofs(device)
     passed = [e for e in proofs.values() if e.status == "passed"]
     return f"{len(passed)} of {len(proofs)} variants proven with {sum(e.problems for e in passed)} problems"
 
@@ -121,7 +125,7 @@ def _machine(readme: str) -> str:
 def pages(*, here: bool = False) -> dict[Path, str]:
     """Return the generated text of each page; `here` shows this machine's results instead of those named in the README."""
     readme = (ROOT / "README.md").read_text()
-    store = Store(machine=machine_key() if here else _machine(readme))
+    store = Store(machine=machine_key() if here else _machine(readme), keep=True)
     table = discover()
     text = _replace(readme, "board", board(table, store), f" from results/{store.folder.name}")
     return {

@@ -90,10 +90,10 @@ class Evidence(Record):
         """Whether this still speaks of `variant` as it is now, on this machine with these libraries."""
         return (
             (self.op, self.variant) == (variant.op.name, variant.name)
-            and self.source == source_hash(variant)
-            and self.contract == contract_hash(variant.op)
             and self.machine == machine_key(self.device)
             and self.versions == versions(self.device)
+            and self.source == source_hash(variant)
+            and self.contract == contract_hash(variant.op)
         )
 
 

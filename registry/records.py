@@ -158,8 +158,8 @@ class Store:
         source = source_hash(variant)
         known = self._about(variant.op.name, variant.name, device or kind_of(variant))
         same = [e for e in known if e.source == source]
-        counting = [e for e in same if e.revokes] or [e for e in same if e.is_fresh(variant)]
-        return counting[-1] if counting else None
+        revoked = next((e for e in reversed(same) if e.revokes), None)
+        return revoked or next((e for e in reversed(same) if e.is_fresh(variant)), None)
 
     def require_proof(self, variant: Variant, device: str = "") -> Evidence:
         """Return fresh evidence that `variant` passed.

@@ -183,5 +183,5 @@ def test_champions_that_are_not_json_are_one_clear_error(tmp_path):
     store = Store(tmp_path)
     store.write_champions([])
     (store.folder / "champions.json").write_text("[")
-    with pytest.raises(CrucibleError, match="delete it and run: python -m harness.leaderboard"):
+    with pytest.raises(CrucibleError, match=r"delete it and run: python -m harness\.leaderboard"):
         store.champions()
