@@ -47,6 +47,7 @@ __all__ = [
     "standing_runs",
     "standings",
     "undecided_message",
+    "undecided_of",
 ]
 
 NOISE = 1.03  # times the fastest: what two copies of one kernel may differ by in the controls of a quiet session
@@ -166,6 +167,15 @@ def _standing(runs: list[Run], table: Table) -> Standing:
             return Standing(run, found, undecided)
         undecided = undecided or found
     return Standing(runs[0], None, undecided)
+
+
+def undecided_of(run: Run, table: Table) -> Undecided | None:
+    """Return the doubt about one run alone, whether it was stored or not; None if it decides."""
+    timed = _held(run, lambda _, row: bool(row.samples_ms) and not row.yardstick)
+    if all(row.yardstick for row in timed.rows):
+        return None
+    found = _champion(timed, table)
+    return found if isinstance(found, Undecided) else None
 
 
 def standing_runs(store: Store, table: Table) -> list[Run]:
