@@ -46,7 +46,8 @@ def board(run: Run) -> dict[str, Any]:
     """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
 
     Every passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch``
-    with ``speedup_interval`` (95 %), ``percent_of_roofline`` (null without a roofline, as in the simulator), and, unless it is a yardstick, ``rank`` and ``p_best``.
+    with ``speedup_interval`` (95 %), ``percent_of_roofline`` (null without a roofline, as in the
+    simulator), and, unless it is a yardstick, ``rank`` and ``p_best``.
     """
     floor_ms = floor_of(run)
     torch = next((r.samples_ms for r in run.rows if r.variant == YARDSTICK and r.samples_ms), None)
@@ -93,7 +94,7 @@ def race_json(runs: list[Run]) -> dict[str, Any]:
         "protocol": first.protocol,
         "threads": first.threads,
         "controls": first.controls,
-        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms"},
+        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms" and first.device != "sim"},
         "boards": [board(run) for run in runs],
     }
 

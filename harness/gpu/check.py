@@ -25,7 +25,7 @@ from harness.proof.battery import PROFILES
 from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
-from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
+from registry.cli import INTERRUPTED, add_keep, add_kernels_path, guarded, wide_console
 from registry.devices import device
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, CrucibleError
