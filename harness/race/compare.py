@@ -98,7 +98,7 @@ def fail_on(text: str | None) -> set[str]:
 def _not_raced(old: OldTree, field: Field) -> Iterator[Comparison]:
     """Yield the verdicts about variants that take no part: changed ones without evidence, and those that do not load."""
     op, workload = field.board.op.name, field.board.workload
-    for row in field.refused:
+    for row in (row for row in field.refused if not row.yardstick):
         if row.status == "unproven":
             same = old.hashes.get((op, row.variant)) == row.source
             verdict, note = ("SAME", "the sources are identical") if same else ("UNPROVEN", row.note)
