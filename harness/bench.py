@@ -1,7 +1,14 @@
 """``python -m harness.bench``: race the proven variants of an op against each other and against the yardsticks.
 
 ``--json`` prints one document: ``{"op", "protocol", "threads", "controls", "roofline", "boards": [...]}``, or
-``{"races": [...]}`` of such documents where ``--op`` stands for several ops. The budget is for the whole command.
+``{"races": [...]}`` of such documents where ``--op`` stands for several ops.
+
+The budget is for the whole command: the start of the contestants, controls, the roofline and compilation come first, and the
+races share the rest. The least that a command needs may be more than the budget: each race takes some rounds. The last line
+says how long each part took.
+
+Records go to ``results/local/<machine>/``, which git ignores; ``--keep`` writes to the tracked ``results/<machine>/``. A
+variant that gives a wrong answer, raises or crashes in a race loses its proof until its source changes.
 """
 
 from __future__ import annotations
@@ -11,7 +18,6 @@ import json
 import re
 import signal
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,20 +31,22 @@ from harness import leaderboard
 from harness.board import report
 from harness.board.html import write_page
 from harness.race.board import boards_for
-from harness.race.compare import compare, comparison_json, markdown
-from harness.race.controls import check_controls
+from harness.race.compare import FAIL_ON, NOW, compare, comparison_json, fail_on, markdown
+from harness.race.controls import SHARE, ControlsError, check_controls, check_quiet
 from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
+from harness.race.outcome import Outcome
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
+from harness.race.stopwatch import Stopwatch, process_start
 from models.workloads import STANDARD_STEP
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
-from registry.records import RESULTS, Run, Store
+from registry.records import RESULTS, Run, Store, revocation
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -53,8 +61,10 @@ __all__ = ["main"]
 
 BUDGET = "60s"
 LEAST_BOARD_S = 0.3
+RECORDS_SHARE = 0.05  # of the budget, for what follows the races
 MOST_NAMES = 8  # of variants, in a message
 TERMINATED = 128 + signal.SIGTERM
+UNLOADABLE = "unloadable"
 BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")
 
 
@@ -83,6 +93,17 @@ class Request:
     protocol: str
     budget_s: float
     kernels_path: list[Path]
+    place: str
+    watch: Stopwatch
+
+    def outcome(self, store: Store | None) -> Outcome:
+        """Return an outcome without records yet, which are written to `store`."""
+        return Outcome(self.table, store, self.place, self.kernels_path)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the budget that races may still take."""
+        return (1 - RECORDS_SHARE) * self.budget_s - self.watch.total_s
 
 
 def _session(options: argparse.Namespace) -> Session:
@@ -95,7 +116,7 @@ def _session(options: argparse.Namespace) -> Session:
     return (GpuSession if place == "cuda" else Session)(options.threads, protocol, options.kernels_path)
 
 
-def _request(options: argparse.Namespace, session: Session, errors: Console) -> Request:
+def _request(options: argparse.Namespace, session: Session, watch: Stopwatch, errors: Console) -> Request:
     table = discover(*options.kernels_path)
     if options.dtype not in DTYPES:
         raise UnknownNameError("dtype", options.dtype, DTYPES)
@@ -112,12 +133,17 @@ def _request(options: argparse.Namespace, session: Session, errors: Console) -> 
     ops = _storing(ops, placed, options, table)
     chosen = [v for v in placed if v.op in ops]
     proven_on = "cuda" if session.place == "cuda" else ""
-    store = Store(options.results, machine_key(session.place))
+    store = Store(options.results, machine_key(session.place), keep=options.keep)
+    session.recorded = [
+        {name: value for name, value in run.roofline.items() if name != "floor_ms"}
+        for run in store.runs()
+        if (run.threads, run.device) == (session.threads, session.place)
+    ]
     named = set((options.variant or "").split(","))
     boards = boards_for(ops, options.workload, options.dims, options.dtype, session.folder)
     wanted = {b.op.name for b in boards}
     for variant in chosen:
-        if variant.name in named and variant.op.name in wanted:
+        if variant.name in named and variant.op.name in wanted and not options.compare:
             store.require_proof(variant, proven_on)
 
     @cache
@@ -130,14 +156,16 @@ def _request(options: argparse.Namespace, session: Session, errors: Console) -> 
 
     fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap, session.place) for board in boards]
     fields = [f for f in fields if f.named]
-    if not any(f.candidates for f in fields):
+    if not any(f.candidates for f in fields) and not options.compare:
         on_gpu = ("--device", "cuda") if proven_on else ()
         folders = Folders(tuple(options.kernels_path), options.results)
         raise EvidenceError(
             f"no variant of {options.op} that takes this problem has fresh evidence; "
             f"make it with: {pasted('harness.verify', '--op', options.op, *on_gpu, folders=folders)}"
         )
-    return Request(table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path)
+    return Request(
+        table, fields, store, options.threads, session.protocol, budget_s, options.kernels_path, session.place, watch
+    )
 
 
 def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, table: Table) -> list[Op]:
@@ -157,22 +185,35 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     raise RequestError(f"--dtype {options.dtype}: nothing that was asked for takes it on --device {options.device}; {others}")
 
 
-def _race(request: Request, session: Session, progress: Callable[[str, float], None]) -> Iterator[Run]:
-    """Race one board after the other, and yield the record of each as soon as it is made."""
-    start = time.monotonic()
+def _race(request: Request, session: Session, progress: Callable[[str, float], None], outcome: Outcome) -> Iterator[Run]:
+    """Race one board after the other, and yield the record of each as soon as it is made.
+
+    A race in which the machine became busy gives no record; but a wrong answer in it is wrong.
+    """
+    watch = request.watch
+    progress("starting the contestants", 0.0)
     session.start(max(len(f.candidates) for f in request.fields) + 1)
     first = next(f for f in request.fields if f.candidates)
-    progress("starting the contestants", 0.0)
+    watch.lap("start")
     check_controls(session, first.candidates, progress, first.board.dtype)
+    watch.lap("controls")
     progress("measuring the roofline", 0.0)
     session.measure_roofline()
+    watch.lap("roofline")
     waiting = [f for f in request.fields if f.candidates]
-    for number, field in enumerate(waiting):
-        left = request.budget_s - (time.monotonic() - start)
-        budget_s = max(left / (len(waiting) - number), LEAST_BOARD_S)
-        entries = field.entries(session)
-        session.race(field.board, entries, budget_s, _part(progress, field.board, number, len(waiting)))
-        yield field.run(session, entries)
+    for number, contest in enumerate(waiting):
+        board = contest.board
+        budget_s = max(request.left_s / (len(waiting) - number), LEAST_BOARD_S)
+        entries, loaded_s = contest.entries(session), session.loading_s
+        session.race(board, entries, budget_s, _part(progress, board, number, len(waiting)))
+        outcome.refute(board, [(e.name, e.status, e.note) for e in entries])
+        try:
+            check_quiet(session)
+        except ControlsError as error:
+            outcome.refused.append(ControlsError(f"the race of {board.op.name} at {board.workload} was not stored: {error}"))
+        else:
+            yield contest.run(session, entries)
+        watch.lap("races", "loading and compiling", session.loading_s - loaded_s)
 
 
 def _part(progress: Callable[[str, float], None], board: Board, number: int, boards: int) -> Callable[[str, float], None]:
@@ -196,47 +237,77 @@ def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
 
 
 def _compare(options: argparse.Namespace, request: Request, session: Session, errors: Console) -> int:
-    old = check_out(options.compare)
+    old, watched = check_out(options.compare), fail_on(options.fail_on)
     with _shown(errors) as progress:
 
         def begin(variant: Variant) -> None:
             progress("starting the contestants", 0.0)
             session.start(2)
+            request.watch.lap("start")
             check_controls(session, [variant], progress)
+            request.watch.lap("controls")
 
-        found = list(compare(session, request.fields, old, request.budget_s, begin, progress))
-    answer = comparison_json(found, options.compare, old.commit)
-    told = json.dumps(answer) if options.json else markdown(found, options.compare, old.commit, machine_key())
+        compared = list(compare(session, request.fields, old, request.left_s, begin, progress))
+    request.watch.lap("races")
+    outcome = request.outcome(None if options.no_store else request.store)
+    for board in (field.board for field in request.fields):
+        here = [c for c in compared if (c.op, c.workload) == (board.op.name, board.workload)]
+        outcome.refute(board, [(c.variant, c.verdict, c.note) for c in here if c.note.startswith(NOW)])
+    answer = comparison_json(compared, options.compare, old.commit)
+    told = json.dumps(answer) if options.json else markdown(compared, options.compare, old.commit, machine_key())
     print(told)  # noqa: T201 (a command line answers)
-    return 1 if any(c.verdict in BROKEN for c in found) else 0
+    _say_rest(request, outcome, errors)
+    return 1 if any(c.verdict in {*BROKEN, UNLOADABLE, *watched} for c in compared) else 0
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
     errors = Console(stderr=True)
+    if fail_on(options.fail_on) and not options.compare:
+        raise RequestError("--fail-on speaks of the verdicts of --compare: give --compare REV too")
     with _session(options) as session:
-        request = _request(options, session, errors)
+        request = _request(options, session, watch, errors)
         if options.compare:
             return _compare(options, request, session, errors)
+        outcome = request.outcome(None if options.no_store else request.store)
         with _shown(errors) as progress:
-            runs = []
             try:
-                for run in _race(request, session, progress):
-                    runs.append(run)
-                    if not options.no_store:
-                        request.store.add_run(run)
+                for run in _race(request, session, progress, outcome):
+                    outcome.add(run)
             finally:
-                if runs and not options.no_store:
+                if (outcome.runs or outcome.refuted) and outcome.store is not None:
                     leaderboard.refresh(request.store, request.table)
-    if options.html:
-        write_page(options.html, runs)
-    if options.json:
-        print(json.dumps(report.document(runs)))  # noqa: T201 (a command line answers)
-    else:
-        _show(request, runs, stored=not options.no_store)
-    broken = [f"{run.op}/{row.variant} {row.status}" for run in runs for row in run.rows if row.status in BROKEN]
+    watch.lap("records")
+    if options.html and outcome.runs:
+        write_page(options.html, outcome.runs)
+    if options.json and outcome.runs:
+        print(json.dumps(report.document(outcome.runs)))  # noqa: T201 (a command line answers)
+    elif outcome.runs:
+        _show(request, outcome.runs, stored=outcome.store is not None)
+    broken = [f"{run.op}/{row.variant} {row.status}" for run in outcome.runs for row in run.rows if row.status in BROKEN]
     if broken:
         errors.print(f"error: {', '.join(broken)}", highlight=False)
-    return 1 if broken else 0
+    _say_undecided(options, request, outcome, errors)
+    _say_rest(request, outcome, errors)
+    return 1 if broken or outcome.refused or outcome.refuted else 0
+
+
+def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outcome, errors: Console) -> None:
+    """Say which races crown nobody."""
+    champions = {champion.key: champion for champion in request.store.champions()}
+    for run in outcome.runs:
+        if doubt := leaderboard.undecided_of(run, request.table):
+            key = run.op, run.workload, run.threads, run.protocol, run.dtype, run.device
+            standing = leaderboard.Standing(run, champions.get(key), doubt)
+            reason = leaderboard.undecided_message(standing, request.table, options)
+            errors.print(reason, highlight=False, soft_wrap=True, markup=False)
+
+
+def _say_rest(request: Request, outcome: Outcome, errors: Console) -> None:
+    """Say which races gave no record, which proofs are revoked, and how long the command took."""
+    revoked = [revocation(request.table.variant(e.op, e.variant), e) for e in outcome.refuted]
+    lines = [f"error: {line}" for line in (*outcome.refused, *revoked)]
+    for line in [*lines, request.watch.report(request.budget_s)]:
+        errors.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
@@ -248,6 +319,8 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
     read = runs[0].controls
     told = f"two copies {read['a_a']:.3f}, called twice {read['twice']:.3f}, empty call {read['floor_us']:.2f} us"
+    if SHARE in read:
+        told += f", each thread got {read[SHARE]:.0%} of a core"
     kept = f"stored in {request.store.folder}" if stored else "not stored"
     console.print(f"controls: {told}; {kept}", highlight=False)
 
@@ -271,14 +344,23 @@ def main(argv: list[str] | None = None) -> int:
     protocols = "; ".join(f"{place}: {' or '.join(names)}" for place, names in PROTOCOLS.items())
     parser.add_argument("--protocol", metavar="NAME", help=f"{protocols} (default: the first of the device)")
     parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")
-    parser.add_argument("--compare", metavar="REV", help="race against the kernels of a git revision; Markdown, nothing stored")
+    parser.add_argument(
+        "--compare", metavar="REV", help="race against the kernels of a git revision; Markdown, no time is stored"
+    )
+    parser.add_argument(
+        "--fail-on",
+        metavar="|".join(FAIL_ON),
+        help="with --compare: return 1 if a variant has one of these verdicts; several are separated by commas",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
     parser.add_argument("--no-store", action="store_true", help="keep no record")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    add_keep(parser)
     add_kernels_path(parser)
     options = parser.parse_args(argv)
-    return guarded(lambda: _run(options))
+    watch = Stopwatch(process_start()) if argv is None else Stopwatch()
+    return guarded(lambda: _run(options, watch))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m harness.explain``: why a variant is champion: chosen, runner-up, interval, reason."""
+"""``python -m harness.explain``: why a variant is champion: chosen, runner-up, interval, reason; or why nobody is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import leaderboard
 from registry.cli import add_device, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
@@ -49,19 +50,26 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     def body() -> int:
-        names = {op.name for op in discover(*options.kernels_path).select_ops(options.op)}
+        table_of_ops = discover(*options.kernels_path)
+        names = {op.name for op in table_of_ops.select_ops(options.op)}
         store = Store(options.results, machine_key(raced_device(options.device).name))
-        known = [c for c in store.champions() if c.op in names]
-        if not known:
+        raced = [s for s in leaderboard.standings(store, table_of_ops) if s.run.op in names]
+        if not raced:
             folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
                 f"{options.op} has no champion on {store.folder.name}; "
                 f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
             )
-        wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
-        if not wanted:
-            raise UnknownNameError("workload", options.workload, (c.workload for c in known))
-        wide_console().print(listing(wanted))
+        asked = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
+        if not asked:
+            raise UnknownNameError("workload", options.workload, (s.run.workload for s in raced))
+        console = wide_console()
+        if wanted := [s.champion for s in asked if s.champion is not None]:
+            console.print(listing(wanted))
+        for standing in asked:
+            if standing.undecided is not None:
+                reason = leaderboard.undecided_message(standing, table_of_ops, options)
+                console.print(reason, highlight=False, soft_wrap=True, markup=False)
         return 0
 
     return guarded(body)

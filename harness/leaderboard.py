@@ -2,13 +2,20 @@
 
 For every op, workload, thread count, protocol and dtype one run speaks: of the runs with the most rows that still hold
 (the variant's sources are the ones that were raced, and its proof is fresh), the newest. A race of a few variants does not
-displace a race of all of them.
+displace a race of all of them. A run is undecided if the interval of the two fastest variants is wider than a factor of 2 and
+reaches below 2; the next sound run speaks instead, and without one nobody is champion.
+
+The champions are written beside the user's records, in ``results/local/<machine>/``. ``--keep`` derives the tracked
+champions from the tracked records alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,68 +24,164 @@ from rich.console import Console
 
 from harness.board import report
 from harness.board.html import write_page
-from harness.race.statistics import paired_ratio, summarise
-from registry.cli import add_device, add_kernels_path, guarded, wide_console
+from harness.race.statistics import Interval, paired_ratio, summarise
+from registry.cli import add_device, add_keep, add_kernels_path, given_words, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError
-from registry.fingerprint import source_hash
 from registry.machine import machine_key
 from registry.records import RESULTS, Champion, Row, Run, Store
 from registry.table import Table, discover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from registry.variant import Variant
 
-__all__ = ["derive", "main", "refresh", "standing_runs"]
+__all__ = [
+    "Standing",
+    "Undecided",
+    "derive",
+    "main",
+    "race_again",
+    "refresh",
+    "standing_runs",
+    "standings",
+    "undecided_message",
+    "undecided_of",
+]
 
 NOISE = 1.03  # times the fastest: what two copies of one kernel may differ by in the controls of a quiet session
+WIDEST = 2.0  # an interval wider than this factor crowns nobody, unless all of it lies beyond this factor
 KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
+AGAIN_BUDGET = "2m"
 
 
-def _valid_variants(store: Store, table: Table) -> dict[tuple[str, str], str]:
-    """Return the sources of every variant whose proof is fresh, by op and name."""
-    newest = {(e.op, e.variant): e for e in store.evidence()}
-    valid = {}
-    for (op, name), evidence in newest.items():
-        variant = table.variants.get(op, {}).get(name)
-        if variant is not None and evidence.is_fresh(variant) and evidence.status == "passed":
-            valid[op, name] = source_hash(variant)
-    return valid
+@dataclass(frozen=True)
+class Undecided:
+    """A run that crowns nobody.
+
+    Attributes
+    ----------
+    interval : Interval
+        The runner-up's time over the winner's.
+    """
+
+    run: Run
+    winner: str
+    runner_up: str
+    interval: Interval
+
+    def __str__(self) -> str:
+        low, high = _bound(self.interval.low), _bound(self.interval.high)
+        return (
+            f"undecided: {self.run.op} at {self.run.workload}: {self.runner_up} takes between {low} and {high} times "
+            f"the time of {self.winner}"
+        )
 
 
-def _frame(runs: list[Run], valid: dict[tuple[str, str], str]) -> pd.DataFrame:
-    """Return one line per run and row, with whether the row still holds."""
+@dataclass(frozen=True)
+class Standing:
+    """What the records say of one op at one workload, raced in one way.
+
+    Attributes
+    ----------
+    run : Run
+        The run that speaks, with only its yardsticks and the rows that still hold.
+    champion : Champion or None
+        None if no run decided.
+    undecided : Undecided or None
+        The run that would speak, if it had decided.
+    """
+
+    run: Run
+    champion: Champion | None
+    undecided: Undecided | None = None
+
+
+def _bound(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2f}"  # noqa: PLR2004 (three digits)
+
+
+def race_again(run: Run, table: Table, *options: str) -> str:
+    """Return the command that races one run's op at its workload again, with more time.
+
+    Parameters
+    ----------
+    options : str
+        Words to add, such as those of ``--results``.
+    """
+    family = [op for op in table.ops.values() if op.family == run.op]
+    op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name stands for the family
+    by_dims = "=" in run.workload
+    shape = ["--dims", run.workload.replace(",", " ")] if by_dims else ["--workload", run.workload]
+    words = ["python", "-m", "harness.bench", "--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
+    words += [] if run.dtype == "float32" else ["--dtype", run.dtype]
+    words += [] if run.device == "host" else ["--device", run.device]
+    return shlex.join([*words, "--budget", AGAIN_BUDGET, *options])
+
+
+def _frame(runs: list[Run], holds: Callable[[Run, Row], bool]) -> pd.DataFrame:
+    """Return one line per run, with how many of its rows still hold."""
     lines = [
-        {
-            **{name: getattr(run, name) for name in KEY},
-            "run": number,
-            "variant": row.variant,
-            "yardstick": row.yardstick,
-            "holds": bool(row.samples_ms) and not row.yardstick and valid.get((run.op, row.variant)) == row.source,
-        }
+        {**{name: getattr(run, name) for name in KEY}, "run": number, "holds": sum(holds(run, row) for row in run.rows)}
         for number, run in enumerate(runs)
-        for row in run.rows
     ]
-    return pd.DataFrame(lines, columns=[*KEY, "run", "variant", "yardstick", "holds"])
+    return pd.DataFrame(lines, columns=[*KEY, "run", "holds"])
+
+
+def standings(store: Store, table: Table) -> list[Standing]:
+    """Return what the records say, one standing per op, workload, thread count, protocol, dtype and device."""
+
+    @cache
+    def proven(op: str, name: str, device: str) -> str | None:
+        """Return the source of a variant that is proven; None for any other."""
+        variant = table.variants.get(op, {}).get(name)
+        proof = None if variant is None else store.proof(variant, device)
+        return proof.source if proof is not None and proof.status == "passed" else None
+
+    def holds(run: Run, row: Row) -> bool:
+        timed = bool(row.samples_ms) and not row.yardstick
+        return timed and proven(run.op, row.variant, run.device) == row.source
+
+    runs = store.runs()
+    frame = _frame(runs, holds)
+    found = []
+    for _, same in frame[frame["holds"] > 0].groupby(KEY, sort=True):
+        numbers = same.sort_values(["holds", "run"], ascending=False)["run"]
+        found.append(_standing([_held(runs[int(number)], holds) for number in numbers], table))
+    return found
+
+
+def _held(run: Run, holds: Callable[[Run, Row], bool]) -> Run:
+    """Return a run with only its yardsticks and the rows that still hold."""
+    rows = [row for row in run.rows if row.yardstick or holds(run, row)]
+    return Run.from_json({**run.to_json(), "rows": [row.to_json() for row in rows]})
+
+
+def _standing(runs: list[Run], table: Table) -> Standing:
+    """Return what the first of `runs` says that decides."""
+    undecided = None
+    for run in runs:
+        found = _champion(run, table)
+        if isinstance(found, Champion):
+            return Standing(run, found, undecided)
+        undecided = undecided or found
+    return Standing(runs[0], None, undecided)
+
+
+def undecided_of(run: Run, table: Table) -> Undecided | None:
+    """Return the doubt about one run alone, whether it was stored or not; None if it decides."""
+    timed = _held(run, lambda _, row: bool(row.samples_ms) and not row.yardstick)
+    if all(row.yardstick for row in timed.rows):
+        return None
+    found = _champion(timed, table)
+    return found if isinstance(found, Undecided) else None
 
 
 def standing_runs(store: Store, table: Table) -> list[Run]:
     """Return the runs that speak, each with only its yardsticks and the rows that still hold."""
-    runs, valid = store.runs(), _valid_variants(store, table)
-    frame = _frame(runs, valid)
-    if frame.empty:
-        return []
-    counts = frame.groupby([*KEY, "run"], as_index=False)["holds"].sum()
-    chosen = counts[counts["holds"] > 0].sort_values(["holds", "run"]).groupby(KEY, sort=True)["run"].last()
-    standing = []
-    for number in chosen:
-        run = runs[int(number)]
-        rows = [r for r in run.rows if r.yardstick or (r.samples_ms and valid.get((run.op, r.variant)) == r.source)]
-        standing.append(Run.from_json({**run.to_json(), "rows": [r.to_json() for r in rows]}))
-    return standing
+    return [standing.run for standing in standings(store, table)]
 
 
 def _length(variant: Variant) -> int:
@@ -90,10 +193,10 @@ def _time(row: Row) -> float:
     return summarise(row.samples_ms).lower_quartile
 
 
-def _champion(run: Run, table: Table) -> Champion:
+def _champion(run: Run, table: Table) -> Champion | Undecided:
     """Return the fastest variant; of those that tie with it, one without a thread pool of its own, then the shortest.
 
-    A tie is a difference that is small and not decided. A wide interval alone is no tie, only a noisy race.
+    A tie is a difference that is small and not decided. A wide interval is no tie but a noisy race, which crowns nobody.
     """
     rows = sorted((r for r in run.rows if not r.yardstick), key=_time)
     unbeaten = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
@@ -106,6 +209,8 @@ def _champion(run: Run, table: Table) -> Champion:
     if others:
         interval = paired_ratio(others[0].samples_ms, winner.samples_ms)
         rival = others[0].variant
+        if interval.high > WIDEST * interval.low and interval.low < WIDEST:
+            return Undecided(run, winner.variant, rival, interval)
         found = {"runner_up": rival, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
         if rival in lengths and pools[winner.variant] != pools[rival]:
             found["reason"] = f"ties with {rival}, whose library brings a second thread pool"
@@ -122,7 +227,7 @@ def _champion(run: Run, table: Table) -> Champion:
 
 def derive(store: Store, table: Table) -> list[Champion]:
     """Return the champions that runs and evidence give: one per op, workload, thread count, protocol and dtype."""
-    return [_champion(run, table) for run in standing_runs(store, table)]
+    return [standing.champion for standing in standings(store, table) if standing.champion is not None]
 
 
 def refresh(store: Store, table: Table) -> list[Champion]:
@@ -132,24 +237,29 @@ def refresh(store: Store, table: Table) -> list[Champion]:
     return champions
 
 
+def undecided_message(standing: Standing, table: Table, options: argparse.Namespace) -> str:
+    """Return the line about a standing whose newest run crowns nobody: why, who is champion instead, and how to race again."""
+    if standing.undecided is None:
+        return ""
+    now = f"{standing.champion.variant} stays champion by an earlier run" if standing.champion else "nobody is champion"
+    again = race_again(standing.undecided.run, table, *given_words(options))
+    return f"{standing.undecided}; {now}; race again with: {again}"
+
+
 def _check(store: Store, table: Table) -> int:
     derived, written = derive(store, table), store.champions()
     if derived == written:
         Console(stderr=True).print(f"champions.json is what the records give: {len(written)} champions")
         return 0
-    keys = {tuple(getattr(c, name) for name in KEY): c for c in written}
+    keys = {c.key: c for c in written}
     for champion in derived:
-        before = keys.pop(tuple(getattr(champion, name) for name in KEY), None)
+        before = keys.pop(champion.key, None)
         if before != champion:
             was = before.variant if before else "nothing"
             Console().print(f"{champion.op} at {champion.workload}: written {was}, derived {champion.variant}", highlight=False)
     for extra in keys.values():
         Console().print(f"{extra.op} at {extra.workload}: written {extra.variant}, derived nothing", highlight=False)
     return 1
-
-
-def _select(runs: Iterable[Run], names: set[str]) -> list[Run]:
-    return [run for run in runs if run.op in names]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,9 +269,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     parser.add_argument(
-        "--check", action="store_true", help="compare champions.json with what the records give; exit 1 if it differs"
+        "--check",
+        action="store_true",
+        help="compare the tracked champions.json with what the tracked records give; exit 1 if it differs",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    add_keep(parser)
     add_device(parser)
     add_kernels_path(parser)
     options = parser.parse_args(argv)
@@ -169,11 +282,14 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> int:
         table = discover(*options.kernels_path)
         names = {op.name for op in table.select_ops(options.op)}
-        store = Store(options.results, machine_key(raced_device(options.device).name))
+        machine = machine_key(raced_device(options.device).name)
+        store = Store(options.results, machine, keep=options.keep or options.check)
         if options.check:
             return _check(store, table)
-        refresh(store, table)
-        runs = _select(standing_runs(store, table), names)
+        every = standings(store, table)
+        store.write_champions(s.champion for s in every if s.champion is not None)
+        found = [s for s in every if s.run.op in names]
+        runs = [s.run for s in found]
         if not runs:
             folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
@@ -188,6 +304,11 @@ def main(argv: list[str] | None = None) -> int:
                 console.out(report.markdown(run), highlight=False)
             else:
                 console.print(report.listing(run, console.width))
+        for standing in found:
+            if standing.undecided is not None:
+                Console(stderr=True).print(
+                    undecided_message(standing, table, options), highlight=False, soft_wrap=True, markup=False
+                )
         return 0
 
     return guarded(body)

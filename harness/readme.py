@@ -68,7 +68,11 @@ def tree() -> str:
         lines += _branch(ROOT / room, 1)
     lines += [
         _line(0, "tests/", "The battery over every variant, tests of each room, tests of the house itself."),
-        _line(0, "results/", "Append-only records per machine: evidence, races; derived: champions."),
+        _line(
+            0,
+            "results/",
+            "Append-only records per machine: evidence, races; derived: champions. `local/` holds a user's own.",
+        ),
         _line(0, "benchmarks/", "Whole-step comparisons with torch that take minutes."),
         _line(0, "docs/", "Measures of the whole, ladders of all ops, and the log of ideas that failed."),
     ]
@@ -76,12 +80,10 @@ def tree() -> str:
 
 
 def _proof(variant: Variant, store: Store) -> str:
-    newest = next(
-        (e for e in reversed(store.evidence()) if (e.op, e.variant, e.device) == (variant.op.name, variant.name, "host")), None
-    )
-    if newest is None or newest.source != source_hash(variant):
+    proof = store.newest_proofs("host").get((variant.op.name, variant.name))
+    if proof is None or proof.status != "passed" or proof.source != source_hash(variant):
         return "stale"
-    return f"{newest.problems} problems, {newest.worst_over_budget:.2f} of budget"
+    return f"{proof.problems} problems, {proof.worst_over_budget:.2f} of budget"
 
 
 def _board_row(op: Op, table: Table, store: Store) -> str:
@@ -98,7 +100,7 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
 
 
 def _counted(store: Store, device: str) -> str:
-    proofs = {(e.op, e.variant): e for e in store.evidence() if e.device == device}
+    proofs = store.newest_proofs(device)
     passed = [e for e in proofs.values() if e.status == "passed"]
     return f"{len(passed)} of {len(proofs)} variants proven with {sum(e.problems for e in passed)} problems"
 
@@ -135,7 +137,7 @@ def _machine(readme: str) -> str:
 def pages(*, here: bool = False) -> dict[Path, str]:
     """Return the generated text of each page; `here` shows this machine's results instead of those named in the README."""
     readme = (ROOT / "README.md").read_text()
-    store = Store(machine=machine_key() if here else _machine(readme))
+    store = Store(machine=machine_key() if here else _machine(readme), keep=True)
     table = discover()
     text = _replace(readme, "board", board(table, store), f" from results/{store.folder.name}")
     return {

@@ -1,4 +1,7 @@
-"""``python -m harness.verify``: prove variants, and keep the evidence that the race and the trainer ask for."""
+"""``python -m harness.verify``: prove variants, and keep the evidence that the race and the trainer ask for.
+
+Evidence goes to ``results/local/<machine>/``, which git ignores; ``--keep`` writes to the tracked ``results/<machine>/``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
 from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import DEVICES, device, kind_of
 from registry.dtypes import DTYPES
@@ -29,7 +32,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
-from registry.records import RESULTS, Evidence, Store
+from registry.records import RESULTS, Evidence, Store, revocation
 from registry.table import Unloadable, discover
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     made.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_keep(made)
     add_kernels_path(made)
     return made
 
@@ -163,6 +167,7 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
         "seconds": 0.0,
         "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
         "message": failed.reason,
+        "revoked": "",
     }
 
 
@@ -288,17 +293,29 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, 
 
         proofs = prove_all(variants, plan, told, problem, workers)
     unloadable = _unloadable(table, options)
+    revoked: dict[Variant, str] = {}
     if not options.problem:
-        store = Store(options.results, machine_key("cuda" if gpu else "host"))
+        store = Store(options.results, machine_key("cuda" if gpu else "host"), keep=options.keep)
         store.add_evidence(*(evidence_of(p, plan) for p in proofs if p.variant in placed))
+        revoked = _revoked(store, (p.variant for p in proofs if p.passed and p.variant in placed), plan)
     if options.json:
         folders = Folders(paths)
-        results = [*(_as_json(p, plan) for p in proofs), *(_unloadable_as_json(f, folders) for f in unloadable)]
+        results = [_as_json(p, plan) | {"revoked": revoked.get(p.variant, "")} for p in proofs]
+        results += [_unloadable_as_json(f, folders) for f in unloadable]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
     _show(proofs, unloadable, console, single=problem is not None)
     if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):
         console.print(f"no evidence was kept of variants that take more than {options.dtype}: nothing else was drawn")
-    return DONE if all(p.status in {"passed", "refused"} for p in proofs) and not unloadable else FAILED
+    for message in revoked.values():
+        console.print(f"[red]revoked[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sound = all(p.status in {"passed", "refused"} for p in proofs)
+    return DONE if sound and not unloadable and not revoked else FAILED
+
+
+def _revoked(store: Store, passed: Iterable[Variant], plan: Plan) -> dict[Variant, str]:
+    """Return why the proofs of some variants that have just passed do not count: a race has refuted the same source."""
+    counting = {variant: store.proof(variant, kind_of(variant, gpu=plan.gpu)) for variant in passed}
+    return {variant: revocation(variant, proof) for variant, proof in counting.items() if proof is not None and proof.revokes}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from registry.errors import CrucibleError
+from registry.records import RESULTS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["add_device", "add_kernels_path", "as_folder", "guarded", "wide_console"]
+__all__ = ["add_device", "add_keep", "add_kernels_path", "as_folder", "given_words", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
@@ -45,6 +46,24 @@ def as_folder(text: str) -> Path:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``, for commands that read what was raced."""
     parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="whose races: those of the CPU, or of this GPU")
+
+
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    """Add ``--keep``, for commands that write records."""
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="read and write the tracked records alone, in results/<machine>/: for maintainers "
+        "(default: write to results/local/<machine>/, which git ignores, and read both)",
+    )
+
+
+def given_words(options: argparse.Namespace) -> list[str]:
+    """Return the options that a command suggested to the user needs as well, where the user gave them."""
+    words = [word for path in options.kernels_path for word in ("--kernels-path", str(path))]
+    if options.results.resolve() != RESULTS.resolve():
+        words += ["--results", str(options.results)]
+    return [*words, *(["--keep"] if getattr(options, "keep", False) else [])]
 
 
 def wide_console(*, stderr: bool = False) -> Console:

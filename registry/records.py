@@ -1,22 +1,24 @@
-"""The records in ``results/<machine>/``: what the harness writes and the trainer reads. Append-only JSON lines.
+"""The records in ``results/``: the harness writes them and the trainer reads them. Append-only JSON lines.
 
-``evidence.jsonl`` holds proofs, ``runs.jsonl`` races; ``champions.json`` is derived from both and never typed.
+``evidence.jsonl`` holds proofs, ``runs.jsonl`` races; ``champions.json`` is derived from both and never typed. Records in
+``results/<machine>/`` are tracked by git and belong to the project; records in ``results/local/<machine>/`` are not tracked
+and belong to the user.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+import heapq
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry.commands import Folders, folder_of, pasted
 from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
-from registry.fingerprint import contract_hash, source_hash
-from registry.machine import machine_key, versions
+from registry.fingerprint import source_hash
+from registry.machine import machine_key
 from registry.paths import RESULTS
+from registry.record_files import Stamp, append_lines, digest, read_document, read_lines, stamp, write_document
+from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,192 +26,68 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
+__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Row", "Run", "Store", "revocation"]
+
+LOCAL = "local"  # the sub-folder of RESULTS that git ignores
 
 
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """Base of the records: read back leniently, so that an old file survives a new field."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line; unknown keys are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in data.items() if k in known})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence(Record):
-    """That one variant went through the battery on one machine.
-
-    Attributes
-    ----------
-    source, contract : str
-        Hashes of the variant's sources and of the op's contract; evidence is fresh while both still hold.
-    status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), or what the
-        simulator found: ``race``, ``out_of_bounds``, ...
-    gate : str
-        The gate that rejected it; "" if it passed.
-    worst_over_budget : float
-        Largest error divided by what the error law allows; at most 1 if it passed.
-    mutation_score : float
-        Share of the null kernels that the drawn problems would have caught.
-    """
-
-    op: str
-    variant: str
-    source: str
-    contract: str
-    status: str
-    gate: str = ""
-    device: str = "host"
-    profile: str = "dev"
-    problems: int = 0
-    seed: int = 0
-    worst_over_budget: float = 0.0
-    mutation_score: float = 0.0
-    seconds: float = 0.0
-    reproduce: str = ""
-    machine: str = field(default_factory=machine_key)
-    versions: dict[str, str] = field(default_factory=versions)
-    created: str = field(default_factory=now)
-
-    def is_fresh(self, variant: Variant) -> bool:
-        """Whether this still speaks of `variant` as it is now, on this machine with these libraries."""
-        return (
-            (self.op, self.variant) == (variant.op.name, variant.name)
-            and self.source == source_hash(variant)
-            and self.contract == contract_hash(variant.op)
-            and self.machine == machine_key(self.device)
-            and self.versions == versions(self.device)
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row(Record):
-    """One contestant of a race. A time exists only where the status is ``passed``."""
-
-    variant: str
-    source: str
-    status: str
-    yardstick: bool = False
-    samples_ms: list[float] = field(default_factory=list)
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if self.samples_ms and self.status != "passed":
-            raise CrucibleError(f"row {self.variant!r} has times but its status is {self.status!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run(Record):
-    """One race: an op at one workload, all contestants interleaved."""
-
-    op: str
-    workload: str
-    dims: dict[str, int]
-    params: dict[str, Any]
-    protocol: str
-    threads: int
-    rows: list[Row]
-    controls: dict[str, float]
-    roofline: dict[str, float]
-    dtype: str = "float32"
-    device: str = "host"
-    commit: str = ""
-    machine: str = field(default_factory=machine_key)
-    versions: dict[str, str] = field(default_factory=versions)
-    created: str = field(default_factory=now)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line, rows included."""
-        return super().from_json({**data, "rows": [Row.from_json(row) for row in data["rows"]]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Champion(Record):
-    """The winner of an op at one workload, derived from the newest run whose contestants are proven.
-
-    Attributes
-    ----------
-    runner_up : str
-        The next variant; "" where there was none.
-    ratio, ratio_low, ratio_high : float
-        Runner-up's time over the champion's, and its 95 % bootstrap interval.
-    """
-
-    op: str
-    workload: str
-    dims: dict[str, int]
-    variant: str
-    source: str
-    threads: int
-    median_ms: float
-    protocol: str = "cpu-warm"
-    dtype: str = "float32"
-    device: str = "host"
-    runner_up: str = ""
-    ratio: float = 1.0
-    ratio_low: float = 1.0
-    ratio_high: float = 1.0
-    reason: str = ""
+R = TypeVar("R", bound=Record)
 
 
 class Store:
-    """The folder of one machine's records.
+    """The records of one machine.
+
+    The default folder, `RESULTS`, has two parts: the tracked records in ``results/<machine>/`` and the user's own in
+    ``results/local/<machine>/``. A store reads both, in the order of their dates, and writes to the user's own.
 
     Parameters
     ----------
     root : Path
-        The results folder; records lie in ``root/<machine>``.
+        The results folder. A folder other than `RESULTS` has one part: ``root/<machine>``.
+    machine : str, optional
+        Default: this machine.
+    keep : bool
+        Read and write the tracked records alone.
+
+    Attributes
+    ----------
+    folder : Path
+        Where records are written.
+    folders : tuple of Path
+        Where records are read: the tracked folder first.
     """
 
-    def __init__(self, root: Path = RESULTS, machine: str | None = None) -> None:
+    def __init__(self, root: Path = RESULTS, machine: str | None = None, *, keep: bool = False) -> None:
+        name = machine or machine_key()
+        usual = root.resolve() == RESULTS.resolve()
         self.root = root
-        self.folder = root / (machine or machine_key())
+        self.folders = (root / name, root / LOCAL / name) if usual and not keep else (root / name,)
+        self.folder = self.folders[-1]
+        self._read_before: dict[str, tuple[list[Stamp], list[Any]]] = {}
+        self._indexed: list[Evidence] | None = None
+        self._index: dict[tuple[str, str, str], list[Evidence]] = {}
+        self._digested: tuple[list[Stamp], str] | None = None
 
-    def _lines(self, name: str) -> Iterable[dict[str, Any]]:
-        path = self.folder / name
-        if not path.exists():
-            return
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CrucibleError(f"{path}:{number} is not a JSON line ({error.msg}); mend or delete that line") from error
+    def _records(self, name: str, kind: type[R]) -> list[R]:
+        """Return the records of one file name in all folders; the same list until one of the files changes."""
+        paths = [folder / name for folder in self.folders]
+        stamps = [stamp(path) for path in paths]
+        known = self._read_before.get(name)
+        if known is None or known[0] != stamps:
+            parts = ([_record(kind, place, line) for place, line in read_lines(path)] for path in paths)
+            known = self._read_before[name] = stamps, list(heapq.merge(*parts, key=attrgetter("created")))
+        return known[1]
 
     def _append(self, name: str, records: Iterable[Record]) -> None:
-        lines = "".join(json.dumps(r.to_json(), sort_keys=True) + "\n" for r in records)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / name).open("a") as file:
-                file.write(lines)
-        except OSError as error:
-            raise CrucibleError(f"cannot write {self.folder / name}: {error.strerror}") from error
+        append_lines(self.folder / name, (record.to_json() for record in records))
 
     def evidence(self) -> list[Evidence]:
         """Return all proofs, oldest first."""
-        return [Evidence.from_json(line) for line in self._lines("evidence.jsonl")]
+        return list(self._records("evidence.jsonl", Evidence))
 
     def runs(self) -> list[Run]:
         """Return all races, oldest first."""
-        return [Run.from_json(line) for line in self._lines("runs.jsonl")]
-
-    def champions(self) -> list[Champion]:
-        """Return the derived champions; none if the board was never derived."""
-        path = self.folder / "champions.json"
-        return [Champion.from_json(c) for c in json.loads(path.read_text())] if path.exists() else []
+        return list(self._records("runs.jsonl", Run))
 
     def add_evidence(self, *records: Evidence) -> None:
         """Append proofs."""
@@ -219,28 +97,68 @@ class Store:
         """Append races."""
         self._append("runs.jsonl", records)
 
+    def champions(self) -> list[Champion]:
+        """Return the derived champions; none if they were never derived.
+
+        The user's champions are derived from tracked and own records. Once the tracked records have changed (after a
+        ``git pull``, say), the tracked champions count again, and of the user's own only those of other calls.
+        """
+        first, *own = (read_document(folder / "champions.json") for folder in self.folders)
+        tracked = [Champion.from_json(c) for c in first or []]
+        if not own or own[0] is None:
+            return tracked
+        found = [Champion.from_json(c) for c in own[0]["champions"]]
+        if own[0]["derived_from"] == self._tracked_digest():
+            return found
+        known = {champion.key for champion in tracked}
+        return [*tracked, *(champion for champion in found if champion.key not in known)]
+
     def write_champions(self, champions: Iterable[Champion]) -> None:
         """Replace the derived champions, whole or not at all."""
-        path = self.folder / "champions.json"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".tmp")
-            draft.write_text(json.dumps([c.to_json() for c in champions], indent=1, sort_keys=True) + "\n")
-            draft.replace(path)
-        except OSError as error:
-            raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
+        content: object = [c.to_json() for c in champions]
+        if len(self.folders) > 1:
+            content = {"derived_from": self._tracked_digest(), "champions": content}
+        write_document(self.folder / "champions.json", content)
+
+    def _tracked_digest(self) -> str:
+        """Return a hash of the tracked records."""
+        paths = [self.folders[0] / name for name in ("evidence.jsonl", "runs.jsonl")]
+        stamps = [stamp(path) for path in paths]
+        if self._digested is None or self._digested[0] != stamps:
+            self._digested = stamps, digest(paths)
+        return self._digested[1]
+
+    def _about(self, op: str, variant: str, device: str) -> list[Evidence]:
+        """Return the proofs of one variant on one device, oldest first."""
+        known = self._records("evidence.jsonl", Evidence)
+        if self._indexed is not known:
+            self._indexed, self._index = known, {}
+            for evidence in known:
+                self._index.setdefault((evidence.op, evidence.variant, evidence.device), []).append(evidence)
+        return self._index.get((op, variant, device), [])
+
+    def newest_proofs(self, device: str) -> dict[tuple[str, str], Evidence]:
+        """Return, per op and variant, the evidence that counts for the newest source, whether it is fresh or not."""
+        self._about("", "", "")
+        found = {(op, variant): known for (op, variant, place), known in self._index.items() if place == device}
+        return {name: _counting([e for e in known if e.source == known[-1].source]) for name, known in found.items()}
 
     def proof(self, variant: Variant, device: str = "") -> Evidence | None:
-        """Return the newest fresh evidence about `variant`, passed or not; None if there is none.
+        """Return the evidence that counts for `variant` as it is now, passed or not; None if there is none.
+
+        The newest fresh evidence counts, unless a race has refuted the same source: then the record of that race counts,
+        whatever was proven later. Only a change of the source lifts it.
 
         Parameters
         ----------
         device : str
             ``host``, ``sim`` or ``cuda``; default: where the variant runs on a machine without a GPU.
         """
-        device = device or kind_of(variant)
-        fresh = [e for e in self.evidence() if e.device == device and e.is_fresh(variant)]
-        return fresh[-1] if fresh else None
+        source = source_hash(variant)
+        known = self._about(variant.op.name, variant.name, device or kind_of(variant))
+        same = [e for e in known if e.source == source]
+        revoked = next((e for e in reversed(same) if e.revokes), None)
+        return revoked or next((e for e in reversed(same) if e.is_fresh(variant)), None)
 
     def require_proof(self, variant: Variant, device: str = "") -> Evidence:
         """Return fresh evidence that `variant` passed.
@@ -253,7 +171,7 @@ class Store:
         Raises
         ------
         EvidenceError
-            There is none; the message holds the command that would make it.
+            There is none, and the message holds the command that would make it; or a proof or a race rejected the variant.
         """
         device = device or kind_of(variant)
         words = ["--op", variant.op.name, "--variant", variant.name, *(() if device == "host" else ("--device", device))]
@@ -261,6 +179,28 @@ class Store:
         proof = self.proof(variant, device)
         if proof is None:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")
+        if proof.revokes:
+            raise EvidenceError(revocation(variant, proof))
         if proof.status != "passed":
             raise EvidenceError(f"{variant} {proof.status} at gate {proof.gate!r}; see: {command}")
         return proof
+
+
+def revocation(variant: Variant, record: Evidence) -> str:
+    """Return the message about a variant that a race refuted."""
+    return (
+        f"{variant}: a race on {record.created[:10]} refuted it ({record.status}: {record.note}), "
+        f"so its proof is revoked until its source changes; see: {record.reproduce}"
+    )
+
+
+def _counting(same_source: list[Evidence]) -> Evidence:
+    """Return the evidence that counts among that of one source: the newest, unless a race refuted that source."""
+    return ([e for e in same_source if e.revokes] or same_source)[-1]
+
+
+def _record(kind: type[R], place: str, line: Mapping[str, Any]) -> R:
+    try:
+        return kind.from_json(line)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CrucibleError(f"{place} is no record of {kind.__name__.lower()} ({error}); mend or delete that line") from error

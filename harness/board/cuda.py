@@ -74,7 +74,7 @@ def _numbers(variant: Variant) -> list[str]:
 
 def cuda_board(table: Table, store: Store) -> str:
     """Return, as Markdown, every CUDA variant with its proof in the simulator and what it takes of a GPU."""
-    proofs = {(e.op, e.variant): e for e in store.evidence() if e.device == "sim"}
+    proofs = store.newest_proofs("sim")
     variants = [v for known in table.variants.values() for v in known.values() if v.device == "cuda"]
     passed = sum(_proof(v, proofs).endswith("of budget") for v in variants)
     lines = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from harness.board.report import COLUMNS, YARDSTICK, board, cells, dtype_told, duration
+from harness.board.report import COLUMNS, YARDSTICK, board, cells, dtype_told, duration, floor_of
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _plot(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the positions of a plot with a logarithmic time axis."""
-    floor = run.roofline.get("floor_ms", 0.0)
+    floor = floor_of(run)
     timed = [r for r in rows if r["median_ms"]]
     edges = [r[key] for r in timed for key in ("q20_ms", "q80_ms")] + ([floor] if floor else [])
     if not edges:

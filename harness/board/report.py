@@ -20,6 +20,7 @@ __all__ = [
     "document",
     "dtype_told",
     "duration",
+    "floor_of",
     "listing",
     "markdown",
     "race_json",
@@ -31,12 +32,22 @@ LEAST_WIDTH = {"20-80 %": 120, "lower quartile": 140, "best": 100, "remark": 90}
 WIDE = max(LEAST_WIDTH.values())
 
 
+def floor_of(run: Run) -> float:
+    """Return the milliseconds that the roofline allows at least; 0 where there is no roofline.
+
+    The simulator's times are shares of no roofline: the CPU that simulates is not the machine that the kernel is for.
+    """
+    return 0.0 if run.device == "sim" else run.roofline.get("floor_ms", 0.0)
+
+
 def board(run: Run) -> dict[str, Any]:
     """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
 
     Every passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch``
-    with ``speedup_interval`` (95 %), ``percent_of_roofline``, and, unless it is a yardstick, ``rank`` and ``p_best``.
+    with ``speedup_interval`` (95 %), ``percent_of_roofline`` (null without a roofline, as in the
+    simulator), and, unless it is a yardstick, ``rank`` and ``p_best``.
     """
+    floor_ms = floor_of(run)
     torch = next((r.samples_ms for r in run.rows if r.variant == YARDSTICK and r.samples_ms), None)
     ranked = [r for r in run.rows if r.samples_ms and not r.yardstick]
     samples = [r.samples_ms for r in ranked]
@@ -61,7 +72,7 @@ def board(run: Run) -> dict[str, Any]:
                 "q20_ms": found.q20,
                 "q80_ms": found.q80,
                 "lower_quartile_ms": found.lower_quartile,
-                "percent_of_roofline": 100 * run.roofline.get("floor_ms", 0.0) / found.median,
+                "percent_of_roofline": 100 * floor_ms / found.median if floor_ms else None,
             }
             if torch:
                 ratio = paired_ratio(torch, row.samples_ms)
@@ -81,7 +92,7 @@ def race_json(runs: list[Run]) -> dict[str, Any]:
         "protocol": first.protocol,
         "threads": first.threads,
         "controls": first.controls,
-        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms"},
+        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms" and first.device != "sim"},
         "boards": [board(run) for run in runs],
     }
 
@@ -122,7 +133,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{duration(row['q20_ms'])} to {duration(row['q80_ms'])}",
         duration(row["lower_quartile_ms"]),
         against,
-        f"{percent:.{0 if percent >= 10 else 1}f} %",  # noqa: PLR2004 (two digits either way)
+        "" if percent is None else f"{percent:.{0 if percent >= 10 else 1}f} %",  # noqa: PLR2004 (two digits either way)
         "" if row["p_best"] is None else f"{row['p_best']:.0%}",
         row["note"],
     ]

@@ -24,7 +24,7 @@ from harness.proof.battery import PROFILES
 from harness.proof.worker_handle import Limits, Worker
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
-from registry.cli import INTERRUPTED, add_kernels_path, guarded, wide_console
+from registry.cli import INTERRUPTED, add_keep, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import device
 from registry.dtypes import DTYPES
@@ -95,9 +95,10 @@ def _compare(variants: Iterable[Variant], kernels_path: Iterable[Path], console:
 def _check(options: argparse.Namespace, console: Console) -> Findings:
     table = discover(*options.kernels_path)
     variants = [v for v in table.select(table.select_ops(options.op), EVERY) if v.path.with_suffix(".cu").exists()]
-    store, found = Store(options.results, machine_key("cuda")), Findings()
+    store, found = Store(options.results, machine_key("cuda"), keep=options.keep), Findings()
     folders = Folders(tuple(options.kernels_path), options.results).absolute()
     shared = ["--op", options.op, "--variant", EVERY, "--device", "cuda", *folders.words()]
+    shared += ["--keep"] if options.keep else []
     known_proofs, known_runs = len(store.evidence()), len(store.runs())
 
     def attempt(module: str, *words: str) -> None:
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
     device("cuda")
     console = wide_console()
     found = _check(options, console)
-    _show(found, Store(options.results, machine_key("cuda")), console)
+    _show(found, Store(options.results, machine_key("cuda"), keep=options.keep), console)
     return DONE if found.sound else FAILED
 
 
@@ -170,6 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workload", metavar="NAME", help="to race on, as for harness.bench")
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own to race on")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    add_keep(parser)
     add_kernels_path(parser)
     options = parser.parse_args(argv)
     return guarded(lambda: run(options))

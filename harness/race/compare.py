@@ -1,4 +1,8 @@
-"""Race the working tree against another revision, variant by variant: SAME, FASTER, SLOWER or UNDECIDED."""
+"""Race the working tree against another revision, variant by variant: SAME, FASTER, SLOWER or UNDECIDED.
+
+A variant that has changed, or is new, and is not proven is not raced: its verdict is UNPROVEN. One that cannot be loaded any
+more is ``unloadable``.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.race.contestant_process import ContestantProcess
 from harness.race.rounds import Entry
 from harness.race.statistics import CLOSE, Interval, paired_ratio
-from registry.commands import Folders, pasted
-from registry.errors import EvidenceError
+from registry.errors import EvidenceError, RequestError, nearest
 from registry.fingerprint import source_hash
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
 
-__all__ = ["Comparison", "compare", "comparison_json", "markdown", "verdict"]
+__all__ = ["FAIL_ON", "NOW", "Comparison", "compare", "comparison_json", "fail_on", "markdown", "verdict"]
 
 LEAST_RACE_S = 1.0
+FAIL_ON = ("slower", "unproven")
+NOW = "now: "  # how the note about a contestant of the working tree begins
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Comparison:
     Attributes
     ----------
     verdict : str
-        SAME, FASTER, SLOWER or UNDECIDED; NEW where the other revision has no such variant; else the status of a
-        contestant that failed.
+        SAME, FASTER, SLOWER or UNDECIDED; NEW where the other revision has no such variant; UNPROVEN where the variant has
+        changed, or is new, and has no fresh evidence; else the status of a contestant that failed.
     interval : Interval or None
         Time now over time then; None if they were not raced.
     """
@@ -73,6 +78,35 @@ def _known(old: OldTree, field: Field, variant: Variant) -> Comparison | None:
     return None
 
 
+def fail_on(text: str | None) -> set[str]:
+    """Return the verdicts that ``--fail-on`` names.
+
+    Raises
+    ------
+    RequestError
+        One of its words is no such verdict.
+    """
+    words = [word.strip() for word in text.split(",")] if text else []
+    for word in words:
+        if word.lower() not in FAIL_ON:
+            guess = nearest(word.lower(), FAIL_ON)
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            raise RequestError(f"--fail-on {word!r}{hint} Known: {', '.join(FAIL_ON)}; separate several by commas")
+    return {word.upper() for word in words}
+
+
+def _not_raced(old: OldTree, field: Field) -> Iterator[Comparison]:
+    """Yield the verdicts about variants that take no part: changed ones without evidence, and those that do not load."""
+    op, workload = field.board.op.name, field.board.workload
+    for row in (row for row in field.refused if not row.yardstick):
+        if row.status == "unproven":
+            same = old.hashes.get((op, row.variant)) == row.source
+            verdict, note = ("SAME", "the sources are identical") if same else ("UNPROVEN", row.note)
+            yield Comparison(op, workload, row.variant, verdict, note=note)
+        elif row.status == "unloadable" and (op, row.variant) in old.hashes:
+            yield Comparison(op, workload, row.variant, row.status, note=row.note)
+
+
 def compare(
     session: Session,
     fields: Sequence[Field],
@@ -81,30 +115,29 @@ def compare(
     begin: Callable[[Variant], None],
     progress: Progress,
 ) -> Iterator[Comparison]:
-    """Yield one comparison per field and candidate; those whose sources have changed are raced.
+    """Yield one comparison per field and variant; proven ones whose sources have changed are raced.
 
     Parameters
     ----------
     budget_s : float
-        Seconds for all races together.
+        Seconds for the controls and all races together.
     begin : callable
         Called before the first race with the variant that it is about: checks the controls.
 
     Raises
     ------
     EvidenceError
-        There is nothing to compare, since no variant has fresh evidence.
+        There is nothing to compare: no variant takes this problem.
     """
     pairs = [(field, variant) for field in fields for variant in field.candidates]
-    if not pairs:
-        ops = {field.board.op.name for field in fields}
-        words = ["--op", *ops] if len(ops) == 1 else ["--op", "all"]
-        command = pasted("harness.verify", *words, folders=Folders(tuple(session.kernels_path)))
-        raise EvidenceError(f"nothing to compare: no variant has fresh evidence; make it with: {command}")
+    others = [comparison for field in fields for comparison in _not_raced(old, field)]
+    if not pairs and not others:
+        raise EvidenceError("nothing to compare: none of these variants takes this problem")
     changed = [pair for pair in pairs if _known(old, *pair) is None]
+    start, number = time.monotonic(), 0
     if changed:
         begin(changed[0][1])
-    start, number = time.monotonic(), 0
+    yield from others
     then = ContestantProcess(session.kernels_path, root=old.root)
     try:
         for field, variant in pairs:

@@ -21,6 +21,7 @@ from harness.race import contestant_calls as calls
 from harness.race import roofline
 from harness.race.clock import settle, time_calls
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
+from harness.race.quiet import core_share
 from registry.devices import Device, Host, set_threads
 from registry.problem import Problem
 from registry.table import discover
@@ -176,6 +177,10 @@ class Contestant:
         """Give the buffers back."""
         self.bound, self.buffers = [], None
         return {}
+
+    def quiet(self, *, threads: int) -> dict[str, Any]:
+        """Return the share of a core that each of `threads` threads gets."""
+        return {"core_share": core_share(threads)}
 
     def roofline(self, *, threads: int) -> dict[str, Any]:
         """Measure this machine's peaks."""

@@ -1,12 +1,18 @@
-"""The controls of a session: what the race must read on contestants whose times are known relative to each other."""
+"""The controls of a session: what the race must read on contestants whose times are known relative to each other.
+
+They include the share of a core that each of the race's threads gets: the variant that is raced against itself may use one
+thread only, and would not notice that another process computes on a second core.
+"""
 
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from harness.race.board import Board, params_for, shrunken, typical_dims
 from harness.race.contestant_process import ContestantError
+from harness.race.quiet import load_seen
 from harness.race.rounds import Entry, Race
 from harness.race.statistics import summarise
 from registry.errors import CrucibleError
@@ -18,17 +24,65 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["BANDS", "ControlsError", "check_controls"]
+__all__ = ["BANDS", "SHARE", "ControlsError", "check_controls", "check_quiet", "is_quiet"]
 
 WORK = 4e6
 ROUNDS, ATTEMPTS = 25, 4
 ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floor"))
-BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2)}
-COLD_BANDS = {**BANDS, "cold_over_warm": (1.2, float("inf"))}
+SHARE = "core_share"
+BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2), SHARE: (0.9, float("inf"))}
+COLD_BAND = (1.2, float("inf"))
+WAIT_S = 1.0  # between two looks at a busy machine
 
 
 class ControlsError(CrucibleError):
     """The controls of a session read what they must not: nothing that it would measure can be believed."""
+
+
+def _bands(session: Session) -> dict[str, tuple[float, float]]:
+    """Return the values that each control may have; on a GPU the cores of the CPU do not matter."""
+    bands = {name: band for name, band in BANDS.items() if session.place == "host" or name != SHARE}
+    return {**bands, "cold_over_warm": COLD_BAND} if session.protocol == "cpu-cold" else bands
+
+
+def _share(session: Session) -> float:
+    return float(session.process(0).ask("quiet", threads=session.threads)[SHARE])
+
+
+def _share_is_low(session: Session, share: float) -> bool:
+    band = _bands(session).get(SHARE)
+    return band is not None and not band[0] <= share <= band[1]
+
+
+def _busy(session: Session, share: float) -> str:
+    return (
+        f"the machine is busy: a thread got {share:.0%} of a core while {session.threads} computed at the same time, "
+        f"at least {BANDS[SHARE][0]:.0%} is needed ({load_seen()})"
+    )
+
+
+def is_quiet(session: Session) -> bool:
+    """Whether each thread of the race has a core to itself now."""
+    return not _share_is_low(session, _share(session) if SHARE in _bands(session) else 1.0)
+
+
+def check_quiet(session: Session) -> None:
+    """Check that each thread of the race has a core to itself, after a race.
+
+    Raises
+    ------
+    ControlsError
+        Other processes compute on the same cores in every attempt.
+    """
+    if SHARE not in _bands(session):
+        return
+    share = 0.0
+    for _ in range(ATTEMPTS):
+        share = _share(session)
+        if not _share_is_low(session, share):
+            return
+        time.sleep(WAIT_S)
+    raise ControlsError(f"{_busy(session, share)}; try again when it is quiet")
 
 
 def check_controls(
@@ -46,10 +100,16 @@ def check_controls(
     """
     waiting = list(variants)
     small = shrunken(waiting[0].op, typical_dims(waiting[0].op), WORK)
-    bands = COLD_BANDS if session.protocol == "cpu-cold" else BANDS
+    bands = _bands(session)
     told = ""
     for attempt in range(ATTEMPTS):
-        progress("controls: two copies, one called twice, an empty call", attempt / ATTEMPTS)
+        progress("controls: cores, two copies, one called twice, an empty call", attempt / ATTEMPTS)
+        if SHARE in bands:
+            share = _share(session)
+            if _share_is_low(session, share):
+                told = _busy(session, share)
+                time.sleep(WAIT_S)
+                continue
         while True:
             try:
                 session.controls = _measure(session, waiting[0], small, dtype)
@@ -58,10 +118,13 @@ def check_controls(
                 broken = waiting.pop(0)
                 if not waiting:
                     raise ControlsError(f"no control could be raced: {broken} {error.status}: {error}") from error
+        if SHARE in bands:
+            session.controls[SHARE] = share
         outside = [name for name, (low, high) in bands.items() if not low <= session.controls[name] <= high]
         if not outside:
             return
         told = ", ".join(f"{name} reads {session.controls[name]:.3f}, allowed {bands[name]}" for name in outside)
+        told = f"{told}; the machine may be busy ({load_seen()})"
     raise ControlsError(f"the controls failed {ATTEMPTS} times, so nothing was stored: {told}; try again on a quieter machine")
 
 

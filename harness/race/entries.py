@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "field_for"]
 
+MEASURED_AGAIN = 2
+
 
 @dataclass
 class Field:
@@ -73,8 +75,9 @@ class Field:
         def impossible(entry: Entry) -> bool:
             return bool(entry.samples_ms) and summarise(entry.samples_ms).median < floor()
 
-        if any(map(impossible, entries)):
-            session.measure_roofline(again=True)
+        for _ in range(MEASURED_AGAIN):  # a roofline that was measured while the machine was busy must not refute a time
+            if any(map(impossible, entries)):
+                session.measure_roofline(again=True)
         for entry in filter(impossible, entries):
             median = summarise(entry.samples_ms).median
             entry.note = f"{median:.4g} ms is less than the {floor():.4g} ms that the measured roofline allows"

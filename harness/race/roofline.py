@@ -22,9 +22,9 @@ from numba.extending import intrinsic
 from registry.devices import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["bandwidth_sizes", "cold_over_warm", "floor_ms", "measure", "merged", "sweep"]
+__all__ = ["bandwidth_sizes", "cold_over_warm", "floor_ms", "is_plausible", "measure", "merged", "sweep"]
 
 FASTMATH = {"reassoc", "contract", "nsz"}
 SIZES = tuple(1 << k for k in range(14, 29, 2))
@@ -32,6 +32,7 @@ REPEATS = 7
 SPAN_NS = 4e6
 ACCUMULATORS = 12
 KEY = "gb_s@"
+LEAST_OF_BEST = 0.5  # a measurement below this share of the best on record was disturbed
 
 
 def _lanes() -> int:
@@ -153,6 +154,12 @@ def measure(threads: int) -> dict[str, float]:
 def merged(*measured: Mapping[str, float]) -> dict[str, float]:
     """Return the best of several measurements: a neighbour on the machine can only lower one."""
     return {key: max(m[key] for m in measured if key in m) for key in measured[0]}
+
+
+def is_plausible(roof: Mapping[str, float], earlier: Sequence[Mapping[str, float]]) -> bool:
+    """Whether no peak is below half of the best that was measured earlier."""
+    best = {key: max((m[key] for m in earlier if key in m), default=0.0) for key in roof}
+    return all(roof[key] >= LEAST_OF_BEST * best[key] for key in roof)
 
 
 def bandwidth_sizes(roof: Mapping[str, float]) -> list[tuple[int, float]]:

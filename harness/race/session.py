@@ -6,10 +6,11 @@ import json
 import random
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import psutil
 
@@ -18,6 +19,7 @@ from harness.race import roofline
 from harness.race.board import MEBI, last_level_cache, params_for, shrunken
 from harness.race.contestant_buffers import write_pristine
 from harness.race.contestant_process import ContestantError, ContestantProcess
+from harness.race.controls import is_quiet
 from harness.race.rounds import SLOW_FACTOR, run_race
 from registry.machine import machine_key
 from registry.problem import Problem
@@ -39,6 +41,9 @@ PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
 MEMORY_SHARE = 0.4
 COMPILE_S = 300.0
 PATIENCE_S = 0.5
+LEAST_RACE_S = 0.3
+ROOFLINE_ATTEMPTS = 3
+ROOFLINES = ROOT / ".cache" / "roofline"
 
 
 @dataclass
@@ -53,6 +58,10 @@ class Session:
         ``a_a`` (two copies of one variant), ``twice`` (one that is called twice), ``floor_us`` (an empty call).
     roof : dict
         What `harness.race.roofline.measure` found, the best of this day.
+    recorded : sequence of dict
+        What it found in earlier races of this machine with as many threads.
+    loading_s : float
+        Seconds in which contestants were loaded and compiled.
     """
 
     place: ClassVar[str] = "host"
@@ -63,6 +72,8 @@ class Session:
     kernels_path: Sequence[Path] = ()
     controls: dict[str, float] = field(default_factory=dict)
     roof: dict[str, float] = field(default_factory=dict)
+    recorded: Sequence[dict[str, float]] = ()
+    loading_s: float = 0.0
     cache_bytes: int = field(default_factory=last_level_cache)
     processes: list[ContestantProcess] = field(default_factory=list)
 
@@ -96,10 +107,12 @@ class Session:
         return self.processes[number]
 
     def start(self, count: int) -> None:
-        """Start torch's process and those of `count` slots, at once."""
-        self.torch.start()
-        for number in range(count):
-            self.process(number).start()
+        """Start torch's process and those of `count` slots, at once, and wait until none of them is busy with its start."""
+        started = [self.torch, *(self.process(number) for number in range(count))]
+        for process in started:
+            process.start()
+        for process in started:
+            process.ask("release")
 
     def set_count(self, board: Board) -> int:
         """Return how many sets of buffers the calls of `board` rotate over."""
@@ -141,10 +154,11 @@ class Session:
             work *= PROBE_GROWTH
 
     def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
-        """Load the contestants and race them.
+        """Load the contestants and race them for what is then left of the budget.
 
         Those much slower than the leader that would need more than the budget for one call are left out.
         """
+        start = time.monotonic()
         patience_s = max(budget_s, PATIENCE_S)
         predicted: dict[str, float] = {}
         for entry in entries:
@@ -160,19 +174,36 @@ class Session:
                 entry.note = f"one call would take about {seconds:.1f} s of a budget of {budget_s:.1f} s"
         progress("drawing values", 0.0)
         self.draw(board)
+        loading_s = time.monotonic() - start
+        self.loading_s += loading_s
         try:
-            run_race(self, board, entries, budget_s, progress)
+            run_race(self, board, entries, max(budget_s - loading_s, LEAST_RACE_S), progress)
         finally:
             shutil.rmtree(board.folder, ignore_errors=True)
 
     def measure_roofline(self, *, again: bool = False) -> None:
-        """Read today's peaks, or measure them (`again`: measure anyway and keep the better of both)."""
-        path = ROOT / ".cache" / "roofline" / f"{machine_key(self.place)}.json"
+        """Read today's peaks, or measure them.
+
+        With `again` they are measured anyway, and the best on record counts: a time that beats the peaks casts doubt on them.
+        Other processes can only lower a measurement. Peaks below half of the best on record are measured again; those that
+        stay there are replaced by the best on record. Peaks that were measured on a busy machine are not kept for the day.
+        """
+        path = ROOFLINES / f"{machine_key(self.place)}.json"
         key = f"{datetime.now(UTC).date().isoformat()}/{self.threads}"
         known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
-        if key not in known or again:
-            found: dict[str, Any] = self.process(0).ask("roofline", threads=self.threads)
-            known[key] = roofline.merged(found, *([known[key]] if key in known else []))
+        earlier = [roof for day, roof in known.items() if day.endswith(f"/{self.threads}")] + [*self.recorded]
+        found = known.get(key)
+        quiet, doubted = True, again
+        for _ in range(ROOFLINE_ATTEMPTS):
+            if found is not None and not again and roofline.is_plausible(found, earlier):
+                break
+            measured: dict[str, float] = self.process(0).ask("roofline", threads=self.threads)
+            found, again = measured if found is None else roofline.merged(measured, found), False
+            quiet = is_quiet(self)
+        if found is None:
+            raise RuntimeError("no roofline was measured")
+        believed = quiet and not doubted and roofline.is_plausible(found, earlier)
+        self.roof = found if believed else roofline.merged(found, *earlier)
+        if quiet and self.roof != known.get(key):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(known, indent=1))
-        self.roof = known[key]
+            path.write_text(json.dumps({**known, key: self.roof}, indent=1))

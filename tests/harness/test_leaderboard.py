@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import explain, leaderboard
+from harness import explain, leaderboard, readme
 from harness.board.ladder import step_times
 from harness.race.statistics import paired_ratio
+from registry import records
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
 from registry.table import discover
@@ -90,12 +91,47 @@ def test_tie_goes_to_the_shorter_file(store):
     assert f"shorter file: {length(short)} lines against {length(long)}" in champion.reason
 
 
-def test_a_noisy_race_is_no_tie(store):
-    """An interval that says nothing does not make a slow variant champion for being short."""
-    short, long = min(NAMES, key=length), max(NAMES, key=length)
-    store.add_run(run(row(short, 2, 20, 3, 30, 2, 25), row(long, 1, 40, 1.5, 30, 1, 50)))
+NOISY = row(NAMES[0], 2, 20, 3, 30, 2, 25), row(NAMES[1], 1, 40, 1.5, 30, 1, 50)
+
+
+def test_a_race_that_did_not_decide_crowns_nobody_and_says_how_to_race_again(store, tmp_path, capsys):
+    store.add_run(run(*NOISY))
+    assert leaderboard.refresh(store, TABLE) == store.champions() == []
+    [standing] = leaderboard.standings(store, TABLE)
+    assert standing.champion is None
+    assert {standing.undecided.winner, standing.undecided.runner_up} == set(NAMES[:2])
+    for command in (explain, leaderboard):
+        assert command.main(["--op", "layer_nor[m]", "--results", str(tmp_path)]) == 0
+        shown = "".join(capsys.readouterr())
+        assert "undecided: layer_norm at gpt2-124m-b4-t64: " in shown
+        assert "nobody is champion; race again with: python -m harness.bench --op 'layer_nor[m]' " in shown
+        assert f"--workload gpt2-124m-b4-t64 --threads 2 --protocol cpu-warm --budget 2m --results {tmp_path}" in shown
+
+
+def test_an_earlier_sound_race_speaks_while_the_newest_is_undecided(store, tmp_path, capsys):
+    store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))), run(*NOISY))
     [champion] = leaderboard.derive(store, TABLE)
-    assert champion.variant == long
+    assert (champion.variant, champion.ratio) == (NAMES[0], pytest.approx(2, rel=1e-2))
+    assert explain.main(["--op", "layer_norm", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{NAMES[0]} stays champion by an earlier run; race again with: " in shown
+    store.add_run(run(row(NAMES[0], *steady(3)), row(NAMES[1], *steady(2))))
+    [standing] = leaderboard.standings(store, TABLE)
+    assert (standing.champion.variant, standing.undecided) == (NAMES[1], None)
+
+
+def test_a_race_by_dims_is_raced_again_by_dims(store):
+    store.add_run(run(*NOISY, workload="N=256,C=768"))
+    [standing] = leaderboard.standings(store, TABLE)
+    assert "--dims 'N=256 C=768'" in leaderboard.race_again(standing.undecided.run, TABLE)
+
+
+def test_a_wide_interval_that_lies_beyond_a_factor_of_two_decides(store):
+    store.add_run(
+        run(row(NAMES[0], *[1.0] * 12), row(NAMES[1], 50.0))
+    )  # one call of a slow variant is trusted to a factor of 2
+    [champion] = leaderboard.derive(store, TABLE)
+    assert (champion.variant, champion.ratio_low, champion.ratio_high) == (NAMES[0], pytest.approx(25), pytest.approx(100))
 
 
 def test_of_two_that_tie_the_one_without_a_second_thread_pool_wins(tmp_path):
@@ -144,10 +180,18 @@ def test_row_that_does_not_hold_cannot_win(store, spoiled):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"source": "0" * 16}, {"contract": "0" * 16}, {"status": "failed", "gate": "values"}, {"versions": {}}]
+    "changes",
+    [
+        {"source": "0" * 16},
+        {"contract": "0" * 16},
+        {"status": "failed", "gate": "values"},
+        {"versions": {}},
+        {"status": "wrong", "gate": "race"},
+    ],
 )
-def test_variant_without_fresh_evidence_cannot_win(store, changes):
-    store.add_evidence(proof(NAMES[0], **changes))
+def test_variant_without_fresh_evidence_cannot_win(tmp_path, changes):
+    store = Store(tmp_path)
+    store.add_evidence(proof(NAMES[1]), proof(NAMES[0], **changes))
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
     [champion] = leaderboard.derive(store, TABLE)
     assert champion.variant == NAMES[1]
@@ -189,7 +233,16 @@ def test_champion_is_not_decidedly_slower_than_another(tmp_path_factory, samples
     store = Store(tmp_path_factory.mktemp("store"))
     store.add_evidence(*map(proof, NAMES))
     store.add_run(run(*(row(name, *taken) for name, taken in zip(NAMES, samples, strict=True))))
-    [champion] = leaderboard.derive(store, TABLE)
+    champions = leaderboard.derive(store, TABLE)
+    [standing] = leaderboard.standings(store, TABLE)
+    assert (standing.undecided is None) == bool(champions)
+    if not champions:
+        interval = standing.undecided.interval
+        assert interval.high > 2 * interval.low
+        assert interval.low < 2
+        return
+    [champion] = champions
+    assert champion.ratio_high <= 2 * champion.ratio_low or champion.ratio_low >= 2
     taken = dict(zip(NAMES, samples, strict=True))
     beaten = {n for n in NAMES if any(paired_ratio(taken[n], other).low > 1 for other in samples)}
     assert champion.variant not in beaten or beaten == set(NAMES)
@@ -212,6 +265,25 @@ def test_check_tells_a_typed_champion_from_a_derived_one(store, tmp_path, capsys
     assert f"written {NAMES[1]}, derived {NAMES[0]}" in capsys.readouterr().out
     store.write_champions([])
     assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 1
+
+
+def test_a_user_s_race_leaves_the_tracked_champions_and_the_generated_pages_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    tracked, own = Store(tmp_path, keep=True), Store(tmp_path)
+    tracked.add_evidence(*map(proof, NAMES))
+    tracked.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    assert leaderboard.main(["--results", str(tmp_path), "--keep"]) == 0
+    files = {path: path.read_bytes() for path in tracked.folder.iterdir()}
+    page = readme.board(TABLE, tracked)
+    own.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1))))
+    own.add_evidence(proof(NAMES[0], status="wrong", gate="race"))
+    assert leaderboard.main(["--results", str(tmp_path)]) == 0
+    assert [c.variant for c in own.champions()] == [NAMES[1]]
+    assert [c.variant for c in tracked.champions()] == [NAMES[0]]
+    assert {path: path.read_bytes() for path in tracked.folder.iterdir()} == files
+    assert readme.board(TABLE, tracked) == page
+    assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 0
+    capsys.readouterr()
 
 
 def test_board_is_shown_as_markdown_and_as_a_page(store, tmp_path, capsys):

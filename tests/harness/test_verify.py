@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from harness import verify
+from registry import records
 from registry.records import Store
 from registry.table import ROOT, discover
 
@@ -34,6 +35,7 @@ FIELDS = {
     "mutation_score": float,
     "seconds": float,
     "reproduce": str,
+    "revoked": str,
 }
 
 
@@ -63,6 +65,16 @@ def test_passing_variant_leaves_fresh_evidence(capsys, tmp_path):
     variant = discover().variant("softmax_backward", "numpy")
     proof = Store(tmp_path).require_proof(variant)
     assert (proof.problems, proof.profile, proof.status) == (result["problems"], "dev", "passed")
+
+
+def test_evidence_is_the_user_s_own_unless_it_is_to_be_kept(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    about = ("--op", "residua[l]", "--variant", "numpy", "--examples", 1, "--results", tmp_path)
+    assert verified(capsys, *about)[0] == 0
+    assert [path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("evidence.jsonl")] == ["local"]
+    assert verified(capsys, *about, "--keep")[0] == 0
+    assert len(Store(tmp_path, keep=True).evidence()) == 1
+    assert len(Store(tmp_path).evidence()) == 2
 
 
 def test_wrong_variant_fails_with_a_line_that_shows_it_again(capsys, tmp_path, folder):

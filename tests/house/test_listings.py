@@ -14,6 +14,7 @@ from harness.gpu.agreement import Agreement
 from harness.gpu.mutants import Mutant
 from harness.gpu.mutations import RULES, Mutation
 from harness.proof.battery import Proof
+from models.workloads import workloads_of
 from registry.__main__ import listing, listing_of
 from registry.paths import ROOT
 from registry.records import Champion, Evidence, Row, Run
@@ -28,7 +29,7 @@ VARIANTS = [v for op in TABLE.ops for v in TABLE.variants[op].values()]
 LENGTHS = (lambda v: len(v.op.name)), (lambda v: len(v.name)), (lambda v: len(str(v)))
 LONGEST = [max(VARIANTS, key=length) for length in LENGTHS]
 STEP = "gpt2-1558m-b64-t1024"
-CALLS = {op.name: max((w.name for w in op.workloads(STEP)), key=len) for op in TABLE.ops.values()}
+CALLS = {op.name: max((w.name for w in workloads_of(op)), key=len) for op in TABLE.ops.values()}
 LABEL = max((name.partition("/")[2] for name in CALLS.values()), key=len)
 REASON = "ties with numba_rows and has the shorter file: 30 lines against 50"
 WIDTHS = (80, 100, 120)

@@ -1,14 +1,16 @@
 """Records survive the disk; evidence goes stale with its sources; broken files are named."""
 
 import dataclasses
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import CrucibleError, EvidenceError, discover
+from registry import CrucibleError, EvidenceError, discover, records
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Champion, Evidence, Row, Run, Store
+from registry.table import ROOT
 
 VARIANT = discover().variant("layer_norm", "numba_rows")
 
@@ -81,3 +83,105 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CrucibleError, match="cannot write"):
         Store(tmp_path / "file").add_evidence(evidence())
+
+
+@pytest.fixture
+def usual(tmp_path, monkeypatch):
+    """Make a folder the default results folder, so that it has a tracked and a local part."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def champion(variant="numba_rows", **changes):
+    about = {"op": "layer_norm", "workload": "w", "dims": {"N": 1}, "variant": variant, "source": "1", "threads": 2}
+    return Champion(**{**about, "median_ms": 1.0, **changes})
+
+
+def test_a_user_s_records_go_to_the_folder_that_git_ignores_and_are_read_with_the_tracked_ones_by_date(usual):
+    tracked, own = Store(usual, "m", keep=True), Store(usual, "m")
+    tracked.add_evidence(evidence(seed=1, created="2026-01-01"), evidence(seed=3, created="2026-03-01"))
+    own.add_evidence(evidence(seed=2, created="2026-02-01"), evidence(seed=4, created="2026-04-01"))
+    assert (tracked.folder, own.folder) == (usual / "m", usual / "local" / "m")
+    assert [e.seed for e in own.evidence()] == [1, 2, 3, 4]
+    assert [e.seed for e in tracked.evidence()] == [1, 3]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "results/local/m/runs.jsonl"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ignored.returncode == 0
+
+
+def test_a_named_results_folder_has_one_part(usual):
+    elsewhere = usual / "mine"
+    Store(elsewhere, "m").add_evidence(evidence())
+    assert (elsewhere / "m" / "evidence.jsonl").exists()
+    assert Store(usual / ".." / usual.name, "m").folder.parent.name == "local"  # the default folder by another path
+
+
+def test_a_user_s_champions_count_until_the_tracked_records_change(usual):
+    tracked, own = Store(usual, "m", keep=True), Store(usual, "m")
+    tracked.add_evidence(evidence())
+    tracked.write_champions([champion("numba_naive")])
+    assert own.champions() == [champion("numba_naive")]
+    mine = [champion("numba_rows"), champion("numba_rows", workload="mine")]
+    own.write_champions(mine)
+    assert own.champions() == mine
+    assert tracked.champions() == [champion("numba_naive")]
+    own.add_evidence(evidence())
+    assert own.champions() == mine
+    tracked.add_evidence(evidence())
+    assert own.champions() == [champion("numba_naive"), mine[1]]  # what was derived before the pull speaks of no tracked call
+    own.write_champions(mine)
+    assert Store(usual, "m").champions() == mine
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    store, reads = Store(tmp_path), []
+    read = records.read_lines
+    monkeypatch.setattr(records, "read_lines", lambda path: reads.append(path) or read(path))
+    store.add_evidence(evidence())
+    for _ in range(3):
+        assert store.proof(VARIANT) is not None
+        assert len(store.evidence()) == 1
+    assert len(reads) == 1
+    Store(tmp_path).add_evidence(evidence(status="failed", gate="values"))  # another process, say
+    assert store.proof(VARIANT).status == "failed"
+    assert len(reads) == 2
+
+
+def test_a_race_that_refutes_a_variant_revokes_its_proof_until_the_source_changes(tmp_path):
+    store = Store(tmp_path)
+    refuted = evidence(status="wrong", gate="race", note="y is wrong", reproduce="python -m harness.verify --problem 'N=1'")
+    store.add_evidence(evidence(), refuted, evidence(), evidence(versions={}))
+    assert store.proof(VARIANT) == refuted
+    assert store.newest_proofs("host")["layer_norm", "numba_rows"] == refuted
+    with pytest.raises(EvidenceError, match=r"wrong: y is wrong.*revoked until its source changes.*--problem 'N=1'"):
+        store.require_proof(VARIANT)
+
+
+def test_a_race_that_refuted_another_source_revokes_nothing(tmp_path):
+    store = Store(tmp_path)
+    store.add_evidence(evidence(status="wrong", gate="race", source="0"), evidence())
+    assert store.require_proof(VARIANT).status == "passed"
+    assert store.newest_proofs("host")["layer_norm", "numba_rows"].status == "passed"
+
+
+def test_the_message_about_missing_evidence_can_be_pasted_where_the_results_folder_was_named(tmp_path):
+    with pytest.raises(EvidenceError, match=f"--results '{tmp_path}/my results'"):
+        Store(tmp_path / "my results").require_proof(VARIANT)
+
+
+@pytest.mark.parametrize("line", ['{"op": "gelu"}', "[]", '{"rows": 3}'])
+def test_a_line_that_is_no_record_is_named(line, tmp_path):
+    store = Store(tmp_path)
+    store.folder.mkdir()
+    (store.folder / "runs.jsonl").write_text(line + "\n")
+    with pytest.raises(CrucibleError, match=r"runs\.jsonl:1 is no record of run"):
+        store.runs()
+
+
+def test_champions_that_are_not_json_are_one_clear_error(tmp_path):
+    store = Store(tmp_path)
+    store.write_champions([])
+    (store.folder / "champions.json").write_text("[")
+    with pytest.raises(CrucibleError, match=r"delete it and run: python -m harness\.leaderboard"):
+        store.champions()

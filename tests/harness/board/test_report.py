@@ -1,5 +1,6 @@
 """A race as programs and people read it."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.board import report
+from harness.board.html import write_page
 from registry.records import Row, Run
 
 
@@ -51,6 +53,17 @@ def test_document_has_the_keys_that_programs_read():
 def test_several_ops_are_a_list_of_races_and_boards_of_one_op_stay_together():
     document = report.document([RACE, race(row("numba_a", [1.0]), op="softmax"), race(row("numba_b", [1.0]), workload="v")])
     assert [(r["op"], len(r["boards"])) for r in document["races"]] == [("gelu", 2), ("softmax", 1)]
+
+
+def test_what_ran_in_the_simulator_is_shown_as_a_share_of_no_roofline(tmp_path):
+    simulated = dataclasses.replace(RACE, device="sim")
+    [board] = report.document([simulated])["boards"]
+    assert {row["percent_of_roofline"] for row in board["rows"]} == {None}
+    assert report.document([simulated])["roofline"] == {}
+    assert all(cells[report.COLUMNS.index("of roofline")] == "" for cells in map(report.cells, board["rows"]))
+    for run, shown in ((RACE, True), (simulated, False)):
+        write_page(tmp_path / "page.html", [run])
+        assert ('stroke="var(--roof)"' in (tmp_path / "page.html").read_text()) == shown
 
 
 def test_race_without_torch_has_no_ratio():

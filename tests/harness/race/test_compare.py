@@ -18,7 +18,7 @@ from harness.race.old_tree import check_out
 from harness.race.statistics import Interval
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import contract_hash, source_hash
-from registry.records import Evidence, Store
+from registry.records import Evidence, Row, Store
 from registry.table import ROOT, discover
 
 CHANGED, REMOVED = "numba_naive", "numba_flat"
@@ -95,9 +95,38 @@ def test_a_contestant_that_failed_is_its_own_verdict(old, fields):
     assert found[CHANGED].note.startswith("then")
 
 
-def test_nothing_proven_is_nothing_to_compare(old):
-    with pytest.raises(EvidenceError, match="no variant has fresh evidence"):
+def test_no_variant_is_nothing_to_compare(old):
+    with pytest.raises(EvidenceError, match="nothing to compare"):
         list(compare(session_that_reads([], []), [], old, 1.0, print, print))
+
+
+def test_a_variant_without_evidence_is_unproven_if_it_changed_or_is_new_and_is_not_raced(old, fields):
+    table = discover()
+    rows = [
+        Row(variant=v.name, source=source_hash(v), status="unproven", note=f"prove {v.name}")
+        for v in table.variants["residual"].values()
+    ]
+    gone = Row(variant=CHANGED, source="", status="unloadable", note="SyntaxError")
+    fields[0].candidates, fields[0].refused = [], [*rows, gone]
+    found = list(compare(session_that_reads([], []), fields, old, 1.0, pytest.fail, print))
+    verdicts = {(c.variant, c.verdict) for c in found}
+    assert {(CHANGED, "UNPROVEN"), (REMOVED, "UNPROVEN"), (CHANGED, "unloadable"), ("numpy", "SAME")} <= verdicts
+    assert {v for _, v in verdicts} == {"UNPROVEN", "unloadable", "SAME"}
+    assert f"| residual | step | `{CHANGED}` | UNPROVEN |  |  |  | prove {CHANGED} |" in markdown(found, "HEAD", "1", "here")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdicts"),
+    [("slower", {"SLOWER"}), ("unproven, slower", {"SLOWER", "UNPROVEN"}), ("UNPROVEN", {"UNPROVEN"}), (None, set())],
+)
+def test_fail_on_names_verdicts(text, verdicts):
+    assert module.fail_on(text) == verdicts
+
+
+@pytest.mark.parametrize("text", ["slowr", "slower,slowr", "slowr,"])
+def test_an_unknown_verdict_is_refused_with_the_nearest(text):
+    with pytest.raises(RequestError, match="'slowr'; did you mean 'slower'"):
+        module.fail_on(text)
 
 
 def test_markdown_shows_what_was_raced_and_counts_the_rest(old, fields):
@@ -137,18 +166,47 @@ def test_unknown_revision_is_one_line(project, tmp_path):
         check_out("v9", project, tmp_path)
 
 
+def compared(project, folder, capsys, monkeypatch, *words):
+    """Run the command against the project's only commit, and return its code, its verdicts and what it said."""
+    monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=folder / "kept"))
+    code = bench.main([*words, "--results", str(folder), "--compare", "HEAD", "--json"])
+    told = capsys.readouterr()
+    return code, {(c["variant"], c["verdict"]) for c in json.loads(told.out)["comparisons"]} if told.out else set(), told.err
+
+
+def prove(folder, op, name):
+    variant = discover().variant(op, name)
+    about = {"op": op, "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
+    Store(folder).add_evidence(Evidence(**about, status="passed"))
+
+
 def test_command_with_nothing_changed_races_nothing(project, tmp_path, capsys, monkeypatch):
-    table = discover()
-    variant = table.variant("gelu_backward", "numba_naive")
-    proof = {
-        "op": "gelu_backward",
-        "variant": variant.name,
-        "source": source_hash(variant),
-        "contract": contract_hash(variant.op),
-    }
-    Store(tmp_path).add_evidence(Evidence(**proof, status="passed"))
-    monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=tmp_path / "kept"))
-    words = ["--op", "gelu_backward", "--variant", "numba_naive", "--results", str(tmp_path), "--compare", "HEAD", "--json"]
-    assert bench.main(words) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert [(c["variant"], c["verdict"]) for c in answer["comparisons"]] == [("numba_naive", "SAME")]
+    prove(tmp_path, "gelu_backward", "numba_naive")
+    words = ["--op", "gelu_backward", "--variant", "numba_naive", "--fail-on", "slower,unproven"]
+    code, verdicts, told = compared(project, tmp_path, capsys, monkeypatch, *words)
+    assert (code, verdicts) == (0, {("numba_naive", "SAME")})
+    assert "took" in told
+    assert "of a budget of 60 s" in told
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--fail-on", "slower"], 0), (["--fail-on", "slower,unproven"], 1)])
+def test_command_with_a_changed_unproven_variant_says_so_and_fails_on_request(
+    words, code, project, tmp_path, capsys, monkeypatch
+):
+    chosen = ["--op", "residua[l]", "--variant", CHANGED]
+    ended, verdicts, _ = compared(project, tmp_path, capsys, monkeypatch, *chosen, *words)
+    assert (ended, verdicts) == (code, {(CHANGED, "UNPROVEN")})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--compare", "HEAD", "--fail-on", "slowr"], "did you mean 'slower'?"),
+        (["--fail-on", "slower"], "--fail-on speaks of the verdicts of --compare"),
+    ],
+)
+def test_fail_on_that_makes_no_sense_is_one_line(words, message, tmp_path, capsys):
+    assert bench.main(["--op", "residual", "--results", str(tmp_path), *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1

@@ -1,0 +1,55 @@
+"""What the races of one command give: records of times, and evidence against variants, each stored as soon as it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.race.refutation import refutations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from harness.race.board import Board
+    from registry.errors import CrucibleError
+    from registry.records import Evidence, Run, Store
+    from registry.table import Table
+
+__all__ = ["Outcome"]
+
+
+@dataclass
+class Outcome:
+    """The records of one command.
+
+    Attributes
+    ----------
+    store : Store or None
+        None keeps no record.
+    place : str
+        Where the races run: ``host`` or ``cuda``.
+    refused : list of CrucibleError
+        Why races gave no record of times.
+    """
+
+    table: Table
+    store: Store | None
+    place: str
+    kernels_path: list[Path]
+    runs: list[Run] = field(default_factory=list)
+    refuted: list[Evidence] = field(default_factory=list)
+    refused: list[CrucibleError] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        """Take the record of a race."""
+        self.runs.append(run)
+        if self.store is not None:
+            self.store.add_run(run)
+
+    def refute(self, board: Board, seen: Iterable[tuple[str, str, str]]) -> None:
+        """Take the name, status and note of each contestant of a race."""
+        against = refutations(board, seen, self.table.variants[board.op.name], self.place, self.kernels_path)
+        self.refuted += against
+        if self.store is not None and against:
+            self.store.add_evidence(*against)

@@ -1,0 +1,76 @@
+"""What a race refutes: a variant that passed its proof and then gave a wrong answer, raised or crashed at the raced shape.
+
+The record is evidence with the gate ``race``. It revokes the proof of the same source for every reader, and a later proof does
+not lift it: the battery passed this source before, and may miss the fault again. A change of the source does.
+
+A variant is not refuted by circumstances: too little memory, a disk that is full, a signal from outside, or a time limit, which
+a busy machine may exceed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from registry.fingerprint import contract_hash, source_hash
+from registry.machine import machine_key, versions
+from registry.problem import Problem
+from registry.records import RACE, Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from harness.race.board import Board
+    from registry.variant import Variant
+
+__all__ = ["refutation", "refutations"]
+
+REFUTING = ("wrong", "failed", "crashed")
+CIRCUMSTANCES = ("MemoryError", "OutOfMemoryError", "OSError", "cudaErrorMemoryAllocation", "exit code -9", "exit code -15")
+
+
+def refutation(
+    variant: Variant, board: Board, status: str, note: str, place: str, kernels_path: Iterable[Path] = ()
+) -> Evidence | None:
+    """Return the evidence that a race at `board` refuted `variant`; None if it did not.
+
+    Parameters
+    ----------
+    status, note : str
+        What the race said of the variant.
+    place : str
+        Where the race ran: ``host`` or ``cuda``.
+    """
+    if status not in REFUTING or any(word in note for word in CIRCUMSTANCES):
+        return None
+    problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype)
+    words = ["python", "-m", "harness.verify", "--op", board.op.name, "--variant", variant.name]
+    words += [word for path in kernels_path for word in ("--kernels-path", str(path))]
+    words += [] if place == "host" else ["--device", place]
+    return Evidence(
+        op=board.op.name, variant=variant.name, source=source_hash(variant), contract=contract_hash(board.op), status=status,
+        gate=RACE, device=place, profile=RACE, problems=1, reproduce=f'{shlex.join(words)} --problem "{problem}"', note=note,
+        machine=machine_key(place), versions=versions(place),
+    )  # fmt: skip
+
+
+def refutations(
+    board: Board,
+    seen: Iterable[tuple[str, str, str]],
+    variants: Mapping[str, Variant],
+    place: str,
+    kernels_path: Iterable[Path],
+) -> list[Evidence]:
+    """Return the evidence against the variants that a race at `board` refuted.
+
+    Parameters
+    ----------
+    seen : iterable of (name, status, note)
+        What became of each contestant.
+    variants : mapping of str to Variant
+        By name; a contestant that is none of them, such as torch, is left out.
+    """
+    known = [(variants[name], status, note) for name, status, note in seen if name in variants]
+    found = (refutation(variant, board, status, note, place, kernels_path) for variant, status, note in known)
+    return [evidence for evidence in found if evidence is not None]

@@ -1,0 +1,103 @@
+"""Files of records on disk: JSON lines that are only ever appended to, and documents that are replaced as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import CrucibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["Stamp", "append_lines", "digest", "read_document", "read_lines", "stamp", "write_document"]
+
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a value that differs once the file has been written to; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return a hash of the contents of several files; a missing file counts as an empty one."""
+    found = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes() if path.exists() else b""
+        found.update(f"{path.name}:{len(content)}\n".encode() + content)
+    return found.hexdigest()[:16]
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place (``FILE:NUMBER``) and the content of each line; nothing where there is no file.
+
+    Raises
+    ------
+    CrucibleError
+        A line is not JSON; the message names the line.
+    """
+    if not path.exists():
+        return
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        place = f"{path}:{number}"
+        try:
+            yield place, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CrucibleError(f"{place} is not a JSON line ({error.msg}); mend or delete that line") from error
+
+
+def append_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Append one JSON line per record.
+
+    Raises
+    ------
+    CrucibleError
+        The file cannot be written.
+    """
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(text)
+    except OSError as error:
+        raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_document(path: Path) -> Any:  # noqa: ANN401 (any JSON)
+    """Return the content of a JSON file; None where there is no file.
+
+    Raises
+    ------
+    CrucibleError
+        The file is not JSON.
+    """
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise CrucibleError(f"{path} is not JSON ({error.msg}); delete it and run: python -m harness.leaderboard") from error
+
+
+def write_document(path: Path, content: object) -> None:
+    """Replace a JSON file, whole or not at all.
+
+    Raises
+    ------
+    CrucibleError
+        The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
