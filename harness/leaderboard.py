@@ -39,13 +39,8 @@ KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
 
 def _valid_variants(store: Store, table: Table) -> dict[tuple[str, str], str]:
     """Return the sources of every variant whose proof is fresh, by op and name."""
-    newest = {(e.op, e.variant): e for e in store.evidence()}
-    valid = {}
-    for (op, name), evidence in newest.items():
-        variant = table.variants.get(op, {}).get(name)
-        if variant is not None and evidence.is_fresh(variant) and evidence.status == "passed":
-            valid[op, name] = source_hash(variant)
-    return valid
+    variants = [v for known in table.variants.values() for v in known.values()]
+    return {(v.op.name, v.name): source_hash(v) for device in ("host", "cuda") for v in store.proven(variants, device)}
 
 
 def _frame(runs: list[Run], valid: dict[tuple[str, str], str]) -> pd.DataFrame:

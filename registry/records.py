@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,12 +16,15 @@ from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
+from registry.problem import parse_problem
+from registry.profiles import fewest_problems
 from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from registry.op import Op
     from registry.variant import Variant
 
 __all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
@@ -57,14 +61,17 @@ class Evidence(Record):
     source, contract : str
         Hashes of the variant's sources and of the op's contract; evidence is fresh while both still hold.
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), or what the
-        simulator found: ``race``, ``out_of_bounds``, ...
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), ``partial`` (nothing
+        failed, but too few problems were asked for anybody to rely on it), or what the simulator found: ``race``,
+        ``out_of_bounds``, ...
     gate : str
         The gate that rejected it; "" if it passed.
     worst_over_budget : float
         Largest error divided by what the error law allows; at most 1 if it passed.
     mutation_score : float
         Share of the null kernels that the drawn problems would have caught.
+    rechecked : list of str
+        Problems that the variant had failed at before and that this proof asked again, as lines.
     """
 
     op: str
@@ -81,19 +88,69 @@ class Evidence(Record):
     mutation_score: float = 0.0
     seconds: float = 0.0
     reproduce: str = ""
+    rechecked: list[str] = field(default_factory=list)
     machine: str = field(default_factory=machine_key)
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build from a parsed line; a record that passed with fewer problems than its profile's least reads as ``partial``."""
+        made = super().from_json(data)
+        too_few = made.status == "passed" and made.problems < fewest_problems(made.profile)
+        return dataclasses.replace(made, status="partial") if too_few else made
+
     def is_fresh(self, variant: Variant) -> bool:
         """Whether this still speaks of `variant` as it is now, on this machine with these libraries."""
+        return (self.op, self.variant) == (variant.op.name, variant.name) and self.speaks_of(
+            source_hash(variant), contract_hash(variant.op)
+        )
+
+    def speaks_of(self, source: str, contract: str) -> bool:
+        """Whether these are the hashes of what was proven, on this machine with these libraries."""
         return (
-            (self.op, self.variant) == (variant.op.name, variant.name)
-            and self.source == source_hash(variant)
-            and self.contract == contract_hash(variant.op)
+            self.source == source
+            and self.contract == contract
             and self.machine == machine_key(self.device)
             and self.versions == versions(self.device)
         )
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the variant was found wrong, rather than asked too little."""
+        return self.status not in {"passed", "partial", "refused"} and self.gate != "non-vacuity"
+
+    def failed_problem(self, op: Op) -> str:
+        """Return the problem that the variant failed at, as the line that `Problem` prints; "" where it names none."""
+        try:
+            words = shlex.split(self.reproduce)
+            return str(parse_problem(op, words[words.index("--problem") + 1]))
+        except (ValueError, IndexError, CrucibleError):
+            return ""
+
+
+def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[Evidence]]:
+    """Return which of the fresh evidence about one variant counts, and the failures that stand.
+
+    A failure stands until a whole proof that asks the failed problem again passes: another seed or fewer problems do not
+    undo it. Where none stands, the newest proof that passed counts; where none passed, the newest of any kind.
+
+    Parameters
+    ----------
+    fresh : iterable of Evidence
+        About one variant on one device, oldest first.
+    """
+    counts: Evidence | None = None
+    failures: list[Evidence] = []
+    for one in fresh:
+        if one.is_failure:
+            failures.append(one)
+        elif one.status == "passed":
+            failures = [f for f in failures if f.failed_problem(op) not in one.rechecked]
+            counts = one
+        elif counts is None or counts.status != "passed":
+            counts = one
+    return (failures[-1] if failures else counts), failures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,19 +288,40 @@ class Store:
             raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
 
     def proof(self, variant: Variant, device: str = "") -> Evidence | None:
-        """Return the newest fresh evidence about `variant`, passed or not; None if there is none.
+        """Return the fresh evidence about `variant` that counts, passed or not, as `standing` says; None if there is none.
 
         Parameters
         ----------
         device : str
             ``host``, ``sim`` or ``cuda``; default: where the variant runs on a machine without a GPU.
         """
-        device = device or kind_of(variant)
-        fresh = [e for e in self.evidence() if e.device == device and e.is_fresh(variant)]
-        return fresh[-1] if fresh else None
+        return standing(self._fresh([variant], device or kind_of(variant))[str(variant)], variant.op)[0]
+
+    def failures(self, variants: Sequence[Variant], device: str) -> list[list[Evidence]]:
+        """Return, per variant, the failures on one device that still stand, as `standing` says."""
+        fresh = self._fresh(variants, device)
+        return [standing(fresh[str(v)], v.op)[1] for v in variants]
+
+    def proven(self, variants: Sequence[Variant], device: str) -> list[Variant]:
+        """Return those of `variants` that are proven on `device`; otherwise as `proof`, for many in one go."""
+        fresh = self._fresh(variants, device)
+        counting = ((v, standing(fresh[str(v)], v.op)[0]) for v in variants)
+        return [v for v, proof in counting if proof is not None and proof.status == "passed"]
+
+    def _fresh(self, variants: Sequence[Variant], device: str) -> dict[str, list[Evidence]]:
+        """Return the fresh evidence about each variant on one device, oldest first."""
+        about: dict[str, list[Evidence]] = {str(v): [] for v in variants}
+        for evidence in self.evidence():
+            if evidence.device == device and (name := f"{evidence.op}/{evidence.variant}") in about:
+                about[name].append(evidence)
+        for variant in variants:
+            if found := about[str(variant)]:
+                hashes = source_hash(variant), contract_hash(variant.op)
+                about[str(variant)] = [e for e in found if e.speaks_of(*hashes)]
+        return about
 
     def require_proof(self, variant: Variant, device: str = "") -> Evidence:
-        """Return fresh evidence that `variant` passed.
+        """Return fresh evidence that `variant` passed a whole proof, and no failure that still stands.
 
         Parameters
         ----------
@@ -262,6 +340,12 @@ class Store:
         proof = self.proof(variant, device)
         if proof is None:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")
+        if proof.status == "partial":
+            least = fewest_problems(proof.profile)
+            raise EvidenceError(
+                f"{variant} passed a partial proof only: {proof.problems} problems under profile {proof.profile} "
+                f"(at least {least}, drawn ones among them); make a whole one with: {command}"
+            )
         if proof.status != "passed":
             raise EvidenceError(f"{variant} {proof.status} at gate {proof.gate!r}; see: {command}")
         return proof
