@@ -39,8 +39,10 @@ KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
 
 def _valid_variants(store: Store, table: Table) -> dict[tuple[str, str], str]:
     """Return the sources of every variant whose proof is fresh, by op and name."""
-    variants = [v for known in table.variants.values() for v in known.values()]
-    return {(v.op.name, v.name): source_hash(v) for device in ("host", "cuda") for v in store.proven(variants, device)}
+    newest = {(e.op, e.variant): e for e in store.evidence()}
+    known = {key: table.variants.get(key[0], {}).get(key[1]) for key in newest}
+    fresh = [v for key, v in known.items() if v is not None and newest[key].is_fresh(v)]
+    return {(v.op.name, v.name): source_hash(v) for place in ("host", "sim", "cuda") for v in store.proven(fresh, place)}
 
 
 def _frame(runs: list[Run], valid: dict[tuple[str, str], str]) -> pd.DataFrame:

@@ -146,7 +146,7 @@ def test_command_with_nothing_changed_races_nothing(project, tmp_path, capsys, m
         "source": source_hash(variant),
         "contract": contract_hash(variant.op),
     }
-    Store(tmp_path).add_evidence(Evidence(**proof, status="passed"))
+    Store(tmp_path).add_evidence(Evidence(**proof, status="passed", problems=40))
     monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=tmp_path / "kept"))
     words = ["--op", "gelu_backward", "--variant", "numba_naive", "--results", str(tmp_path), "--compare", "HEAD", "--json"]
     assert bench.main(words) == 0
