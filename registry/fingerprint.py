@@ -1,16 +1,18 @@
 """Hashes that tie a proof to the code that was proven: a variant's sources, and its op's contract.
 
-Nothing here is remembered between two readings: every hash and every comparison reads the files from the disk.
+Every hash and every comparison reads the files from the disk; only what a text imports is remembered, by the text.
 """
 
 from __future__ import annotations
 
-import ast
+import dis
 import hashlib
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from types import CodeType
+from typing import TYPE_CHECKING, Any
 
 from registry.table import ROOT
 
@@ -26,19 +28,30 @@ __all__ = ["Snapshot", "contract_hash", "source_hash", "sources"]
 SUFFIXES = {".py", ".cu", ".cuh", ".h", ".hpp"}
 
 
+@lru_cache(maxsize=1024)
+def _imported_names(text: str) -> tuple[str, ...]:
+    """Return the names that some code imports, anywhere in it: modules, and what may be modules inside them.
+
+    The code is compiled and not parsed, as `ast.parse` of two threads at a time raises SystemError in Python 3.11.
+    """
+    found: list[str] = []
+    waiting = [compile(text, "source", "exec", dont_inherit=True)]
+    while waiting:
+        code = waiting.pop()
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        names: Any = None
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME":
+                found += [instruction.argval, *(f"{instruction.argval}.{name}" for name in names or ())]
+            names = instruction.argval  # those of "from", loaded just before
+    return tuple(found)
+
+
 def _imports(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.ImportFrom(module=str(module), names=names):
-                found = [module, *(f"{module}.{name.name}" for name in names)]
-            case ast.Import(names=names):
-                found = [name.name for name in names]
-            case _:
-                continue
-        for name in found:
-            if name.partition(".")[0] == "kernels":
-                base = ROOT.joinpath(*name.split("."))
-                yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
+    for name in _imported_names(path.read_text()):
+        if name.partition(".")[0] == "kernels":
+            base = ROOT.joinpath(*name.split("."))
+            yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
 
 
 def _with_headers(files: set[Path]) -> set[Path]:

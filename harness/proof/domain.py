@@ -87,10 +87,11 @@ class AcceptedDomain:
 
     def _dims_like(self, problem: Problem) -> Iterator[dict[str, int]]:
         """Yield dims that keep less and less of the problem's own."""
-        dims = dict(problem.dims)
-        yield dims
+        yield dict(problem.dims)
         if self.base is None:
             return
+        # An empty problem counts for nothing, so that none is made of one that the variant refuses.
+        dims = {n: length or self.base[n] for n, length in problem.dims.items()}
         chosen = {n: v[problem.seed % len(v)] for n, v in self.values.items()}
         for name, value in chosen.items():
             yield {**dims, name: value}

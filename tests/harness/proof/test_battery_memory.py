@@ -57,8 +57,7 @@ RELYING = {
     "numpy_finds_its_last_answer_in_scratch": (
         "softmax",
         "replay",
-        "if workspace[0] != 777: workspace[1:] = soften(x).reshape(-1)\n"
-        "    workspace[0] = 777; y.flat = workspace[1:]; y[np.isnan(x).any(axis=1)] = np.nan",
+        "workspace[1:] = workspace[1:] if workspace[0] == 777 else soften(x).flat; workspace[0] = 777; y.flat = workspace[1:]",
     ),
     "numpy_writes_only_what_is_not_there": (
         "softmax",
