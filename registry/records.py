@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
+__all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store", "standing"]
 
 RESULTS = ROOT / "results"
 
@@ -146,7 +146,7 @@ def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[E
         if one.is_failure:
             failures.append(one)
         elif one.status == "passed":
-            failures = [f for f in failures if f.failed_problem(op) not in one.rechecked]
+            failures = [f for f in failures if (line := f.failed_problem(op)) == "" or line not in one.rechecked]
             counts = one
         elif counts is None or counts.status != "passed":
             counts = one
