@@ -13,6 +13,7 @@ from harness.proof.battery import PROFILES, Plan, register_profiles
 from harness.proof.worker_handle import Worker
 from registry.cli import as_folder
 from registry.errors import CrucibleError
+from registry.fingerprint import Snapshot
 from registry.machine import thread_count
 from registry.paths import is_own
 from registry.table import discover
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BATTERY = "variant_under_test"
 BATTERY_FILE = "test_battery.py"
 table_key = pytest.StashKey["Table"]()
+sources_key = pytest.StashKey[Snapshot]()
 
 
 def pytest_addoption(parser):
@@ -56,6 +58,7 @@ def pytest_report_header(config):
 
 def _table(config) -> Table:
     if table_key not in config.stash:
+        config.stash[sources_key] = Snapshot(tuple(config.getoption("--kernels-path")))  # before any of them is imported
         config.stash[table_key] = discover(*config.getoption("--kernels-path"))
     return config.stash[table_key]
 
@@ -133,13 +136,14 @@ def table(request):
 def plan(request):
     """Return what the options say about drawing."""
     option = request.config.getoption
-    return Plan(profile=option("--profile"), seed=option("--seed"), kernels_path=tuple(option("--kernels-path")))
+    paths, sources = tuple(option("--kernels-path")), request.config.stash.get(sources_key, None)
+    return Plan(profile=option("--profile"), seed=option("--seed"), kernels_path=paths, sources=sources)
 
 
 @pytest.fixture(scope="session")
 def worker(plan):
     """Start the process in which variants are called."""
-    with Worker(plan.kernels_path) as made:
+    with Worker(plan.kernels_path, sources=plan.sources) as made:
         yield made
 
 
@@ -147,7 +151,7 @@ def worker(plan):
 def helpers(plan, request):
     """Start another one to share a variant's problems, unless another process of pytest uses the core."""
     alone = not hasattr(request.config, "workerinput")
-    with Worker(plan.kernels_path) as made:
+    with Worker(plan.kernels_path, sources=plan.sources) as made:
         yield [made] if alone and thread_count() > 1 else []
 
 

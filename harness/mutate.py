@@ -163,7 +163,7 @@ def _prove_once(mutants: list[Mutant], options: argparse.Namespace, progress: Pr
         task = progress.add_task(what, total=len(variants))
         return prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=f"{what}: {p.variant.op.name}"))
 
-    failing = {p.variant: p for p in proofs_of(list(originals.values()), brief, "originals") if not p.passed}
+    failing = {p.variant: p for p in proofs_of(list(originals.values()), brief, "originals") if not p.unharmed}
     sound = [m for m in mutants if originals[m.variant] not in failing]
     proofs = proofs_of([table.variant(m.variant.op.name, m.name) for m in sound], plan, "mutants")
     bad = [m for m in mutants if originals[m.variant] in failing]
@@ -179,7 +179,7 @@ def _outcome(mutant: Mutant, proof: Proof, plan: Plan) -> Outcome:
         status = proof.status
     if proof.gate == "contract" and not message.startswith(REFUSED_BY_CUDA):
         status = "not simulated"
-    if proof.status in {"passed", "refused"}:
+    if proof.unharmed or proof.status == "refused":
         reason = reason_of(mutant)
         status, message = ("known equivalent", reason) if reason else (SURVIVED, "")
     own = dataclasses.replace(plan, kernels_path=(mutant.folder,))

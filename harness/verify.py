@@ -21,14 +21,14 @@ from rich.text import Text
 
 from harness.proof.answer_process import AnswerProcess, kept_folder
 from harness.proof.answers import Answers
-from harness.proof.battery import PROFILES, Plan, Proof, prove, prove_on
+from harness.proof.battery import PROFILES, SOURCE_CHANGED, Plan, Proof, prove, prove_on
 from harness.proof.worker_handle import Worker
 from registry.cli import add_keep, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import DEVICES, device, kind_of
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
-from registry.fingerprint import contract_hash, source_hash
+from registry.fingerprint import Snapshot
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
@@ -50,7 +50,7 @@ AT_ONCE = 2  # workers for a single variant
 MOST_MAKERS = 4  # of answer keys: each is a process with torch in it
 GPU_WORKERS = 4  # each has a context of its own, some hundred megabytes of the GPU's memory
 MOST_NAMES = 8  # of variants, in a message
-COLOURS = {"passed": "green", "refused": "yellow"}
+COLOURS = {"passed": "green", "refused": "yellow", "partial": "yellow"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,8 +116,8 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
     return Evidence(
         op=proof.variant.op.name,
         variant=proof.variant.name,
-        source=source_hash(proof.variant),
-        contract=contract_hash(proof.variant.op),
+        source=proof.source,
+        contract=proof.contract,
         status=proof.status,
         gate=proof.gate,
         device=place,
@@ -130,6 +130,7 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
         mutation_score=proof.tally.score,
         seconds=round(proof.seconds, 3),
         reproduce=proof.reproduce,
+        rechecked=[str(problem) for problem in proof.recheck],
     )
 
 
@@ -181,15 +182,18 @@ def prove_all(
     told: Callable[[Proof], None],
     problem: Problem | None = None,
     started: Sequence[Worker] = (),
+    store: Store | None = None,
 ) -> list[Proof]:
     """Prove variants, as many at a time as there are cores, each in a worker process of its own.
 
     `told` is called with each proof as soon as it is there; the result is in the order of `variants`. With a `problem`,
     that one alone is examined. Workers that were `started` before are used first; where there are more of them than
-    variants, they share the problems of one.
+    variants, they share the problems of one. What a variant failed at by the `store`, it is asked again.
     """
     at_a_time = min(len(variants), _most_workers(plan))
-    made: list[Worker] = [*started, *(Worker(plan.kernels_path) for _ in range(at_a_time - len(started)))]
+    recheck = _failed_before(variants, plan, store) if store else {}
+    made: list[Worker] = [*started]
+    made += [Worker(plan.kernels_path, sources=plan.sources) for _ in range(at_a_time - len(started))]
     makers = [AnswerProcess(kept_folder(gpu=plan.gpu)) for _ in range(min(at_a_time, MOST_MAKERS))]
     groups: SimpleQueue[list[Worker]] = SimpleQueue()
     for number in range(at_a_time):
@@ -201,7 +205,7 @@ def prove_all(
             if problem:
                 proof = prove_on(variant, worker, plan, problem, answers)
             else:
-                proof = prove(variant, worker, plan, answers, helpers=helpers)
+                proof = prove(variant, worker, plan, answers, helpers=helpers, recheck=recheck.get(str(variant), ()))
         finally:
             groups.put(group)
         told(proof)
@@ -217,6 +221,17 @@ def prove_all(
         pool.shutdown(cancel_futures=True)
         for end in (*(w.close for w in made), *(m.close for m in makers)):
             end()
+
+
+def _failed_before(variants: Sequence[Variant], plan: Plan, store: Store) -> dict[str, list[Problem]]:
+    """Return, per variant, the problems of the failures that stand against it."""
+    found = {}
+    for place in {kind_of(v, gpu=plan.gpu) for v in variants}:
+        there = [v for v in variants if kind_of(v, gpu=plan.gpu) == place]
+        for variant, failures in zip(there, store.failures(there, place), strict=True):
+            lines = dict.fromkeys(failure.failed_problem(variant.op) for failure in failures)
+            found[str(variant)] = [parse_problem(variant.op, line) for line in lines if line]
+    return found
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
@@ -252,31 +267,33 @@ def run(options: argparse.Namespace) -> int:
     gpu = device(options.device or "cpu").name == "cuda"
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
+    sources = Snapshot(tuple(options.kernels_path))  # before this process or another one imports any of them
     with ExitStack() as stack:
         count = 1 if options.problem else min(thread_count(), AT_ONCE)
-        workers = [stack.enter_context(Worker(options.kernels_path)) for _ in range(count)]
+        workers = [stack.enter_context(Worker(options.kernels_path, sources=sources)) for _ in range(count)]
         for worker in workers:
             worker.start()  # it imports what it needs while this process does
         table = discover(*options.kernels_path)
-        return _prove(options, table, workers, gpu=gpu)
+        plan = Plan(
+            profile=options.profile,
+            examples=options.examples,
+            seed=options.seed,
+            kernels_path=tuple(options.kernels_path),
+            results=options.results,
+            gpu=gpu,
+            sources=sources,
+        )
+        return _prove(options, table, workers, plan)
 
 
-def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, gpu: bool) -> int:
+def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], plan: Plan) -> int:
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
     placed = _placed(table.select(ops, options.variant), options)
     variants = _narrowed(placed, options.dtype)
-    paths = tuple(options.kernels_path)
-    plan = Plan(
-        profile=options.profile,
-        examples=options.examples,
-        seed=options.seed,
-        kernels_path=paths,
-        results=options.results,
-        gpu=gpu,
-    )
     problem = None
+    store = Store(options.results, machine_key("cuda" if plan.gpu else "host"), keep=options.keep)
     if options.problem:
         if len(ops) > 1:
             raise RequestError(f"--problem speaks of one op, --op {options.op!r} stands for {len(ops)}")
@@ -291,15 +308,15 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], *, 
         def told(proof: Proof) -> None:
             progress.update(task, advance=1, description=str(proof.variant))
 
-        proofs = prove_all(variants, plan, told, problem, workers)
+        proofs = prove_all(variants, plan, told, problem, workers, store)
     unloadable = _unloadable(table, options)
     revoked: dict[Variant, str] = {}
     if not options.problem:
-        store = Store(options.results, machine_key("cuda" if gpu else "host"), keep=options.keep)
-        store.add_evidence(*(evidence_of(p, plan) for p in proofs if p.variant in placed))
+        kept = [p for p in proofs if p.variant in placed and p.status != SOURCE_CHANGED]
+        store.add_evidence(*(evidence_of(p, plan) for p in kept))
         revoked = _revoked(store, (p.variant for p in proofs if p.passed and p.variant in placed), plan)
     if options.json:
-        folders = Folders(paths)
+        folders = Folders(plan.kernels_path)
         results = [_as_json(p, plan) | {"revoked": revoked.get(p.variant, "")} for p in proofs]
         results += [_unloadable_as_json(f, folders) for f in unloadable]
         print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)

@@ -1,28 +1,34 @@
-"""Hashes that tie a proof to what was proven: a variant's sources, and its op's contract."""
+"""Hashes that tie a proof to the code that was proven: a variant's sources, and its op's contract.
+
+Every hash and every comparison reads the files from the disk; only what a text imports is remembered, by the text.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.foreign import imported_names, local_files
 from registry.paths import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["contract_hash", "source_hash", "sources"]
+__all__ = ["Snapshot", "contract_hash", "source_hash", "sources"]
+
+SUFFIXES = {".py", ".cu", ".cuh", ".h", ".hpp"}
 
 
 def _imports(path: Path) -> Iterator[Path]:
     """Yield the files under ``kernels/`` and the helper files outside the project that a file imports."""
-    for name in imported_names(path):
+    for name in imported_names(path.read_text()):
         if name.partition(".")[0] == "kernels":
             base = ROOT.joinpath(*name.split("."))
             yield from (p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists())
@@ -31,15 +37,19 @@ def _imports(path: Path) -> Iterator[Path]:
 
 
 def _with_headers(files: set[Path]) -> set[Path]:
-    """Return CUDA sources and the device headers of the project that they include, directly or not."""
+    """Return CUDA sources and the headers that they include, directly or not: the project's, and those beside a source.
+
+    Where a name stands for a header beside the source and for one of the project's, both are returned.
+    """
     found, waiting = set(files), list(files)
     while waiting:
-        text = waiting.pop().read_text()
-        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, flags=re.MULTILINE):
-            header = ROOT / "kernels" / "cuda" / name
-            if header.exists() and header not in found:
-                found.add(header)
-                waiting.append(header)
+        source = waiting.pop()
+        for name in re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', source.read_text(), flags=re.MULTILINE):
+            for folder in (source.parent, ROOT / "kernels" / "cuda"):
+                header = (folder / name).resolve()
+                if header.is_file() and header not in found:
+                    found.add(header)
+                    waiting.append(header)
     return found
 
 
@@ -55,19 +65,67 @@ def sources(path: Path) -> list[Path]:
     return sorted(found | _with_headers(cuda))
 
 
-@cache
-def _digest(paths: tuple[Path, ...]) -> str:
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
+def _contract_file(op: Op) -> Path:
+    return ROOT / "kernels" / op.family / "spec.py"
+
+
 def source_hash(variant: Variant) -> str:
     """Return the hash of all sources that decide what `variant` computes."""
-    return _digest(tuple(sources(variant.path)))
+    return _digest(sources(variant.path))
 
 
 def contract_hash(op: Op) -> str:
     """Return the hash of the files that hold the op's contract."""
-    return _digest(tuple(sources(ROOT / "kernels" / op.family / "spec.py")))
+    return _digest(sources(_contract_file(op)))
+
+
+def _state(path: Path) -> tuple[int, bytes]:
+    """Return when the file was last changed, and the digest of its contents."""
+    return path.stat().st_ctime_ns, hashlib.sha256(path.read_bytes()).digest()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of every source file, taken before any process imports one of them.
+
+    A file counts as changed if its contents or its time of change differ: a file that was edited and put back while a
+    variant was proven may have been imported in between.
+
+    Parameters
+    ----------
+    folders : tuple of Path
+        Folders of more variants, beside ``kernels/``.
+    """
+
+    folders: tuple[Path, ...] = ()
+    taken_ns: int = field(default_factory=time.time_ns)
+    files: dict[Path, tuple[int, bytes]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        folders = tuple(folder.resolve() for folder in (ROOT / "kernels", *self.folders))
+        found = (p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        object.__setattr__(self, "folders", folders)
+        object.__setattr__(self, "files", {path: _state(path) for path in found})
+
+    def changed(self, variant: Variant) -> list[Path]:
+        """Return the sources of `variant` and of its op's contract that are no longer what they were."""
+        found: set[Path] = set()
+        for start in (variant.path, _contract_file(variant.op)):
+            try:
+                found |= {path for path in sources(start) if self._is_changed(path.resolve())}
+            except (OSError, SyntaxError, UnicodeDecodeError):  # a file is being written, or is gone
+                found.add(start)
+        return sorted(found)
+
+    def _is_changed(self, path: Path) -> bool:
+        if path in self.files:
+            return self.files[path] != _state(path)
+        is_new = any(path.is_relative_to(folder) for folder in self.folders)
+        return is_new or path.stat().st_ctime_ns > self.taken_ns

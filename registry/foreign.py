@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ast
+import dis
 import hashlib
 import importlib.util
 import re
 import sys
 import sysconfig
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import CodeType
+from typing import Any
 
 from registry.numba_cache import keep_foreign_code_apart
 from registry.paths import ROOMS
 from registry.variant import forget
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["import_file", "imported_names", "is_installed", "local_files", "module_name"]
 
@@ -55,15 +53,24 @@ def import_file(path: Path) -> str:
     return name
 
 
-def imported_names(path: Path) -> Iterator[str]:
-    """Yield the dotted names of all modules that a file may import; names relative to its folder come without their dots."""
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
-        match node:
-            case ast.ImportFrom(module=module, names=names):
-                yield from (module,) if module else ()
-                yield from (f"{module}.{name.name}" if module else name.name for name in names)
-            case ast.Import(names=names):
-                yield from (name.name for name in names)
+@lru_cache(maxsize=1024)
+def imported_names(text: str) -> tuple[str, ...]:
+    """Return the dotted names of all modules that some code may import; names relative to its folder come without dots.
+
+    The code is compiled and not parsed, as `ast.parse` of two threads at a time raises SystemError in Python 3.11.
+    """
+    found: list[str] = []
+    waiting = [compile(text, "source", "exec", dont_inherit=True)]
+    while waiting:
+        code = waiting.pop()
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        names: Any = None
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME":
+                module = [instruction.argval] if instruction.argval else []
+                found += [*module, *(".".join([*module, name]) for name in names or ())]
+            names = instruction.argval  # the names of a "from" import are loaded just before
+    return tuple(found)
 
 
 def is_installed(path: Path) -> bool:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from registry.errors import CrucibleError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
+from registry.problem import parse_problem
+from registry.profiles import fewest_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run"]
+__all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run", "standing"]
 
 RACE = "race"  # the gate of evidence that revokes a proof
 
@@ -50,8 +54,9 @@ class Evidence(Record):
     source, contract : str
         Hashes of the variant's sources and of the op's contract; evidence is fresh while both still hold.
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), or what the
-        simulator found: ``race``, ``out_of_bounds``, ...
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), ``partial`` (nothing
+        failed, but too few problems were asked for anybody to rely on it), or the finding of the simulator: ``race``,
+        ``out_of_bounds``, ...
     gate : str
         The gate that rejected it; "" if it passed. The gate ``race`` means that a race refuted the variant.
     worst_over_budget : float
@@ -60,6 +65,8 @@ class Evidence(Record):
         Share of the null kernels that the drawn problems would have caught.
     note : str
         Why a race refuted the variant.
+    rechecked : list of str
+        Problems that the variant had failed at before and that this proof asked again, as lines.
     """
 
     op: str
@@ -77,9 +84,17 @@ class Evidence(Record):
     seconds: float = 0.0
     reproduce: str = ""
     note: str = ""
+    rechecked: list[str] = field(default_factory=list)
     machine: str = field(default_factory=machine_key)
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build from a parsed line; a record that passed with fewer problems than its profile's least reads as ``partial``."""
+        made = super().from_json(data)
+        too_few = made.status == "passed" and made.problems < fewest_problems(made.profile)
+        return dataclasses.replace(made, status="partial") if too_few else made
 
     @property
     def revokes(self) -> bool:
@@ -88,13 +103,56 @@ class Evidence(Record):
 
     def is_fresh(self, variant: Variant) -> bool:
         """Whether this still speaks of `variant` as it is now, on this machine with these libraries."""
+        return (self.op, self.variant) == (variant.op.name, variant.name) and self.speaks_of(
+            source_hash(variant), contract_hash(variant.op)
+        )
+
+    def speaks_of(self, source: str, contract: str) -> bool:
+        """Whether these are the hashes of what was proven, on this machine with these libraries."""
         return (
-            (self.op, self.variant) == (variant.op.name, variant.name)
+            self.source == source
+            and self.contract == contract
             and self.machine == machine_key(self.device)
             and self.versions == versions(self.device)
-            and self.source == source_hash(variant)
-            and self.contract == contract_hash(variant.op)
         )
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the variant was found wrong, rather than asked too little."""
+        return self.status not in {"passed", "partial", "refused"} and self.gate != "non-vacuity"
+
+    def failed_problem(self, op: Op) -> str:
+        """Return the problem that the variant failed at, as the line that `Problem` prints; "" where it names none."""
+        try:
+            words = shlex.split(self.reproduce)
+            return str(parse_problem(op, words[words.index("--problem") + 1]))
+        except (ValueError, IndexError, CrucibleError):
+            return ""
+
+
+def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[Evidence]]:
+    """Return which of the fresh evidence about one variant counts, and the failures that stand.
+
+    A failure stands until a whole proof that asks the failed problem again passes: another seed or fewer problems do not
+    undo it. The verdict of a race stands until the source changes. Where no
+    failure stands, the newest proof that passed counts; where none passed, the newest of any kind.
+
+    Parameters
+    ----------
+    fresh : iterable of Evidence
+        About one variant on one device, oldest first.
+    """
+    counts: Evidence | None = None
+    failures: list[Evidence] = []
+    for one in fresh:
+        if one.is_failure:
+            failures.append(one)
+        elif one.status == "passed":
+            failures = [f for f in failures if f.revokes or (line := f.failed_problem(op)) == "" or line not in one.rechecked]
+            counts = one
+        elif counts is None or counts.status != "passed":
+            counts = one
+    return (failures[-1] if failures else counts), failures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from registry.commands import Folders, folder_of, pasted
 from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
-from registry.fingerprint import source_hash
+from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key
 from registry.paths import RESULTS
+from registry.profiles import fewest_problems
 from registry.record_files import Stamp, append_lines, digest, read_document, read_lines, stamp, write_document
-from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run
+from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run, standing
+from registry.table import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from registry.variant import Variant
 
-__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Row", "Run", "Store", "revocation"]
+__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Row", "Run", "Store", "revocation", "standing"]
 
 LOCAL = "local"  # the sub-folder of RESULTS that git ignores
 
@@ -140,28 +142,42 @@ class Store:
     def newest_proofs(self, device: str) -> dict[tuple[str, str], Evidence]:
         """Return, per op and variant, the evidence that counts for the newest source, whether it is fresh or not."""
         self._about("", "", "")
-        found = {(op, variant): known for (op, variant, place), known in self._index.items() if place == device}
-        return {name: _counting([e for e in known if e.source == known[-1].source]) for name, known in found.items()}
+        ops = discover().ops
+        found = {}
+        for (op, variant, place), known in self._index.items():
+            same = [e for e in known if e.source == known[-1].source]
+            if place == device and op in ops and (counts := standing(same, ops[op])[0]) is not None:
+                found[op, variant] = counts
+        return found
 
     def proof(self, variant: Variant, device: str = "") -> Evidence | None:
-        """Return the evidence that counts for `variant` as it is now, passed or not; None if there is none.
-
-        The newest fresh evidence counts, unless a race has refuted the same source: then the record of that race counts,
-        whatever was proven later. Only a change of the source lifts it.
+        """Return the evidence that counts for `variant` as it is now, passed or not, as `standing` says; None if there is none.
 
         Parameters
         ----------
         device : str
             ``host``, ``sim`` or ``cuda``; default: where the variant runs on a machine without a GPU.
         """
-        source = source_hash(variant)
-        known = self._about(variant.op.name, variant.name, device or kind_of(variant))
-        same = [e for e in known if e.source == source]
-        revoked = next((e for e in reversed(same) if e.revokes), None)
-        return revoked or next((e for e in reversed(same) if e.is_fresh(variant)), None)
+        return standing(self._fresh(variant, device or kind_of(variant)), variant.op)[0]
+
+    def failures(self, variants: Sequence[Variant], device: str) -> list[list[Evidence]]:
+        """Return, per variant, the failures on one device that still stand, as `standing` says."""
+        return [standing(self._fresh(v, device), v.op)[1] for v in variants]
+
+    def proven(self, variants: Sequence[Variant], device: str) -> list[Variant]:
+        """Return those of `variants` that are proven on `device`; otherwise as `proof`, for many in one go."""
+        return [v for v in variants if (proof := self.proof(v, device)) is not None and proof.status == "passed"]
+
+    def _fresh(self, variant: Variant, device: str) -> list[Evidence]:
+        """Return the fresh evidence about a variant on one device, oldest first, and each race that refuted its source."""
+        known = self._about(variant.op.name, variant.name, device)
+        if not known:
+            return []
+        source, contract = source_hash(variant), contract_hash(variant.op)
+        return [e for e in known if e.speaks_of(source, contract) or (e.revokes and e.source == source)]
 
     def require_proof(self, variant: Variant, device: str = "") -> Evidence:
-        """Return fresh evidence that `variant` passed.
+        """Return fresh evidence that `variant` passed a whole proof, and no failure that still stands.
 
         Parameters
         ----------
@@ -181,6 +197,12 @@ class Store:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")
         if proof.revokes:
             raise EvidenceError(revocation(variant, proof))
+        if proof.status == "partial":
+            least = fewest_problems(proof.profile)
+            raise EvidenceError(
+                f"{variant} passed a partial proof only: {proof.problems} problems under profile {proof.profile} "
+                f"(at least {least}, drawn ones among them); make a whole one with: {command}"
+            )
         if proof.status != "passed":
             raise EvidenceError(f"{variant} {proof.status} at gate {proof.gate!r}; see: {command}")
         return proof
@@ -192,11 +214,6 @@ def revocation(variant: Variant, record: Evidence) -> str:
         f"{variant}: a race on {record.created[:10]} refuted it ({record.status}: {record.note}), "
         f"so its proof is revoked until its source changes; see: {record.reproduce}"
     )
-
-
-def _counting(same_source: list[Evidence]) -> Evidence:
-    """Return the evidence that counts among that of one source: the newest, unless a race refuted that source."""
-    return ([e for e in same_source if e.revokes] or same_source)[-1]
 
 
 def _record(kind: type[R], place: str, line: Mapping[str, Any]) -> R:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from models.builder import Call
-    from registry.records import Champion, Run, Store
+    from registry.records import Champion, Evidence, Run, Store
     from registry.table import Table
     from registry.variant import Variant
     from trainer.kernel_request import KernelRequest, Need
@@ -150,10 +150,10 @@ class Chooser:
             return []
         ops = sorted({op for op, _ in self.needs})
         known = {op: self._here(op) for op in ops}
-        return [op for op in ops if known[op] and not any(self.store.proof(v, self.device) for v in known[op])]
+        return [op for op in ops if known[op] and all(self._is_open(self.store.proof(v, self.device)) for v in known[op])]
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
-        """Return, per op, the variants that have no fresh evidence of any outcome.
+        """Return, per op, the variants that have no fresh evidence of any outcome, or that of a partial proof only.
 
         Where there are others, the naive rungs are left out: they are there to be read, and a first run is to start soon.
         """
@@ -161,7 +161,7 @@ class Chooser:
         for op in ops:
             candidates = [v for v in self._here(op) if not v.is_definition]
             able = [v for v in candidates if not v.name.endswith(NAIVE)] or candidates
-            found[op] = [v.name for v in able if self.store.proof(v) is None]
+            found[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
         return {op: names for op, names in found.items() if names}
 
     def _holds(self, champion: Champion, call: Call) -> bool:
@@ -185,6 +185,11 @@ class Chooser:
         if self.device != "host" and request.base in {"numpy", "numba"}:
             raise RequestError(f"--kernels {request.base}: these run on the CPU; --device {self.device} takes --kernels cuda")
 
+    @staticmethod
+    def _is_open(proof: Evidence | None) -> bool:
+        """Whether a whole proof is still to be made."""
+        return proof is None or proof.status == "partial"
+
     def _is_proven(self, variant: Variant) -> bool:
         key = str(variant)
         if key not in self._proven:
@@ -194,7 +199,7 @@ class Chooser:
 
     def _may_win(self, variant: Variant) -> bool:
         proof = self.store.proof(variant, self.device)
-        return not variant.is_definition and (proof is None or proof.status == "passed")
+        return not variant.is_definition and (proof is None or proof.status == "passed" or self._is_open(proof))
 
     def _require_proof(self, variant: Variant) -> None:
         if not variant.is_definition:  # the definition is what the others are measured by

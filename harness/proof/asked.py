@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
-from harness.proof.strategies import basics, corners, dtypes_of, is_small, longest, problems, some_of_each_kind
+from harness.proof.strategies import basics, corners, dtypes_of, inside, is_small, longest, problems, some_of_each_kind
 from registry.problem import parse_problem
 from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from harness.proof.battery import Plan
     from registry.op import Op
@@ -53,6 +54,10 @@ def regressions(op: Op) -> list[Problem]:
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
+def _distinct(found: Iterable[Problem]) -> list[Problem]:
+    return list({str(problem): problem for problem in found}.values())
+
+
 def given(variant: Variant, *, simulated: bool) -> list[Asked]:
     """Return the problems that are not drawn.
 
@@ -61,7 +66,9 @@ def given(variant: Variant, *, simulated: bool) -> list[Asked]:
     """
     op = variant.op
     kept = [p for p in regressions(op) if not simulated or is_small(op, p, simulated=True)]
-    plain, edges = list(basics(op, dtypes_of(op, variant))), list(corners(op, variant, simulated=simulated))
+    move = partial(inside, variant, simulated=simulated)  # to where the variant accepts a problem that it refuses
+    plain = _distinct(map(move, basics(op, dtypes_of(op, variant))))
+    edges = _distinct(p for p in map(move, corners(op, variant, simulated=simulated)) if p not in plain)
     refused = [p for p in (*plain, *edges) if refusals(variant, p)]
     plain, edges = [p for p in plain if p not in refused], [p for p in edges if p not in refused]
     few, far = some_of_each_kind(op, plain), longest(op, edges)

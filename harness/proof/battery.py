@@ -17,8 +17,10 @@ from harness.proof.nulls import Tally
 from registry.commands import Folders, pasted
 from registry.devices import kind_of
 from registry.errors import UnknownNameError
+from registry.fingerprint import contract_hash, source_hash
 from registry.machine import thread_count
-from registry.paths import RESULTS
+from registry.paths import RESULTS, ROOT
+from registry.profiles import PROFILES, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,32 +28,13 @@ if TYPE_CHECKING:
 
     from harness.proof.answers import Answers
     from harness.proof.worker_handle import Worker
+    from registry.fingerprint import Snapshot
     from registry.problem import Problem
     from registry.variant import Variant
 
-__all__ = ["PROFILES", "Plan", "Proof", "prove", "prove_on", "register_profiles"]
+__all__ = ["PROFILES", "SOURCE_CHANGED", "Plan", "Profile", "Proof", "prove", "prove_on", "register_profiles"]
 
-
-@dataclass(frozen=True)
-class Profile:
-    """How much is drawn.
-
-    Attributes
-    ----------
-    examples : int
-        Problems drawn by hypothesis; the basic ones come on top.
-    shrink_seconds : float
-        How long a failure is made smaller.
-    derandomised : bool
-        Draw the same problems every time.
-    """
-
-    examples: int
-    shrink_seconds: float
-    derandomised: bool = False
-
-
-PROFILES = {"dev": Profile(24, 5.0), "ci": Profile(60, 10.0, derandomised=True), "deep": Profile(1000, 60.0)}
+SOURCE_CHANGED = "source_changed"
 
 
 def register_profiles() -> None:
@@ -76,6 +59,8 @@ class Plan:
         Run CUDA variants on a GPU, not in the simulator.
     results : Path
         The folder of records.
+    sources : Snapshot, optional
+        The source files before this process imported them, if that was before the workers were made.
     """
 
     profile: str = "dev"
@@ -85,6 +70,7 @@ class Plan:
     gpu: bool = False
     kernels_path: tuple[Path, ...] = ()
     results: Path = RESULTS
+    sources: Snapshot | None = None
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -112,13 +98,20 @@ class Proof:
     Attributes
     ----------
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or what the simulator found.
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or what the simulator found; ``partial`` if it failed
+        nothing and was asked too little; ``source_changed`` if a source was written meanwhile, so that nothing is known.
     gate, message : str
         Where and why it was rejected.
     problems : int
         Problems that it passed and that could have told it from null kernels.
     vacuous, refused : int
         Problems that could not (empty arrays), and problems that it does not support.
+    drawn : int
+        Problems that were drawn and that it does support.
+    source, contract : str
+        Hashes of its sources and of its op's contract, as they were proven.
+    recheck : tuple of Problem
+        Problems that it failed at before, and passed now.
     """
 
     variant: Variant
@@ -129,41 +122,81 @@ class Proof:
     problems: int = 0
     vacuous: int = 0
     refused: int = 0
+    drawn: int = 0
     worst_over_budget: float = 0.0
     seconds: float = 0.0
     reproduce: str = ""
     tally: Tally = field(default_factory=Tally)
+    source: str = ""
+    contract: str = ""
+    recheck: tuple[Problem, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every gate was passed."""
         return self.status == "passed"
 
+    @property
+    def unharmed(self) -> bool:
+        """Whether nothing failed, however little was asked."""
+        return self.status in {"passed", "partial"}
+
     def __str__(self) -> str:
         if self.passed:
             return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its budget"
+        if self.status in {"partial", SOURCE_CHANGED}:
+            return f"{self.variant} {self.status}: {self.message}\n  prove it again: {self.reproduce}"
         return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"
 
 
-def _concluded(examination: Examination, began: float) -> Proof:
-    """Return the proof with its status."""
+def _concluded(examination: Examination, began: float, *, whole: bool) -> Proof:
+    """Return the proof with its status; one that is not `whole` was asked a single problem, and is never ``partial``."""
     proof, plan = examination.proof, examination.plan
     rejected = None if examination.smallest is None else check_again_afresh(examination.smallest)
-    proof.seconds = time.monotonic() - began
+    proof.reproduce = plan.reproduce(proof.variant)
     if rejected is not None:
         proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
         proof.problem = rejected.problem
         proof.worst_over_budget = max(proof.worst_over_budget, rejected.ratio)
         proof.reproduce = plan.reproduce(proof.variant, rejected.problem)
-        return proof
-    proof.reproduce = plan.reproduce(proof.variant)
-    if proof.refused and not proof.problems + proof.vacuous:
+    elif proof.refused and not proof.problems + proof.vacuous:
         proof.status = "refused"
         proof.message = f"it supports none of {proof.refused} drawn problems: {examination.refusal}"
     elif not proof.problems:
         proof.status, proof.gate = "failed", "non-vacuity"
         proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"
+    elif whole and (short := _shortage(proof, plan)):
+        proof.status, proof.message = "partial", short
+        if examination.refusal:
+            proof.message += f"; it refuses {proof.refused} problems, the first because: {examination.refusal}"
+    _check_sources(examination)
+    proof.seconds = time.monotonic() - began
     return proof
+
+
+def _shortage(proof: Proof, plan: Plan) -> str:
+    """Return how a proof falls short of what its profile asks for at least; "" if it does not."""
+    limits = plan.limits
+    if proof.problems < limits.fewest_problems:
+        return f"it passed {proof.problems} problems, and fewer than {limits.fewest_problems} prove nothing ({plan.profile})"
+    if proof.drawn < limits.fewest_drawn:
+        return f"it was asked {proof.drawn} drawn problems, and fewer than {limits.fewest_drawn} prove nothing ({plan.profile})"
+    return ""
+
+
+def _check_sources(examination: Examination) -> None:
+    """Keep the hashes of what was proven; void the proof if a source is not what it was before any process imported it."""
+    proof, plan = examination.proof, examination.plan
+    variant = proof.variant
+    with suppress(OSError, SyntaxError, UnicodeDecodeError):  # such a file counts as changed
+        proof.source, proof.contract = source_hash(variant), contract_hash(variant.op)
+    snapshots = {id(s): s for s in (plan.sources, *(w.sources for w in examination.workers)) if s is not None}
+    changed = sorted({path for snapshot in snapshots.values() for path in snapshot.changed(variant)})
+    if changed:
+        names = ", ".join(str(p.relative_to(ROOT) if p.is_relative_to(ROOT) else p) for p in changed)
+        proof.status, proof.gate = SOURCE_CHANGED, "sources"
+        proof.message = f"source changed while it was proven: {names}; nothing is known of it, before or after"
+        proof.problem, proof.reproduce = None, plan.reproduce(variant)
 
 
 def _ask_for_last(variant: Variant, asked: Sequence[Asked], answers: Answers) -> None:
@@ -173,7 +206,15 @@ def _ask_for_last(variant: Variant, asked: Sequence[Asked], answers: Answers) ->
         answers.of(variant.op, problem)
 
 
-def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers, *, helpers: Sequence[Worker] = ()) -> Proof:
+def prove(
+    variant: Variant,
+    worker: Worker,
+    plan: Plan,
+    answers: Answers,
+    *,
+    helpers: Sequence[Worker] = (),
+    recheck: Sequence[Problem] = (),
+) -> Proof:
     """Put a variant through the battery.
 
     Parameters
@@ -186,6 +227,8 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers, *, hel
         Shared with other variants of the op, so that each key is made once.
     helpers : sequence of Worker
         They take their share of the problems.
+    recheck : sequence of Problem
+        Problems that the variant failed at before: they come first, and go through every gate.
 
     Returns
     -------
@@ -195,16 +238,19 @@ def prove(variant: Variant, worker: Worker, plan: Plan, answers: Answers, *, hel
     began = time.monotonic()
     examination = Examination(Proof(variant), (worker, *helpers), plan, answers)
     simulated = examination.device == "sim"
-    asked = given(variant, simulated=simulated)
+    asked = [*map(Asked, recheck), *given(variant, simulated=simulated)]
     _ask_for_last(variant, asked, answers)
-    asked += drawn(variant, plan, worker.check, simulated=simulated)
+    found = drawn(variant, plan, worker.check, simulated=simulated)
+    examination.proof.drawn = sum(not refusals(variant, one.problem) for one in found)
+    examination.proof.recheck = tuple(problem for problem in recheck if not refusals(variant, problem))
+    asked += found
     _ask_for_last(variant, asked, answers)
     with suppress(Rejected, ShrunkEnough, hypothesis.errors.Flaky):  # what failed is known
         try:
             examination.examine(asked)
         except Rejected:
             examination.shrink()
-    return _concluded(examination, began)
+    return _concluded(examination, began, whole=True)
 
 
 def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers) -> Proof:
@@ -213,4 +259,4 @@ def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, ans
     examination = Examination(Proof(variant), (worker,), plan, answers)
     with suppress(Rejected, ShrunkEnough):
         examination.examine([Asked(problem)])
-    return _concluded(examination, began)
+    return _concluded(examination, began, whole=False)

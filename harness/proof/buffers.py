@@ -1,11 +1,13 @@
-"""The memory of one call: every buffer between guard bands, outputs poisoned, inputs kept to be compared afterwards.
+"""The memory of one call: arrays between guard bands, and outputs and scratch memory that hold nothing of use.
 
 All buffers of a call lie in one memory that parent and worker share. The parent fills it, the worker calls the variant
-on views of it, and the parent looks at what became of it, so that no report of the worker has to be believed.
+on views of it, and the parent compares afterwards, so that no report of the worker has to be believed. Every byte of the
+memory that belongs to no array is a guard, and is compared after every call.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import os
@@ -25,23 +27,41 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.problem import Problem
 
-__all__ = ["Buffers", "Memory", "Slot", "bits_of", "fresh_inouts", "view"]
+__all__ = ["FINITE", "NAN", "STALE", "Buffers", "Memory", "Slot", "bits_of", "fresh_inouts", "view"]
 
 ALIGNMENT = 64
-GUARD_BYTES = 1024
+GUARD_BYTES = 1024  # at least, between two arrays
+MARGIN = 5 << 18  # bytes of guards before the first array and behind the last one
+STEP = 1 << 16  # a memory's size is a multiple of it
 # Signalling NaNs: they poison every sum they enter, and no arithmetic gives them back unchanged.
 # As they repeat, both are that for float32 and for bfloat16.
 GUARD, POISON = np.uint16(0x7FA1), np.uint16(0x7FA2)
 WORD = 2
 FIRST_BYTES = 1 << 22
+# What outputs, workspaces and in-outs that the call must not read hold before it. A kernel that clears its scratch memory
+# only if that holds NaN, or that finds what its last call left there, is right with one of them and wrong with another.
+NAN, FINITE, STALE = "nan", "finite", "stale"
+# As 16-bit words repeat, these are finite numbers between 2**-7 and 2**8 in float32 and in bfloat16, of either sign.
+_words = np.random.default_rng(0).integers(0, (2, 15, 128), size=(65521, 3)) + np.array([0, 120, 0])
+NUMBERS = (_words @ (1 << 15, 1 << 7, 1)).astype(np.uint16)
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Memory:
-    """Anonymous memory that a child process can map too; it grows as needed."""
+    """Anonymous memory that a child process can map too; it grows as needed.
+
+    Attributes
+    ----------
+    lent : list of slice or None
+        The words that do not hold guards, because arrays of the last call lie there; None if a call may have written anywhere.
+    """
 
     def __init__(self) -> None:
         self.file = os.memfd_create("crucible")
         self.size = 0
+        self.lent: list[slice] | None = None
         self._map: mmap.mmap | None = None
         self.grow(FIRST_BYTES)
 
@@ -51,6 +71,22 @@ class Memory:
             self.size = 1 << (size - 1).bit_length()
             os.ftruncate(self.file, self.size)
             self._map = mmap.mmap(self.file, self.size)
+            self.lent = None
+
+    def guard(self) -> None:
+        """Make a guard of every word."""
+        words = self.words
+        for span in self.lent if self.lent is not None else [slice(None)]:
+            words[span] = GUARD
+
+    def unguarded(self, start: int, stop: int) -> NDArray[Any]:
+        """Return which of some words hold no guard, counted from `start`."""
+        words = self.words[start:stop]
+        address = words.ctypes.data
+        # All words are equal if the first is right and each one equals its neighbour: no array of truth values is needed.
+        if not words.size or (words[0] == GUARD and not _memcmp(address, address + WORD, words.nbytes - WORD)):
+            return np.empty(0, np.int64)
+        return np.flatnonzero(words != GUARD)
 
     @property
     def words(self) -> NDArray[Any]:
@@ -91,8 +127,13 @@ class Slot:
         """Bytes of one element."""
         return np.dtype(self.dtype).itemsize
 
+    @property
+    def words(self) -> slice:
+        """The 16-bit words that it takes of the memory."""
+        return slice(self.offset // WORD, (self.offset + self.bytes) // WORD)
 
-def view(memory: mmap.mmap, slot: Slot) -> NDArray[Any]:
+
+def view(memory: mmap.mmap | memoryview, slot: Slot) -> NDArray[Any]:
     """Return the array that lies at `slot`."""
     return np.ndarray(slot.shape, slot.dtype, memory, slot.offset)
 
@@ -133,7 +174,7 @@ class Buffers:
         self.op, self.problem = op, problem
         self.fresh = fresh_inouts(op, problem.params)
         self.slots: dict[str, Slot] = {}
-        end = shift
+        end = MARGIN + shift
         kinds = [(a.name, a.shape(problem.dims), a.numpy_dtype(problem.dtype).name, a.role.value) for a in op.arguments]
         if workspace is not None:
             kinds.append(("workspace", (workspace,), "float32", "workspace"))
@@ -143,23 +184,35 @@ class Buffers:
                 offset += np.dtype(dtype).itemsize
             self.slots[name] = Slot(name, offset, shape, dtype, role)
             end = offset + self.slots[name].bytes
-        self.begin, self.end = shift, -(-(end + GUARD_BYTES) // ALIGNMENT) * ALIGNMENT
+        self.size = -(-(end + MARGIN) // STEP) * STEP
+        self._before = NAN
 
-    def fill(self, memory: Memory, values: Mapping[str, NDArray[Any]], keep: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """Write guards, inputs and poison; in-outs are poisoned where the call must not read them.
+    def fill(self, memory: Memory, values: Mapping[str, NDArray[Any]], before: str = NAN) -> None:
+        """Write guards and inputs, and what the other arrays hold before the call.
 
-        `keep` overrides what in-outs and outputs hold before the call.
+        Parameters
+        ----------
+        before : {"nan", "finite", "stale"}
+            What outputs, workspaces and in-outs that the call must not read hold: signalling NaN; finite numbers, which the
+            problem's seed chooses; or whatever the calls before left in their places.
         """
-        memory.grow(self.end)
-        memory.words[self.begin // WORD : self.end // WORD] = GUARD
-        for slot in self.slots.values():
-            target = view(memory.mapped, slot)
-            if keep and slot.name in keep:
-                target[...] = keep[slot.name]
-            elif slot.name in values and slot.name not in self.fresh:
-                target[...] = values[slot.name]
+        self._before = before
+        memory.grow(self.size)
+        words = memory.words
+        written = {n for n in self.slots if n in values and n not in self.fresh}
+        left = {n: words[s.words].copy() for n, s in self.slots.items() if before == STALE and n not in written}
+        memory.guard()
+        for name, slot in self.slots.items():
+            if name in written:
+                view(memory.mapped, slot)[...] = values[name]
+            elif before == STALE:
+                words[slot.words] = left[name]
+            elif before == FINITE:
+                numbers = np.roll(NUMBERS, -(self.problem.seed + slot.offset) % NUMBERS.size)
+                words[slot.words] = np.resize(numbers, slot.bytes // WORD)
             else:
-                memory.words[slot.offset // WORD : (slot.offset + slot.bytes) // WORD] = POISON
+                words[slot.words] = POISON
+        memory.lent = None  # until it is known that nothing was written beside the arrays
 
     def outputs(self, memory: Memory) -> dict[str, NDArray[Any]]:
         """Return copies of all outputs and in-outs."""
@@ -167,21 +220,20 @@ class Buffers:
 
     def damage(self, memory: Memory, values: Mapping[str, NDArray[Any]]) -> str:
         """Return what the call did to memory that it must not touch, or did not write; "" for nothing."""
-        end = self.begin
+        end = 0
         for slot in self.slots.values():
-            band = memory.words[end // WORD : slot.offset // WORD]
-            if (band != GUARD).any():
-                bytes_before = (band.size - int(np.flatnonzero(band != GUARD)[-1])) * WORD
+            hit = memory.unguarded(end // WORD, slot.offset // WORD)
+            if hit.size:
+                bytes_before = slot.offset - end - int(hit[-1]) * WORD
                 place = f"{-(-bytes_before // slot.itemsize)} element(s) before the start of {slot.name!r}"
                 return f"wrote out of bounds, {place}" + self._after(slot)
             end = slot.offset + slot.bytes
-            if message := self._touched(memory, slot, values):
-                return message
-        band = memory.words[end // WORD : self.end // WORD]
-        if (band != GUARD).any():
-            where = int(np.flatnonzero(band != GUARD)[0]) * WORD // slot.itemsize + 1
+        hit = memory.unguarded(end // WORD, self.size // WORD)
+        if hit.size:
+            where = int(hit[0]) * WORD // slot.itemsize + 1
             return f"wrote out of bounds, {where} element(s) past the end of {slot.name!r}"
-        return ""
+        memory.lent = [slot.words for slot in self.slots.values()]
+        return next(filter(None, (self._touched(memory, slot, values) for slot in self.slots.values())), "")
 
     def _after(self, slot: Slot) -> str:
         names = list(self.slots)
@@ -194,7 +246,7 @@ class Buffers:
             changed = np.flatnonzero(bits != bits_of(np.ascontiguousarray(values[slot.name])))
             if changed.size:
                 return f"changed its input {slot.name!r} at element {int(changed[0])} ({changed.size} in all)"
-        elif slot.name in self.op.outputs:
+        elif slot.name in self.op.outputs and self._before == NAN:
             left = np.flatnonzero(bits == np.full(slot.itemsize // WORD, POISON).view(bits.dtype))
             if left.size:
                 return f"left {left.size} of {bits.size} elements of {slot.name!r} unwritten, the first at {int(left[0])}"

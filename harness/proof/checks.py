@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from harness.proof.buffers import Buffers, bits_of
+from harness.proof.buffers import FINITE, NAN, STALE, Buffers, bits_of
 from harness.proof.worker_handle import Died, Raised, Schedule
 from registry.error_law import Exact
 from registry.op import Direction
@@ -50,6 +50,7 @@ __all__ = [
     "check_accumulates",
     "check_again_afresh",
     "check_call",
+    "check_contents",
     "check_one_thread",
     "check_order",
     "check_remembers_nothing",
@@ -87,6 +88,7 @@ class Case:
     worker: Worker
     threads: int
     device: str = "host"
+    before: str = NAN  # what outputs and scratch memory hold before a call, as in `Buffers.fill`
 
     @property
     def op(self) -> Op:
@@ -102,6 +104,10 @@ class Case:
         """Return the same case on other values."""
         return dataclasses.replace(self, answer=answer)
 
+    def after(self, before: str) -> Case:
+        """Return the same case with other contents of outputs and scratch memory before the call."""
+        return dataclasses.replace(self, before=before)
+
 
 def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | int = "ascending") -> dict[str, NDArray[Any]]:
     """Call the variant once and return its outputs: gates contract, isolation, memory and simulation.
@@ -115,7 +121,7 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
     """
     size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
     buffers = Buffers(case.op, case.problem, size, shift)
-    buffers.fill(case.worker.memory, case.answer.values)
+    buffers.fill(case.worker.memory, case.answer.values, case.before)
     try:
         schedule = None if case.device == "host" else Schedule(case.device, mode, order)
         case.worker.call(case.variant, buffers, case.threads, schedule)
@@ -167,11 +173,25 @@ def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
         raise Rejected("determinism", f"two calls on the same values: {message}", case.problem)
 
 
+def check_contents(case: Case, outputs: Arrays, again: Arrays) -> None:
+    """Compare with a call before which outputs and scratch memory held `case.before`, and not NaN: gate memory.
+
+    Where the results differ, one more call tells a kernel that reads what it never wrote from one that wavers.
+    """
+    try:
+        check_repeats(case, outputs, again)
+    except Rejected as rejected:
+        check_repeats(case, outputs, check_call(case.after(NAN)))
+        held = {FINITE: "finite numbers", STALE: "what the last call left"}[case.before]
+        message = f"with {held} in its outputs and scratch memory before the call, and not NaN: {rejected.message}"
+        raise Rejected("memory", message, case.problem) from None
+
+
 def check_remembers_nothing(case: Case, outputs: Arrays) -> Iterator[None]:
     """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
     others = [case.on(answer) for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer))]
-    found = [check_call(other) for other in others]
-    moved = check_call(case, shift=SHIFT)
+    found = [check_call(other.after(STALE)) for other in others]
+    moved = check_call(case.after(FINITE), shift=SHIFT)
     yield
     for other, its_outputs in zip(others, found, strict=True):
         check_values(other, its_outputs)
@@ -186,14 +206,14 @@ def check_accumulates(case: Case) -> None:
     twice = case.answers.added(case.answer)
     if twice is not None:
         added = case.on(twice)
-        check_values(added, check_call(added), "specials" if case.problem.spikes else "gradients")
+        check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.spikes else "gradients")
 
 
 def check_one_thread(case: Case) -> Iterator[None]:
     """Call with a single thread: the values must hold there too."""
     if case.threads > 1 and case.device == "host":
         single = dataclasses.replace(case, threads=1)
-        found = check_call(single)
+        found = check_call(single.after(FINITE))
         yield
         check_values(single, found)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from harness.proof.domain import AcceptedDomain, aims, reachable
 from harness.proof.values import drawn_arguments
 from registry.dtypes import BFLOAT16
 from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike
@@ -24,14 +26,13 @@ __all__ = [
     "corners",
     "dtypes_of",
     "elements",
+    "inside",
     "is_small",
     "longest",
     "problems",
     "some_of_each_kind",
 ]
 
-AWKWARD = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 37, 61, 63, 64, 65, 101, 127, 128, 129, 251, 257)
-LARGEST_AIM = 1100  # a tile beyond the op's domain is aimed at up to here
 MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
@@ -41,17 +42,6 @@ HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight 
 TELL_LITTLE = {"zeros", "constant", "huge"}  # families
 ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
 LARGEST_SEED = 2**31 - 1
-
-
-def aims(allowed: range, tiles: tuple[int, ...]) -> list[int]:
-    """Return the values of one dim worth aiming at: awkward ones, and multiples of the tiles, one less, one more.
-
-    A multiple of a tile may lie beyond the upper end of `allowed`: its code must run all the same.
-    """
-    around = {m * tile + d for tile in tiles for m in (1, 2) for d in (-1, 0, 1)}
-    reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
-    near = {a for a in around if a in reachable}
-    return sorted(near | {a for a in AWKWARD if a in allowed} | {allowed[0], allowed[-1]})
 
 
 def _spikes(op: Op) -> SearchStrategy[tuple[Spike, ...]]:
@@ -106,10 +96,26 @@ def dtypes_of(op: Op, variant: Variant | None = None) -> tuple[str, ...]:
     return variant.dtypes if variant else op.dtypes
 
 
+@lru_cache(maxsize=64)
+def _accepted(variant: Variant, *, simulated: bool) -> AcceptedDomain:
+    return AcceptedDomain(variant, partial(is_small, variant.op, simulated=simulated))
+
+
+def inside(variant: Variant, problem: Problem, *, simulated: bool) -> Problem:
+    """Return `problem`, or one like it that `variant` accepts where it refuses this one."""
+    return problem if variant.refuses is None else _accepted(variant, simulated=simulated).moved(problem)
+
+
 def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False) -> SearchStrategy[Problem]:
-    """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`."""
+    """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`.
+
+    A problem that `variant` refuses is moved to where it accepts one, if it does so anywhere.
+    """
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
-    return _problems(op, tiles, dtypes_of(op, variant)).filter(lambda p: is_small(op, p, simulated=simulated))
+    found = _problems(op, tiles, dtypes_of(op, variant))
+    if variant is not None:
+        found = found.map(partial(inside, variant, simulated=simulated))
+    return found.filter(lambda p: is_small(op, p, simulated=simulated))
 
 
 def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
@@ -156,11 +162,10 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
         yield Problem(op.name, vectors, bound, dtype=dtype, layout="offset", family=FAMILIES[0], seed=0)
     for dtype, (name, allowed) in itertools.product(dtypes_of(op, variant), op.domain.items()):
         tiles = tuple(variant.tiles.get(name, ()))
-        reachable = range(allowed.start, max(LARGEST_AIM, allowed[-1]) + 1, allowed.step)
         lengths = {allowed[0], 1} | {tile + more for tile in tiles for more in (1, *tiles)}
         if dtype == BFLOAT16.name and HALF_A_VECTOR in allowed:
             lengths.add(HALF_A_VECTOR)
-        for seed, length in enumerate(sorted(lengths & set(reachable))):
+        for seed, length in enumerate(sorted(lengths & set(reachable(allowed)))):
             dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
             problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)

@@ -11,7 +11,6 @@ import argparse
 import ctypes
 import gc
 import json
-import mmap
 import os
 import resource
 import signal
@@ -28,6 +27,7 @@ import numpy as np
 
 from harness.proof.buffers import Slot, fresh_inouts, view
 from harness.proof.confinement import confine_writes
+from harness.proof.mapping import GuardedMap
 from harness.proof.process_state import ProcessState
 from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
 from registry.devices import set_threads
@@ -66,7 +66,7 @@ class Child:
 
     def __init__(self, variant: Variant, talk: socket.socket, memory: int) -> None:
         self.variant, self.talk, self.memory = variant, talk, memory
-        self.map: mmap.mmap | None = None
+        self.map: GuardedMap | None = None
         self.threads = 0
         self.state = ProcessState()
 
@@ -77,9 +77,11 @@ class Child:
 
     def answer(self, call: dict[str, Any]) -> dict[str, str]:
         """Call the variant once; an exception is an answer too."""
-        if self.map is None or len(self.map) != call["size"]:
-            self.map = mmap.mmap(self.memory, call["size"])
-        arrays = [view(self.map, Slot(*slot)) for slot in call["slots"]]
+        if self.map is None or self.map.size != call["size"]:
+            if self.map is not None:
+                self.map.close()
+            self.map = GuardedMap(self.memory, call["size"])
+        arrays = [view(self.map.buffer, Slot(*slot)) for slot in call["slots"]]
         params = dict(call["params"])
         if call["workspace"]:
             params["workspace"] = arrays.pop()
@@ -117,7 +119,7 @@ class Child:
         import cupy
 
         # The memory travels as a whole, there and back: views lie as (mis)aligned as here, and guard bands show what was hit.
-        memory = np.frombuffer(self.map or b"", np.uint8)
+        memory = np.frombuffer(self.map.buffer if self.map else b"", np.uint8)
         whole = cupy.asarray(memory)
 
         def there(array: NDArray[Any]) -> Any:  # noqa: ANN401 (CuPy has no types)

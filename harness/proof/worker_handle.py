@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from harness.proof.buffers import Memory
 from harness.proof.worker import LONGEST_MESSAGE
 from registry.errors import CrucibleError
+from registry.fingerprint import Snapshot
 from registry.table import ROOT
 
 if TYPE_CHECKING:
@@ -109,11 +110,16 @@ class Worker:
     kernels_path : iterable of Path
         Folders of more variants.
     limits : Limits
+    sources : Snapshot, optional
+        The source files before any process imported them; by default taken now.
     """
 
-    def __init__(self, kernels_path: Iterable[Path] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self, kernels_path: Iterable[Path] = (), limits: Limits | None = None, sources: Snapshot | None = None
+    ) -> None:
         self.kernels_path = tuple(kernels_path)
         self.limits = limits or Limits()
+        self.sources = sources or Snapshot(self.kernels_path)
         self.memory = Memory()
         # What a variant writes beside the caches of compilers.
         self._temporary = tempfile.TemporaryDirectory(prefix="crucible-", ignore_cleanup_errors=True)
@@ -188,7 +194,7 @@ class Worker:
         if variant is not self._variant:
             self._begin(variant, schedule.device if schedule else "host")
         slots = [(s.name, s.offset, s.shape, s.dtype, s.role) for s in buffers.slots.values()]
-        call = {"slots": slots, "params": buffers.problem.params, "size": self.memory.size, "threads": threads}
+        call = {"slots": slots, "params": buffers.problem.params, "size": buffers.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
         if schedule is not None:
             call["schedule"] = asdict(schedule)

@@ -17,7 +17,7 @@ def prove(results, device, op, *names):
         variant = discover().variant(op, name)
         hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
         about = {"device": device, "machine": machine_key(device), "versions": versions(device)}
-        store.add_evidence(Evidence(op=op, variant=name, status="passed", **hashes, **about))
+        store.add_evidence(Evidence(op=op, variant=name, status="passed", problems=40, **hashes, **about))
 
 
 def first_rungs(results, device):

@@ -59,7 +59,7 @@ def folder(tmp_path):
 
 @pytest.mark.usefixtures("gpu")
 def test_evidence_of_a_gpu_stands_under_its_name(folder, tmp_path, capsys):
-    words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path / "results"), "--examples", "3"]
+    words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path / "results"), "--examples", "6"]
     assert verify.main([*words, "--variant", "cuda_good", "--device", "cuda"]) == 0, capsys.readouterr().out
     assert machine_key("cuda") == f"fake-gpu-1-{machine_key()}"
     variant = discover(folder).variant("residual", "cuda_good")

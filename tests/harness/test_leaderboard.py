@@ -25,7 +25,7 @@ DIMS = {"N": 256, "C": 768}
 def proof(name, **changes):
     variant = TABLE.variant("layer_norm", name)
     found = Evidence(
-        op="layer_norm", variant=name, source=source_hash(variant), contract=contract_hash(OP), status="passed", gate=""
+        op="layer_norm", variant=name, source=source_hash(variant), contract=contract_hash(OP), status="passed", problems=40
     )
     return dataclasses.replace(found, **changes)
 
@@ -140,7 +140,7 @@ def test_of_two_that_tie_the_one_without_a_second_thread_pool_wins(tmp_path):
     store = Store(tmp_path)
     store.add_evidence(
         *(
-            Evidence(op=op, variant=v.name, source=source_hash(v), contract=contract_hash(v.op), status="passed")
+            Evidence(op=op, variant=v.name, source=source_hash(v), contract=contract_hash(v.op), status="passed", problems=40)
             for v in (blas, packed)
         )
     )

@@ -107,7 +107,7 @@ def test_problem_of_an_op_that_is_also_a_family_speaks_of_the_op(capsys, tmp_pat
 
 
 def test_one_dtype_alone_is_drawn_and_keeps_no_evidence_of_a_variant_that_takes_more(capsys, tmp_path):
-    words = ("--op", "layer_nor[m]", "--variant", "numba_rows,cuda_naive", "--examples", 3, "--results", tmp_path)
+    words = ("--op", "layer_nor[m]", "--variant", "numba_rows,cuda_naive", "--examples", 6, "--results", tmp_path)
     code, (result,), told = verified(capsys, *words, "--dtype", "bfloat16")
     assert (code, result["variant"], result["status"]) == (0, "cuda_naive", "passed")
     assert "no evidence was kept of variants that take more than bfloat16: nothing else was drawn" in told

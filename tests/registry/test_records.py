@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from registry import CrucibleError, EvidenceError, discover, records
 from registry.fingerprint import contract_hash, source_hash
-from registry.records import Champion, Evidence, Row, Run, Store
-from registry.table import ROOT
+from registry.paths import ROOT
+from registry.records import Champion, Evidence, Row, Run, Store, standing
 
 VARIANT = discover().variant("layer_norm", "numba_rows")
 
@@ -18,7 +18,7 @@ VARIANT = discover().variant("layer_norm", "numba_rows")
 def evidence(**changes):
     """Return passing evidence about VARIANT, with changes."""
     about = {"op": "layer_norm", "variant": "numba_rows", "source": source_hash(VARIANT), "contract": contract_hash(VARIANT.op)}
-    return Evidence(**{**about, "status": "passed", **changes})
+    return Evidence(**{**about, "status": "passed", "problems": 40, **changes})
 
 
 def test_the_trainer_is_told_how_to_make_missing_evidence(tmp_path):
@@ -42,6 +42,71 @@ def test_the_newest_evidence_counts(tmp_path):
     store.add_evidence(evidence(), evidence(status="failed", gate="values"))
     with pytest.raises(EvidenceError, match="failed at gate 'values'"):
         store.require_proof(VARIANT)
+
+
+LINE = "N=3 C=5 eps=1e-05 dtype=float32 layout=aligned family=normal seed=0"
+OTHER = "N=4 C=5 eps=1e-05 dtype=float32 layout=aligned family=normal seed=0"
+
+
+def failure(line, gate="values"):
+    """Return a failure at a problem, as the battery or a race keeps it."""
+    return evidence(status="failed", gate=gate, problems=3, reproduce=f'python -m harness.verify --op x --problem "{line}"')
+
+
+@pytest.mark.parametrize("gate", ["values", "race"])
+def test_a_failure_stands_until_a_whole_proof_asks_the_problem_again(tmp_path, gate):
+    store = Store(tmp_path)
+    store.add_evidence(evidence(), failure(LINE, gate), evidence(), evidence(rechecked=[OTHER]))
+    store.add_evidence(evidence(status="partial", problems=1, rechecked=[LINE]))
+    with pytest.raises(EvidenceError, match=f"failed at gate '{gate}'"):
+        store.require_proof(VARIANT)
+    assert store.proven([VARIANT], "host") == []
+    assert [f.failed_problem(VARIANT.op) for [f] in store.failures([VARIANT], "host")] == [LINE]
+    store.add_evidence(evidence(rechecked=[LINE]))
+    assert store.require_proof(VARIANT).rechecked == [LINE]
+    assert store.proven([VARIANT], "host") == [VARIANT]
+
+
+def test_a_failure_without_a_problem_stands_until_the_source_changes(tmp_path):
+    store = Store(tmp_path)
+    store.add_evidence(evidence(status="failed", gate="race", reproduce="python -m harness.bench --op layer_norm"))
+    store.add_evidence(evidence(rechecked=[LINE, ""]))
+    with pytest.raises(EvidenceError, match="failed at gate 'race'"):
+        store.require_proof(VARIANT)
+    [[found]] = store.failures([VARIANT], "host")
+    assert found.failed_problem(VARIANT.op) == ""
+    store = Store(tmp_path / "changed")
+    store.add_evidence(evidence(status="failed", gate="race", source="0" * 16), evidence())
+    assert store.require_proof(VARIANT).status == "passed"
+
+
+@pytest.mark.parametrize("status", ["partial", "refused"])
+def test_being_asked_too_little_undoes_no_proof(tmp_path, status):
+    store = Store(tmp_path)
+    store.add_evidence(evidence(), evidence(status=status, problems=0))
+    assert store.require_proof(VARIANT).status == "passed"
+
+
+def test_a_failed_problem_is_read_from_a_line_with_any_quotes():
+    for command in (f'verify --problem "{LINE}"', f"verify --problem '{LINE}' --kernels-path 'a b'"):
+        assert evidence(status="failed", gate="values", reproduce=command).failed_problem(VARIANT.op) == LINE
+
+
+HISTORY = st.lists(st.tuples(st.sampled_from(["passed", "failed", "partial"]), st.sampled_from([LINE, OTHER])), max_size=8)
+
+
+@given(HISTORY)
+def test_a_variant_is_trusted_if_it_passed_and_every_failed_problem_passed_later(history):
+    records = [failure(line) if status == "failed" else evidence(status=status, rechecked=[line]) for status, line in history]
+    counts, failures = standing(records, VARIANT.op)
+    open_lines = {
+        line
+        for number, (status, line) in enumerate(history)
+        if status == "failed" and ("passed", line) not in history[number + 1 :]
+    }
+    assert {f.failed_problem(VARIANT.op) for f in failures} == open_lines
+    trusted = any(status == "passed" for status, _ in history) and not open_lines
+    assert (counts is not None and counts.status == "passed") == trusted
 
 
 @given(st.lists(st.floats(0, 1e6, allow_nan=False), max_size=5), st.integers(1, 64))

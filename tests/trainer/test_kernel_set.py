@@ -28,6 +28,7 @@ def prove(store, variant, status="passed", device="host"):
             source=source_hash(variant),
             contract=contract_hash(variant.op),
             status=status,
+            problems=40,
             versions=versions(device),
             device=device,
             gate="" if status == "passed" else "values",
@@ -96,7 +97,9 @@ def test_a_variant_that_failed_its_proof_is_refused(store):
 def test_evidence_about_other_sources_does_not_count(store):
     variant = TABLE.variant("matmul", "numpy_blas")
     store.add_evidence(
-        Evidence(op="matmul", variant="numpy_blas", source="0" * 16, contract=contract_hash(variant.op), status="passed")
+        Evidence(
+            op="matmul", variant="numpy_blas", source="0" * 16, contract=contract_hash(variant.op), status="passed", problems=40
+        )
     )
     with pytest.raises(EvidenceError, match="no fresh evidence"):
         choose(store, "numpy,matmul=numpy_blas")

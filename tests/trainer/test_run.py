@@ -277,7 +277,12 @@ def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, m
         for proven in {variant, *(v for v in table.variants["matmul"].values() if v.name == "numba_packed" and op == "matmul")}:
             store.add_evidence(
                 Evidence(
-                    op=op, variant=proven.name, source=source_hash(proven), contract=contract_hash(proven.op), status="passed"
+                    op=op,
+                    variant=proven.name,
+                    source=source_hash(proven),
+                    contract=contract_hash(proven.op),
+                    status="passed",
+                    problems=40,
                 )
             )
         dims = next(call.dims for (name, _), call in Outline(table, PICO, 2, 16).needs().items() if name == op)

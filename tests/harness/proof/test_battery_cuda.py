@@ -119,7 +119,7 @@ def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tm
 
 
 def test_evidence_of_the_simulator_is_kept_as_such(folder, tmp_path):
-    words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path), "--examples", "2"]
+    words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path), "--examples", "6"]
     assert verify.main([*words, "--variant", "cuda_honest", "--device", "sim"]) == 0
     variant = discover(folder).variant("residual", "cuda_honest")
     assert Store(tmp_path).require_proof(variant).device == "sim"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.proof.answers import Answers
-from harness.proof.buffers import GUARD, POISON, WORD, Buffers, Memory, bits_of, fresh_inouts, view
+from harness.proof.buffers import FINITE, GUARD, MARGIN, POISON, STALE, WORD, Buffers, Memory, bits_of, fresh_inouts, view
 from harness.proof.checks import Case, Rejected, check_call, check_repeats, check_values
 from harness.proof.tolerance import refer
 from harness.proof.values import materialise
@@ -64,6 +64,47 @@ def test_accumulating_call_finds_what_was_there(memory):
     np.testing.assert_array_equal(view(memory.mapped, buffers.slots["dbias"]), values["dbias"])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scratch_memory_holds_finite_numbers_of_the_seed(memory, dtype):
+    held = []
+    for seed in (0, 0, 1):
+        problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False}, dtype, seed=seed)
+        buffers = Buffers(OP, problem, 7)
+        buffers.fill(memory, materialise(OP, problem), FINITE)
+        for name in ("dx", "dweight", "workspace"):
+            array = view(memory.mapped, buffers.slots[name]).astype(np.float64)
+            assert np.isfinite(array).all()
+            assert (np.abs(array) > 1e-3).all()
+        held.append(view(memory.mapped, buffers.slots["dx"]).tobytes())
+    assert held[0] == held[1] != held[2]
+
+
+def test_scratch_memory_holds_what_the_last_call_left_even_where_other_arrays_lay(memory):
+    buffers, values = laid_out(memory)
+    write_outputs(memory, buffers)
+    assert buffers.damage(memory, values) == ""
+    buffers.fill(memory, values, STALE)
+    assert all((view(memory.mapped, buffers.slots[n]) == 1).all() for n in OP.outputs)
+    other = Buffers(OP, Problem(OP.name, {"N": 2, "C": 9}, {"accumulate": False}), 7)
+    start = other.slots["dx"].words.start
+    before = memory.words[start : start + 8].copy()
+    other.fill(memory, materialise(OP, other.problem), STALE)
+    np.testing.assert_array_equal(memory.words[start : start + 8], before)
+    write_outputs(memory, other)
+    assert other.damage(memory, materialise(OP, other.problem)) == ""
+
+
+def test_guards_are_whole_again_after_a_call_that_wrote_beside_its_arrays(memory):
+    buffers, values = laid_out(memory)
+    write_outputs(memory, buffers)
+    memory.words[4] = 0
+    memory.words[buffers.size // WORD - 1] = 0
+    assert "before the start of 'dy'" in buffers.damage(memory, values)
+    buffers.fill(memory, values)
+    write_outputs(memory, buffers)
+    assert buffers.damage(memory, values) == ""
+
+
 def test_all_well_is_no_damage(memory):
     buffers, values = laid_out(memory)
     write_outputs(memory, buffers)
@@ -77,7 +118,7 @@ def test_one_changed_word_outside_the_outputs_is_damage(data):
     buffers, values = laid_out(memory, layout, dtype=dtype)
     write_outputs(memory, buffers)
     writable = [s for s in buffers.slots.values() if s.role != "input"]
-    where = data.draw(st.integers(0, buffers.end // WORD - 1))
+    where = data.draw(st.integers(0, buffers.size // WORD - 1) | st.integers(MARGIN // WORD, (MARGIN + 8192) // WORD))
     allowed = any(s.offset <= where * WORD < s.offset + s.bytes for s in writable)
     memory.words[where] ^= 1
     assert bool(buffers.damage(memory, values)) is not allowed

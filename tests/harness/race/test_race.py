@@ -73,7 +73,7 @@ def prove(results, folder, *names):
     for name in names:
         variant = table.variant("residual", name)
         proof = {"op": "residual", "variant": name, "source": source_hash(variant), "contract": contract_hash(op)}
-        Store(results).add_evidence(Evidence(**proof, status="passed"))
+        Store(results).add_evidence(Evidence(**proof, status="passed", problems=40))
 
 
 def raced(folder, results, *arguments):
