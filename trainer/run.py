@@ -21,6 +21,7 @@ from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from registry.models import find_model
 from registry.records import RESULTS
+from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
 from trainer.session import Session
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="on device cuda, replay what is captured once"
     )
-    add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL)")
+    add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL, or a numbered folder beside it)")
     add("--dtype", default="float32", metavar="|".join(DTYPES), help="what is stored; sums are float32 (default: %(default)s)")
     add("--seed", type=int, default=42, help="of the initial weights and of the sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
@@ -94,25 +95,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lead(argv: list[str] | None, ranks: Ranks) -> int:
-    """Train as the process that decides and speaks."""
+    """Plan or train as the process that decides and speaks."""
     options = parser().parse_args(argv)
     settings = settings_of(options, ranks)
-    told = Console(stderr=True)
-    session = Session(settings, lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True), ranks)
-    console = told if options.json else wide_console()
-    session.prepare(race=not options.plan)
-    console.print(choices_table(session.choices, explain=options.explain))
-    console.print(plan_table(session.plan()))
+    console = Console(stderr=True) if options.json else wide_console()
     if options.plan:
-        if options.json:
-            _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
-        return DONE
-    result = session.train()
+        return _plan(options, settings, ranks, console)
+    with output_folder(settings.out, settings.model.name, _say) as folder:
+        session = _prepared(Session(settings, _say, ranks, folder), options, console)
+        result = session.train()
     if options.json:
         _answer(result.to_json())
     else:
         _show(console, result)
     return INTERRUPTED if result.interrupted else DONE
+
+
+def _plan(options: argparse.Namespace, settings: Settings, ranks: Ranks, console: Console) -> int:
+    """Print memory and kernels, and train nothing."""
+    session = _prepared(Session(settings, _say, ranks), options, console)
+    if options.json:
+        _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
+    return DONE
+
+
+def _prepared(session: Session, options: argparse.Namespace, console: Console) -> Session:
+    """Choose the kernels and show them."""
+    session.prepare(race=not options.plan)
+    console.print(choices_table(session.choices, explain=options.explain))
+    console.print(plan_table(session.plan()))
+    return session
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _follow(argv: list[str] | None, ranks: Ranks) -> int:
@@ -133,10 +149,11 @@ def _answer(document: dict[str, object]) -> None:
 def _show(console: Console, result: Result) -> None:
     before, after = result.val_loss[0], result.val_loss[-1]
     speed = f"{result.tokens_per_second:,.0f} tokens/s, {result.step_ms_median:.0f} ms per step (median)"
+    where = " in the simulator, which says nothing about a GPU's speed" if result.device == "sim" else ""
     share = f", {result.share_of_roofline:.0%} of roofline" if result.share_of_roofline else ""
     together = f" of {result.ranks} ranks" if result.ranks > 1 else ""
     lines = [
-        f"{result.steps} steps{together}, {speed}{share}, {result.peak_rss_mib:,.0f} MiB at most",
+        f"{result.steps} steps{together}, {speed}{where}{share}, {result.peak_rss_mib:,.0f} MiB at most",
         f"validation loss {before:.3f} -> {after:.3f}; unigram entropy of the text {result.unigram_entropy:.3f}",
         f"saved {result.saved}",
     ]
@@ -144,6 +161,8 @@ def _show(console: Console, result: Result) -> None:
     if result.sample:
         console.rule("sample")
         console.print(result.sample, highlight=False, markup=False, soft_wrap=True)
+    else:
+        console.print(f"no sample: {result.no_sample}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

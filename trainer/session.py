@@ -20,13 +20,14 @@ from trainer.machine_facts import peak_gflops, peak_rss_mib
 from trainer.program import Outline, Program
 from trainer.ranks import ALONE
 from trainer.report import ProgressBar
-from trainer.sampling import sample
+from trainer.sampling import sample, why_no_sample
 from trainer.tokenizer import END_OF_TEXT, decode
-from trainer.trial import difference, step_seconds
+from trainer.trial import step_seconds, swaps
 from trainer.warm_up import give_back, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from registry.variant import Variant
     from trainer.arena import Plan
@@ -55,9 +56,16 @@ class Result:
         Per update; and before, during and after.
     unigram_entropy : float
         Loss of a model that knows how frequent each token is and nothing else.
+    tokens_per_second : float
+        On device sim, of the simulator: it says nothing about a GPU.
+    share_of_roofline : float, optional
+        Of the peak that a race measured on this CPU; None on other devices, and where no race has measured it.
+    sample, no_sample : str
+        What the model writes; or "" and the reason.
     """
 
     model: str
+    device: str
     dtype: str
     steps: int
     ranks: int
@@ -71,6 +79,7 @@ class Result:
     share_of_roofline: float | None
     peak_rss_mib: float
     sample: str
+    no_sample: str
     saved: str
     interrupted: bool
 
@@ -88,10 +97,14 @@ class Session:
         Told, line by line, what happens before the training starts and after it ends.
     ranks : Ranks
         Rank 0 proves, races, chooses, saves and samples; the settings of the others name the kernels that it chose.
+    folder : Path, optional
+        Where rank 0 saves the model.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> None:
-        self.settings, self.say, self.ranks = settings, say, ranks
+    def __init__(
+        self, settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE, folder: Path | None = None
+    ) -> None:
+        self.settings, self.say, self.ranks, self.folder = settings, say, ranks, folder
         self.device = device(settings.device)
         ranks.check(self.device.name)
         if isinstance(self.device, Gpu):
@@ -158,7 +171,7 @@ class Session:
         champions, one_pool = step_seconds(program, [self.variants, *self._others])
         times = f"a step takes {1e3 * champions:.0f} ms with the champions and {1e3 * one_pool:.0f} ms with one thread pool"
         if one_pool < champions:
-            self.say(f"{times}: {difference(self.choices, rival)}")
+            self.say("\n".join([f"{times}, which changes:", *swaps(self.choices, rival)]))
             self.choices = rival
         else:
             self.say(f"{times}; the champions stay")
@@ -166,7 +179,7 @@ class Session:
         program.use(self.variants)
 
     def prepare(self, *, race: bool) -> None:
-        """Check data and folder, then choose kernels.
+        """Check the data, then choose kernels.
 
         Parameters
         ----------
@@ -201,7 +214,6 @@ class Session:
             request = dataclasses.replace(self.request, overrides={**stand_ins, **self.request.overrides})
             self.choices = chooser.choose(request)
             return
-        checkpoint.check_writable(self.settings.folder)
         if not missing:
             self._choose(chooser)
         self._open_data()  # whatever is wrong with the request is said before the minutes that a race takes
@@ -243,18 +255,21 @@ class Session:
             The loss is not finite any more; nothing is saved.
         """
         settings, data, program, leads = self.settings, self.data, self.program(), self.ranks.rank == 0
-        gflops, flops = peak_gflops(self.store, settings.threads), self.outline.flops_of_update(settings.micro_steps)
+        gflops = peak_gflops(self.store, settings.threads, self.device.name)
+        flops = self.outline.flops_of_update(settings.micro_steps)
         with (
-            ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, quiet=not leads) as bar,
+            ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, self.device.name, quiet=not leads) as bar,
             interruptible(bar.say) as interrupt,
         ):
             history = fit(program, data, settings, bar, interrupt, self.ranks)
-        saved = self._save(program, history) if leads else ""
+        saved = self._save(program, history, self.folder) if self.folder else ""
         if history.interrupted:
             self.say(f"interrupted after step {history.steps} of {settings.updates}; saved {saved}")
+        no_sample = self._why_no_sample(history)
         seconds = sum(history.settled_seconds) / len(history.settled_seconds)
         return Result(
             model=settings.model.name,
+            device=settings.device,
             dtype=settings.dtype,
             steps=history.steps,
             ranks=settings.ranks,
@@ -267,12 +282,21 @@ class Session:
             step_ms_median=history.median_ms,
             share_of_roofline=flops / seconds / 1e9 / gflops if gflops else None,
             peak_rss_mib=peak_rss_mib(),
-            sample=self._sample(program) if leads and not history.interrupted else "",
+            sample="" if no_sample else self._sample(program),
+            no_sample=no_sample,
             saved=saved,
             interrupted=history.interrupted,
         )
 
-    def _save(self, program: Program, history: History) -> str:
+    def _why_no_sample(self, history: History) -> str:
+        if self.ranks.rank:
+            return "rank 0 samples"
+        if history.interrupted:
+            return "the run was interrupted"
+        steps, usual = history.steps, self.settings.recipe.steps
+        return why_no_sample(history.val_loss[-1], self.data.unigram_entropy, steps, usual)
+
+    def _save(self, program: Program, history: History, folder: Path) -> str:
         settings = self.settings
         about = {
             "steps": history.steps,
@@ -288,7 +312,7 @@ class Session:
             "val_loss": history.val_loss[-1],
             "kernels": self.kernels(),
         }
-        return str(checkpoint.save(settings.folder, settings.model, program.host_parameters(), about))
+        return str(checkpoint.save(folder, settings.model, program.host_parameters(), about))
 
     def _sample(self, program: Program) -> str:
         settings = self.settings

@@ -51,7 +51,7 @@ def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
 
     watcher.stepped = stepped
     history = fit(program, data, chosen, watcher, interrupt, among)
-    np.savez(chosen.folder / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
+    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
     return history
 
 

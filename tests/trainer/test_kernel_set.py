@@ -11,7 +11,7 @@ from trainer.assemble import commands
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
 from trainer.program import Outline
-from trainer.trial import difference
+from trainer.trial import swaps
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -221,7 +221,10 @@ def test_best_falls_back_to_the_highest_proven_rung(store):
         ("matmull=numpy", "unknown op 'matmull'; did you mean 'matmul'"),
         ("matmul=numpy_blass", "unknown variant of matmul 'numpy_blass'; did you mean 'numpy_blas'"),
         ("matmul/heat=numpy", "unknown call of matmul 'heat'; did you mean 'head'"),
-        ("gelu=numpy", "a training step makes no call of gelu; it calls matmul_gelu"),
+        ("gelu=numpy", "this GPT-2 step does not call gelu; it calls matmul_gelu; try --kernels matmul_gelu=numpy"),
+        ("softmax=numpy", "this GPT-2 step does not call softmax; it calls adamw, attention, "),
+        ("softmax=numpy", "; try --kernels best"),
+        ("geluu=numpy", "unknown op 'geluu'; did you mean 'gelu'"),
         ("matmul=", "'matmul=' is not of the form op=variant"),
         ("numpy,numba", "'numba' is not of the form op=variant"),
         ("none.toml", "'none.toml' cannot be read"),
@@ -233,6 +236,38 @@ def test_a_wrong_request_is_one_clear_line(store, text, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("numpy,gelu=numpy", "numpy,matmul_gelu=numpy"),
+        ("gelu=numba_sigmoid", "matmul_gelu=numba_composed"),
+        ("layer_norm=numba_welford,gelu=numpy", "layer_norm=numba_welford,matmul_gelu=numpy"),
+        ("gelu=numpy,matmul_gelu=numba_packed", "matmul_gelu=numba_packed"),
+        ("gelu=numpy,residual_backward=numpy", "matmul_gelu=numpy,residual_layer_norm_backward=numpy"),
+        ("cuda,adamw_master=cuda_vector", "cuda,adamw=cuda_vector"),
+        ("gelu/fc=numpy,matmul/head=numpy", "matmul/head=numpy,matmul_gelu=numpy"),
+        ("softmax_backward=numpy,matmul=numpy", "matmul=numpy"),
+    ],
+)
+def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(text, corrected):
+    needs = Outline(TABLE, NANO, B, T).needs()
+    with pytest.raises(RequestError) as caught:
+        parse_kernels(text).resolve(TABLE, needs)
+    assert str(caught.value).endswith(f"; try --kernels {corrected}")
+    assert parse_kernels(corrected).resolve(TABLE, needs)
+
+
+def test_every_op_that_no_step_calls_is_refused_with_a_request_that_is_understood():
+    needs = Outline(TABLE, NANO, B, T).needs()
+    idle = set(TABLE.ops) - {op for op, _ in needs}
+    assert "gelu" in idle
+    for variant in (v for op in idle for v in TABLE.variants[op].values()):
+        with pytest.raises(RequestError) as caught:
+            parse_kernels(f"{variant.op.name}={variant.name}").resolve(TABLE, needs)
+        [_, corrected] = str(caught.value).split("; try --kernels ")
+        parse_kernels(corrected).resolve(TABLE, needs)
 
 
 def test_a_toml_file_holds_a_set(tmp_path):
@@ -328,10 +363,26 @@ def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store
     assert known.one_pool(parse_kernels("numpy"), champions) is None
 
 
-def test_the_difference_of_two_sets_is_told_by_call():
-    blas, packed = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed"))
-    before = {("matmul", "qkv"): blas, ("matmul", "head"): packed}
-    assert difference(before, {**before, ("matmul", "qkv"): packed}) == "matmul/qkv numpy_blas -> numba_packed"
+def test_swaps_are_counted_by_op_and_pair_of_variants():
+    blas, packed, plain = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed", "numpy"))
+    flat = Choice(TABLE.variant("adamw", "numba_flat"), "")
+    before = {("matmul", "qkv"): blas, ("matmul", "fc"): plain, ("matmul", "attproj"): blas, ("matmul", "head"): packed}
+    before["adamw", ""] = flat
+    assert swaps(before, before) == []
+    assert swaps(before, dict.fromkeys(before, packed) | {("adamw", ""): flat}) == [
+        "  matmul: numpy_blas -> numba_packed (2 calls)",
+        "  matmul: numpy -> numba_packed (1 call)",
+    ]
+
+
+def test_no_line_of_a_swap_is_longer_than_a_hundred_characters():
+    for variants in TABLE.variants.values():
+        longest = max(variants.values(), key=lambda v: len(v.name))
+        other = next(v for v in variants.values() if v is not longest)
+        sets = [{(longest.op.name, str(label)): Choice(v, "") for label in range(1000)} for v in (longest, other)]
+        for lines in (swaps(*sets), swaps(*reversed(sets))):
+            assert len(lines) == 1
+            assert len(lines[0]) <= 100
 
 
 def test_cuda_means_the_highest_rung_that_is_proven_in_the_simulator(store):
