@@ -24,12 +24,14 @@ from registry.records import RESULTS
 from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
-from trainer.session import Session
+from trainer.session import plan_run, train_run
 from trainer.settings import DEFAULT_MODEL, Settings
 
 if TYPE_CHECKING:
+    from trainer.arena import Plan
+    from trainer.kernel_choice import Kernels
     from trainer.ranks import Ranks
-    from trainer.session import Result
+    from trainer.train import Result
 
 __all__ = ["main", "parser"]
 
@@ -99,36 +101,24 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> int:
     options = parser().parse_args(argv)
     settings = settings_of(options, ranks)
     console = Console(stderr=True) if options.json else wide_console()
+
+    def show(kernels: Kernels, plan: Plan) -> None:
+        console.print(choices_table(kernels.choices, explain=options.explain))
+        console.print(plan_table(plan))
+
     if options.plan:
-        return _plan(options, settings, ranks, console)
+        kernels, plan = plan_run(settings, _say, ranks)
+        show(kernels, plan)
+        if options.json:
+            _answer({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
+        return DONE
     with output_folder(settings.out, settings.model.name, _say) as folder:
-        session = _prepared(Session(settings, _say, ranks, folder), options, console)
-        result = session.train()
+        result = train_run(settings, _say, show, ranks, folder)
     if options.json:
         _answer(result.to_json())
     else:
         _show(console, result)
     return INTERRUPTED if result.interrupted else DONE
-
-
-def _plan(options: argparse.Namespace, settings: Settings, ranks: Ranks, console: Console) -> int:
-    """Print memory and kernels, and train nothing."""
-    session = _prepared(Session(settings, _say, ranks), options, console)
-    if options.json:
-        _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
-    return DONE
-
-
-def _prepared(session: Session, options: argparse.Namespace, console: Console) -> Session:
-    """Choose the kernels and show them."""
-    session.prepare(race=not options.plan)
-    console.print(choices_table(session.choices, explain=options.explain))
-    console.print(plan_table(session.plan()))
-    return session
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _follow(argv: list[str] | None, ranks: Ranks) -> int:
@@ -137,9 +127,12 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> int:
         return DONE
     options = parser().parse_args(argv)
     options.kernels = kernels
-    session = Session(settings_of(options, ranks), lambda _: None, ranks)
-    session.prepare(race=True)
-    return INTERRUPTED if session.train().interrupted else DONE
+    result = train_run(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
+    return INTERRUPTED if result.interrupted else DONE
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _answer(document: dict[str, object]) -> None:

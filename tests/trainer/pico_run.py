@@ -13,7 +13,7 @@ import numpy as np
 
 from registry.models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, session, settings
+from trainer import ranks, run, session, settings, train
 from trainer.data import open_data
 from trainer.loop import fit
 from trainer.sampling import sample
@@ -61,8 +61,8 @@ def main(argv):
     settings.RECIPES[PICO.name] = settings.Recipe(2, 16, 4, 1e-2)
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
     session.open_data = functools.partial(open_data, cache=cache)
-    session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
-    session.fit = watched_fit
+    train.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
+    train.fit = watched_fit
     return run.main([f"--model={PICO.name}", *argv])
 
 

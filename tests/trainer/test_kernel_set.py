@@ -7,11 +7,9 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.machine import versions
 from registry.models import MODELS
 from registry.records import Champion, Evidence, Row, Run, Store
-from trainer.assemble import commands
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
 from trainer.program import Outline
-from trainer.trial import swaps
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -238,95 +236,6 @@ def test_a_wrong_request_is_one_clear_line(store, text, message):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "corrected"),
-    [
-        ("numpy,gelu=numpy", "numpy,matmul_gelu=numpy"),
-        ("gelu=numba_sigmoid", "matmul_gelu=numba_composed"),
-        ("layer_norm=numba_welford,gelu=numpy", "layer_norm=numba_welford,matmul_gelu=numpy"),
-        ("gelu=numpy,matmul_gelu=numba_packed", "matmul_gelu=numba_packed"),
-        ("gelu=numpy,residual_backward=numpy", "matmul_gelu=numpy,residual_layer_norm_backward=numpy"),
-        ("cuda,adamw_master=cuda_vector", "cuda,adamw=cuda_vector"),
-        ("gelu/fc=numpy,matmul/head=numpy", "matmul/head=numpy,matmul_gelu=numpy"),
-        ("softmax_backward=numpy,matmul=numpy", "matmul=numpy"),
-    ],
-)
-def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(text, corrected):
-    needs = Outline(TABLE, NANO, B, T).needs()
-    with pytest.raises(RequestError) as caught:
-        parse_kernels(text).resolve(TABLE, needs)
-    assert str(caught.value).endswith(f"; try --kernels {corrected}")
-    assert parse_kernels(corrected).resolve(TABLE, needs)
-
-
-def test_every_op_that_no_step_calls_is_refused_with_a_request_that_is_understood():
-    needs = Outline(TABLE, NANO, B, T).needs()
-    idle = set(TABLE.ops) - {op for op, _ in needs}
-    assert "gelu" in idle
-    for variant in (v for op in idle for v in TABLE.variants[op].values()):
-        with pytest.raises(RequestError) as caught:
-            parse_kernels(f"{variant.op.name}={variant.name}").resolve(TABLE, needs)
-        [_, corrected] = str(caught.value).split("; try --kernels ")
-        parse_kernels(corrected).resolve(TABLE, needs)
-
-
-def test_a_toml_file_holds_a_set(tmp_path):
-    path = tmp_path / "set.toml"
-    path.write_text('[kernels]\nbase = "numpy"\nmatmul = "numpy_blas"\n"matmul/head" = "numba_packed"\n')
-    request = parse_kernels(str(path))
-    assert request.base == "numpy"
-    assert dict(request.overrides) == {"matmul": "numpy_blas", "matmul/head": "numba_packed"}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"[kernels\n", "is not TOML"),
-        (b"x = 1\n", "needs a table [kernels]"),
-        (b"[kernels]\nmatmul = 3\n", "needs a table"),
-        (b"\xff", "is not TOML"),
-    ],
-)
-def test_a_broken_toml_file_is_one_clear_line(tmp_path, content, message):
-    path = tmp_path / "set.toml"
-    path.write_bytes(content)
-    with pytest.raises(RequestError) as caught:
-        parse_kernels(str(path))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_machine_without_champions_is_proven_and_raced_in_two_commands(tmp_path):
-    unproven = {"matmul": ["numba_packed"], "adamw": ["numba_flat"]}
-    wanted = commands(["adamw", "matmul"], unproven, every_op=True, step=STEP, threads=2, results=tmp_path)
-    assert [words[0] for words in wanted] == ["harness.verify", "harness.bench"]
-    assert all(words[words.index("--op") + 1] == "all" for words in wanted)
-    assert wanted[1][wanted[1].index("--workload") + 1] == STEP
-
-
-def test_what_is_proven_is_not_proven_again(tmp_path):
-    wanted = commands(["adamw", "matmul"], {}, every_op=True, step=STEP, threads=2, results=tmp_path)
-    assert [words[0] for words in wanted] == ["harness.bench"]
-
-
-def test_a_single_op_is_proven_and_raced_alone(tmp_path):
-    extra = tmp_path / "mine"
-    wanted = commands(
-        ["adamw", "matmul"],
-        {"matmul": ["numba_packed", "numba_tiles"]},
-        every_op=False,
-        step=STEP,
-        threads=1,
-        results=tmp_path,
-        kernels_path=[extra],
-    )  # fmt: skip (one call)
-    shown = [" ".join(words) for words in wanted]
-    assert [words.split()[0] for words in shown] == ["harness.verify", "harness.bench", "harness.bench"]
-    assert "--op matmul --variant numba_packed,numba_tiles" in shown[0]
-    assert all(f"--results {tmp_path}" in words and f"--kernels-path {extra}" in words for words in shown)
-    assert all("--threads 1" in words for words in shown[1:])
-
-
 def test_only_variants_without_evidence_are_unproven(store):
     prove(store, TABLE.variant("adamw", "numba_flat"), status="failed")
     assert chooser(store).unproven(["adamw"]) == {"adamw": ["numpy_inplace"]}
@@ -361,28 +270,6 @@ def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store
     assert named["matmul", "head"].variant is blas
     assert known.one_pool(parse_kernels("best"), rival) is None
     assert known.one_pool(parse_kernels("numpy"), champions) is None
-
-
-def test_swaps_are_counted_by_op_and_pair_of_variants():
-    blas, packed, plain = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed", "numpy"))
-    flat = Choice(TABLE.variant("adamw", "numba_flat"), "")
-    before = {("matmul", "qkv"): blas, ("matmul", "fc"): plain, ("matmul", "attproj"): blas, ("matmul", "head"): packed}
-    before["adamw", ""] = flat
-    assert swaps(before, before) == []
-    assert swaps(before, dict.fromkeys(before, packed) | {("adamw", ""): flat}) == [
-        "  matmul: numpy_blas -> numba_packed (2 calls)",
-        "  matmul: numpy -> numba_packed (1 call)",
-    ]
-
-
-def test_no_line_of_a_swap_is_longer_than_a_hundred_characters():
-    for variants in TABLE.variants.values():
-        longest = max(variants.values(), key=lambda v: len(v.name))
-        other = next(v for v in variants.values() if v is not longest)
-        sets = [{(longest.op.name, str(label)): Choice(v, "") for label in range(1000)} for v in (longest, other)]
-        for lines in (swaps(*sets), swaps(*reversed(sets))):
-            assert len(lines) == 1
-            assert len(lines[0]) <= 100
 
 
 def test_cuda_means_the_highest_rung_that_is_proven_in_the_simulator(store):

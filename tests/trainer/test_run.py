@@ -14,7 +14,7 @@ from registry.models import MODELS
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import checkpoint, output_folder, run, session, settings
+from trainer import build, checkpoint, output_folder, run, session, settings, train
 from trainer.data import open_data
 from trainer.program import Outline
 from trainer.sampling import sample
@@ -52,7 +52,7 @@ def pico(monkeypatch, tmp_path):
     monkeypatch.setitem(MODELS, PICO.name, PICO)
     monkeypatch.setitem(settings.RECIPES, PICO.name, settings.Recipe(2, 16, 4, 1e-2))
     monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
-    monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
+    monkeypatch.setattr(train, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     out, results = tmp_path / "out", tmp_path / "results"
@@ -125,7 +125,7 @@ def test_what_was_saved_is_the_trained_model(pico, capsys, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_run(pico, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "why_no_sample", lambda *_: "")
+    monkeypatch.setattr(train, "why_no_sample", lambda *_: "")
     documents = []
     for number, seed in enumerate((1, 1, 2)):
         run.main([*pico, "--json", f"--seed={seed}", f"--out={tmp_path / str(number)}"])
@@ -161,14 +161,14 @@ def test_accumulation_counts_its_tokens(pico, capsys):
 
 
 def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypatch):
-    told = session.ProgressBar.stepped
+    told = train.ProgressBar.stepped
 
     def stepped(self, step, loss, seconds):
         told(self, step, loss, seconds)
         if step == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
+    monkeypatch.setattr(train.ProgressBar, "stepped", stepped)
     assert run.main(pico) == 130
     saved = tmp_path / "out" / checkpoint.FILE
     assert f"interrupted after step 2 of 4; saved {saved}" in capsys.readouterr().err
@@ -189,7 +189,7 @@ def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, 
     saved = tmp_path / "out" / checkpoint.FILE
     saved.parent.mkdir()
     saved.write_bytes(b"a good file")
-    monkeypatch.setattr("trainer.assemble.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
     assert run.main([*pico, "--kernels=best"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: --out {saved.parent} holds model.safetensors of an earlier run; save elsewhere with --out ")
@@ -212,13 +212,13 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
     assert said[0].endswith("gpt2-pico-4")
 
 
-@pytest.mark.parametrize("moment", ["Program", "warm_up", "open_data"])
+@pytest.mark.parametrize("moment", ["build.Program", "build.warm_up", "session.open_data"])
 def test_ctrl_c_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment):
     def interrupt(*_, **__):
         assert (tmp_path / "out").is_dir()
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(session, moment, interrupt)
+    monkeypatch.setattr(f"trainer.{moment}", interrupt)
     assert run.main(pico) == 130
     assert capsys.readouterr().err.endswith("interrupted; nothing more was written\n")
     assert not (tmp_path / "out").exists()
@@ -285,7 +285,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
         ran.append(command[1:])
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr("trainer.assemble.subprocess.run", pretend)
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", pretend)
     assert run.main([*pico, "--kernels=best", "--json"]) == 0
     assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
     assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
@@ -296,8 +296,18 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
     assert set(json.loads(shown.out)["kernels"].values()) == {"numpy"}
 
 
+def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
+    monkeypatch.setattr(session, "open_data", lambda *_, **__: pytest.fail("the text was read"))
+    assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: layer_norm/numba_welford has no fresh evidence")
+
+
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
-    monkeypatch.setattr("trainer.assemble.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130))
+    monkeypatch.setattr(
+        "trainer.missing_records.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
+    )
     assert run.main([*pico, "--kernels=best"]) == 130
 
 
@@ -330,7 +340,7 @@ def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, m
             op=op, workload="w", dims=dict(dims), variant=variant.name, source=source_hash(variant), threads=1, median_ms=1.0
         )
         store.write_champions([*store.champions(), crown])
-    monkeypatch.setattr(session, "step_seconds", lambda *_: seconds)
+    monkeypatch.setattr(build, "step_seconds", lambda *_: seconds)
     assert run.main([*pico, "--kernels=best", "--steps=1", "--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["kernels"]["matmul"] == chosen

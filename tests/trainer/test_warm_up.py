@@ -14,7 +14,9 @@ from registry.devices import device
 from registry.machine import thread_count
 from registry.models import MODELS
 from tests.trainer.tiny import TINY, B, T, variant_sets
-from trainer import session
+from trainer import build
+from trainer.kernel_choice import choose_kernels
+from trainer.opened import open_run
 from trainer.program import Outline, Program
 from trainer.settings import Settings
 from trainer.warm_up import give_back, warm_up
@@ -88,12 +90,11 @@ def test_a_kernel_that_fails_on_a_tiny_model_is_told_in_a_line_and_stops_nothing
 def test_a_run_warms_up_before_it_takes_its_memory(monkeypatch, tmp_path):
     order = []
     for name in ("warm_up", "give_back"):
-        monkeypatch.setattr(session, name, lambda *_, name=name: order.append(name))
-    monkeypatch.setattr(session, "Program", lambda *arguments: order.append("program") or Program(*arguments))
+        monkeypatch.setattr(build, name, lambda *_, name=name: order.append(name))
+    monkeypatch.setattr(build, "Program", lambda *arguments: order.append("program") or Program(*arguments))
     settings = Settings(model=TINY, kernels="numpy", batch=B, sequence=T, results=tmp_path)
-    run = session.Session(settings, [].append)
-    run.prepare(race=False)
-    run.program()
+    run = open_run(settings, [].append)
+    build.build_program(run, choose_kernels(run))
     assert order == ["warm_up", "give_back", "program"]
 
 
