@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,9 @@ from trainer.session import plan_run, train_run
 from trainer.settings import DEFAULT_MODEL, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
     from trainer.arena import Plan
     from trainer.kernel_choice import Kernels
     from trainer.ranks import Ranks
@@ -112,7 +117,7 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> int:
         if options.json:
             _answer({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
         return DONE
-    with output_folder(settings.out, settings.model.name, _say) as folder:
+    with _terminated_in_order(), output_folder(settings.out, settings.model.name, _say) as folder:
         result = train_run(settings, _say, show, ranks, folder)
     if options.json:
         _answer(result.to_json())
@@ -129,6 +134,21 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> int:
     options.kernels = kernels
     result = train_run(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
     return INTERRUPTED if result.interrupted else DONE
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let a request to end (SIGTERM, which ``kill`` and torchrun send) unwind the run, which then tidies up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(text: str) -> None:

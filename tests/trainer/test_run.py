@@ -175,6 +175,15 @@ def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypa
     assert saved.exists()
 
 
+def test_a_run_that_is_terminated_tidies_up(pico, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "warm_up", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as caught:
+        run.main(pico)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain definitions warn of what is being provoked
 def test_a_diverged_run_saves_nothing_and_leaves_no_folder(pico, capsys, tmp_path):
     assert run.main([*pico, "--learning-rate=1e38"]) == 1
