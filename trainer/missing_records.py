@@ -5,6 +5,7 @@ Champions reach the trainer as records only; nothing of the harness is imported 
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -79,13 +80,14 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
         It was interrupted.
     """
     for command in wanted:
-        say(f"python -m {' '.join(command)}")
+        shown = f"python -m {shlex.join(command)}"
+        say(shown)
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         if done.returncode == INTERRUPTED:
             raise KeyboardInterrupt
         if done.returncode < 0:
-            raise CrucibleError(f"python -m {' '.join(command)} was ended by signal {-done.returncode}")
+            raise CrucibleError(f"{shown} was ended by signal {-done.returncode}")
         if done.returncode == FAILED:
-            say(f"python -m {' '.join(command)} did not succeed; going on with what is proven")
+            say(f"{shown} did not succeed; going on with what is proven")
         if done.returncode == BAD_REQUEST:
-            raise RequestError(f"python -m {' '.join(command)} refused the request; its message stands above")
+            raise RequestError(f"{shown} refused the request; its message stands above")

@@ -1,6 +1,14 @@
 """The proofs and races whose records are missing are run with as few commands as possible."""
 
-from trainer.missing_records import commands
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from registry.errors import CrucibleError, RequestError
+from trainer import missing_records
+from trainer.missing_records import commands, make_champions
 
 STEP = "gpt2-nano-b2-t32"
 
@@ -34,3 +42,29 @@ def test_a_single_op_is_proven_and_raced_alone(tmp_path):
     assert "--op matmul --variant numba_packed,numba_tiles" in shown[0]
     assert all(f"--results {tmp_path}" in words and f"--kernels-path {extra}" in words for words in shown)
     assert all("--threads 1" in words for words in shown[1:])
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (0, None, ""),
+        (1, None, "did not succeed; going on with what is proven"),
+        (2, RequestError, "refused the request; its message stands above"),
+        (-9, CrucibleError, "was ended by signal 9"),
+    ],
+)
+def test_each_command_is_told_so_that_it_can_be_pasted_and_its_end_is_told_too(monkeypatch, tmp_path, code, error, message):
+    ran, said = [], []
+    monkeypatch.setattr(
+        missing_records.subprocess, "run", lambda words, **_: ran.append(words) or subprocess.CompletedProcess(words, code)
+    )
+    wanted = commands(["matmul"], {}, every_op=False, step=STEP, threads=1, results=tmp_path / "with space")
+    if error:
+        with pytest.raises(error) as caught:
+            make_champions(wanted, said.append)
+        said.append(str(caught.value))
+    else:
+        make_champions(wanted, said.append)
+    assert ran == [[sys.executable, "-m", *wanted[0]]]
+    assert shlex.split(said[0]) == ["python", "-m", *wanted[0]]
+    assert said[1:] == ([f"{said[0]} {message}"] if message else [])
