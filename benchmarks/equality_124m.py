@@ -20,7 +20,7 @@ from registry.errors import DONE, FAILED
 from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
-from trainer.session import Session
+from trainer.session import build, prepare
 from trainer.settings import Settings
 
 __all__ = ["main"]
@@ -48,10 +48,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(settings: Settings) -> int:
     """Train both and print each step."""
-    session = Session(settings, Console(stderr=True).print)
-    session.prepare(race=True)
-    OUT.print(session.kernels())
-    program, loader = session.program(), Loader(session.data.train, settings.B, settings.T)
+    prepared = prepare(settings, Console(stderr=True).print)
+    OUT.print(prepared.kernels.names())
+    program, loader = build(prepared).program, Loader(prepared.data.train, settings.B, settings.T)
     net = TorchGPT2(settings.model, program.parameters)
     optimiser, rate = net.optimiser(settings.schedule.peak, fused=True), settings.schedule.peak
     worst, failed = 0.0, False

@@ -32,7 +32,7 @@ from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.machine_facts import peak_rss_mib
 from trainer.schedule import clip_scale
-from trainer.session import Session
+from trainer.session import build, prepare
 from trainer.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def crucible(settings: Settings) -> Callable[[np.ndarray, np.ndarray, int], float]:
     """Return a step of the program."""
-    session = Session(settings, TOLD.print)
-    session.prepare(race=True)
-    TOLD.print(f"kernels: {session.kernels()}")
-    program = session.program()
+    prepared = prepare(settings, TOLD.print)
+    TOLD.print(f"kernels: {prepared.kernels.names()}")
+    program = build(prepared).program
 
     def step(inputs: np.ndarray, targets: np.ndarray, number: int) -> float:
         program.load(inputs, targets)

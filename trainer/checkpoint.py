@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -14,38 +14,21 @@ from trainer.data_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from models.model import Model
 
-__all__ = ["FILE", "check_writable", "load", "save"]
+__all__ = ["FILE", "load", "save", "saved_in"]
 
 FILE = "model.safetensors"
 FORMAT = "1"
 
 
-def check_writable(folder: Path) -> None:
-    """Make `folder` and try to write in it, before hours of work go into what could not be saved.
-
-    Raises
-    ------
-    RequestError
-        A file is in the way, or there is no permission or no space.
-    """
-    try:
-        for part in (folder, *folder.parents):
-            if part.exists() and not part.is_dir():
-                raise RequestError(f"--out {str(folder)!r}: {str(part)!r} is a file, not a folder; give another folder")
-        if (folder / FILE).is_dir():
-            raise RequestError(f"--out {str(folder)!r}: {str(folder / FILE)!r} is a folder where the model would be saved")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
-            probe.write(b"?")
-    except OSError as error:
-        raise RequestError(f"--out {str(folder)!r} cannot be written: {error.strerror}; give another folder") from error
+def saved_in(folder: Path) -> list[Path]:
+    """Return the models that lie in `folder`, whoever saved them."""
+    return sorted(folder.glob(f"*{Path(FILE).suffix}"))
 
 
 def save(folder: Path, model: Model, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> Path:

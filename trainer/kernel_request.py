@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import RequestError, UnknownNameError, nearest
+from registry.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BASES", "KernelRequest", "parse_kernels"]
 
 BASES = ("best", "numpy", "numba", "cuda")
+BACKWARD, NAIVE = "backward", "_naive"
 Need = tuple[str, str]
 
 
@@ -51,13 +53,41 @@ class KernelRequest:
             variant = table.variant(op, name)
             labels = {known for other, known in needs if other == op}
             if not labels:
-                near = nearest(op, {known for known, _ in needs})
-                hint = f"; it calls {near}" if near else ""
-                raise RequestError(f"--kernels {key}={name}: a training step makes no call of {op}{hint}")
+                called = {known for known, _ in needs}
+                calls = _related(op, called) or ", ".join(sorted(called))
+                way = f"it calls {calls}; try --kernels {shlex.quote(self._corrected(table, called))}"
+                raise RequestError(f"--kernels {key}={name}: this GPT-2 step does not call {op}; {way}")
             if slash and label not in labels:
                 raise UnknownNameError(f"call of {op}", label, labels)
             found.update({(op, known): variant for known in labels if not slash or known == label})
         return found
+
+    def _corrected(self, table: Table, called: Collection[str]) -> str:
+        """Return this request as ``--kernels`` takes it, with ops of the program in the place of those that are none."""
+        kept = {key: name for key, name in self.overrides.items() if key.partition("/")[0] in called}
+        for key, name in self.overrides.items():
+            op = key.partition("/")[0]
+            if op not in called and (other := _related(op, called)):
+                kept.setdefault(other, _similar(table.variant(op, name), table.variants[other]))
+        base = [] if self.base == BASES[0] and kept else [self.base]
+        return ",".join([*base, *(f"{key}={name}" for key, name in kept.items())])
+
+
+def _related(op: str, called: Collection[str]) -> str | None:
+    """Return the op of the program whose name has all words of `op`, or the other way round; of several the shortest."""
+    words = set(op.split("_"))
+    found = []
+    for other in called:
+        known = set(other.split("_"))
+        if (words <= known or known <= words) and (BACKWARD in words) == (BACKWARD in known):
+            found.append(other)
+    return min(found, key=lambda name: (len(name), name), default=None)
+
+
+def _similar(variant: Variant, others: Mapping[str, Variant]) -> str:
+    """Return the name of the variant of another op that is most like `variant`."""
+    same = [name for name, other in others.items() if other.backend == variant.backend and not name.endswith(NAIVE)]
+    return variant.name if variant.name in others else min(same, default="numpy")
 
 
 def parse_kernels(text: str) -> KernelRequest:

@@ -6,6 +6,8 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.devices import Host
+
 if TYPE_CHECKING:
     from registry.records import Store
 
@@ -25,8 +27,13 @@ def peak_rss_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
 
 
-def peak_gflops(store: Store, threads: int) -> float | None:
-    """Return the multiply-add peak that the newest race on the CPU with as many threads measured here; None if none did."""
-    raced = [run for run in store.runs() if run.threads == threads and run.device == "host"]
+def peak_gflops(store: Store, threads: int, device: str) -> float | None:
+    """Return the multiply-add peak that the newest race on the CPU with as many threads measured here.
+
+    None if no race did, or if the program does not run on the CPU: the CPU's peak says nothing about a GPU, real or simulated.
+    """
+    if device != Host.name:
+        return None
+    raced = [run for run in store.runs() if run.threads == threads and run.device == device]
     peaks = [run.roofline["gflops"] for run in raced if "gflops" in run.roofline]
     return peaks[-1] if peaks else None

@@ -61,12 +61,17 @@ class ProgressBar:
         Of one update.
     gflops : float, optional
         Measured peak; without it no share is shown.
+    device : {"host", "sim", "cuda"}
+        Where the program runs: the simulator's speed is named as such.
     quiet : bool
         Show nothing: another process does.
     """
 
-    def __init__(self, steps: int, tokens: int, flops: float, gflops: float | None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, steps: int, tokens: int, flops: float, gflops: float | None, device: str = "host", *, quiet: bool = False
+    ) -> None:
         self.console = Console(stderr=True, quiet=quiet)
+        self._unit = "tokens/s" + (" in the simulator" if device == "sim" else "")
         self._steps, self._tokens, self._flops, self._gflops = steps, tokens, flops, gflops
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[facts]}"))
         self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
@@ -82,7 +87,7 @@ class ProgressBar:
 
     def stepped(self, step: int, loss: float, seconds: float) -> None:
         """Show the facts of an update."""
-        facts = f"loss {loss:.3f}{self._val_loss}  {self._tokens / seconds:,.0f} tokens/s"
+        facts = f"loss {loss:.3f}{self._val_loss}  {self._tokens / seconds:,.0f} {self._unit}"
         if self._gflops:
             facts += f"  {self._flops / seconds / 1e9 / self._gflops:.0%} of roofline"
         self._progress.update(self._task, completed=step, facts=facts)

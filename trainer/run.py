@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +23,20 @@ from registry.dtypes import DTYPES
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from registry.records import RESULTS
+from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
-from trainer.session import Session
+from trainer.session import plan_run, train_run
 from trainer.settings import DEFAULT_MODEL, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from trainer.arena import Plan
+    from trainer.kernel_choice import Kernels
     from trainer.ranks import Ranks
-    from trainer.session import Result
+    from trainer.train import Result
 
 __all__ = ["main", "parser"]
 
@@ -52,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="on device cuda, replay what is captured once"
     )
-    add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL)")
+    add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL, or a numbered folder beside it)")
     add("--dtype", default="float32", metavar="|".join(DTYPES), help="what is stored; sums are float32 (default: %(default)s)")
     add("--seed", type=int, default=42, help="of the initial weights and of the sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
@@ -94,20 +102,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lead(argv: list[str] | None, ranks: Ranks) -> int:
-    """Train as the process that decides and speaks."""
+    """Plan or train as the process that decides and speaks."""
     options = parser().parse_args(argv)
     settings = settings_of(options, ranks)
-    told = Console(stderr=True)
-    session = Session(settings, lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True), ranks)
-    console = told if options.json else wide_console()
-    session.prepare(race=not options.plan)
-    console.print(choices_table(session.choices, explain=options.explain))
-    console.print(plan_table(session.plan()))
+    console = Console(stderr=True) if options.json else wide_console()
+
+    def show(kernels: Kernels, plan: Plan) -> None:
+        console.print(choices_table(kernels.choices, explain=options.explain))
+        console.print(plan_table(plan))
+
     if options.plan:
+        kernels, plan = plan_run(settings, _say, ranks)
+        show(kernels, plan)
         if options.json:
-            _answer({"model": settings.model.name, "kernels": session.kernels(), "plan_mib": dict(session.plan().rows())})
+            _answer({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
         return DONE
-    result = session.train()
+    with _terminated_in_order(), output_folder(settings.out, settings.model.name, _say) as folder:
+        result = train_run(settings, _say, show, ranks, folder)
     if options.json:
         _answer(result.to_json())
     else:
@@ -121,9 +132,27 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> int:
         return DONE
     options = parser().parse_args(argv)
     options.kernels = kernels
-    session = Session(settings_of(options, ranks), lambda _: None, ranks)
-    session.prepare(race=True)
-    return INTERRUPTED if session.train().interrupted else DONE
+    result = train_run(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
+    return INTERRUPTED if result.interrupted else DONE
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let a request to end (SIGTERM, which ``kill`` and torchrun send) unwind the run, which then tidies up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _answer(document: dict[str, object]) -> None:
@@ -133,10 +162,11 @@ def _answer(document: dict[str, object]) -> None:
 def _show(console: Console, result: Result) -> None:
     before, after = result.val_loss[0], result.val_loss[-1]
     speed = f"{result.tokens_per_second:,.0f} tokens/s, {result.step_ms_median:.0f} ms per step (median)"
+    where = " in the simulator, which says nothing about a GPU's speed" if result.device == "sim" else ""
     share = f", {result.share_of_roofline:.0%} of roofline" if result.share_of_roofline else ""
     together = f" of {result.ranks} ranks" if result.ranks > 1 else ""
     lines = [
-        f"{result.steps} steps{together}, {speed}{share}, {result.peak_rss_mib:,.0f} MiB at most",
+        f"{result.steps} steps{together}, {speed}{where}{share}, {result.peak_rss_mib:,.0f} MiB at most",
         f"validation loss {before:.3f} -> {after:.3f}; unigram entropy of the text {result.unigram_entropy:.3f}",
         f"saved {result.saved}",
     ]
@@ -144,6 +174,8 @@ def _show(console: Console, result: Result) -> None:
     if result.sample:
         console.rule("sample")
         console.print(result.sample, highlight=False, markup=False, soft_wrap=True)
+    else:
+        console.print(f"no sample: {result.no_sample}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

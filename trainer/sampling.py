@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["probabilities", "sample"]
+__all__ = ["probabilities", "sample", "why_no_sample"]
+
+LONGER = 4  # times as many steps are proposed to a model that has learnt too little
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float, top_k: int | None) -> NDArray[np.float64]:
@@ -48,6 +50,25 @@ def probabilities(logits: NDArray[np.floating], temperature: float, top_k: int |
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the highest to -inf, which is what it means
         weights = np.exp((scores - highest) / (temperature or 1.0))
     return np.asarray(weights / weights.sum())
+
+
+def why_no_sample(validation_loss: float, unigram_entropy: float, steps: int, usual_steps: int) -> str:
+    """Return why a sample would be noise, and a remedy, in one line; "" if the model has learnt more than frequencies.
+
+    A model that knows how frequent each token is and nothing else has the unigram entropy as its loss. A sample of a model
+    that does no better is a row of unrelated tokens, which shows nothing of the training.
+
+    Parameters
+    ----------
+    steps, usual_steps : int
+        Updates of this run, and those that the model's recipe has.
+    """
+    if validation_loss < unigram_entropy:
+        return ""
+    return (
+        f"validation loss {validation_loss:.3f} is not below the unigram entropy of the text, {unigram_entropy:.3f}, "
+        f"so a sample would be noise; train longer, for example with --steps {max(LONGER * steps, usual_steps)}"
+    )
 
 
 def sample(

@@ -10,7 +10,6 @@ from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
 from registry.records import RESULTS
-from registry.table import ROOT
 from trainer.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Settings:
     cuda_graph : bool
         On device cuda, capture what is the same in each step once and replay it.
     out : Path, optional
-        Where the model is saved; default ``out/MODEL``.
+        Where the model is saved; default ``out/MODEL``, or ``out/MODEL-2`` and so on once that holds a model.
     seed : int
         Of the initial weights and of the sample.
     warmup_share, final_fraction : float
@@ -137,11 +136,6 @@ class Settings:
     def updates(self) -> int:
         """Number of updates."""
         return self.steps or self.recipe.steps
-
-    @property
-    def folder(self) -> Path:
-        """Where the model is saved."""
-        return self.out or ROOT / "out" / self.model.name
 
     @property
     def schedule(self) -> Schedule:

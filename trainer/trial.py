@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.kernel_set import Choice
     from trainer.program import Program
 
-__all__ = ["ROUNDS", "difference", "step_seconds", "whole_step"]
+__all__ = ["ROUNDS", "step_seconds", "swaps", "whole_step"]
 
 ROUNDS = 3
 
@@ -47,7 +48,11 @@ def step_seconds(program: Program, sets: Sequence[Mapping[Need, Variant]], round
     return [statistics.median(times[1:]) for times in taken]
 
 
-def difference(before: Mapping[Need, Choice], after: Mapping[Need, Choice]) -> str:
-    """Return what changes from one set to the other, for people."""
-    changed = {n: (before[n].variant.name, after[n].variant.name) for n in before if before[n].variant is not after[n].variant}
-    return ", ".join(f"{'/'.join(filter(None, need))} {old} -> {new}" for need, (old, new) in changed.items())
+def swaps(before: Mapping[Need, Choice], after: Mapping[Need, Choice]) -> list[str]:
+    """Return the changes from one set to the other for people: a line for each op and pair of variants."""
+    changed = Counter(
+        (op, before[op, label].variant.name, after[op, label].variant.name)
+        for op, label in before
+        if before[op, label].variant is not after[op, label].variant
+    )
+    return [f"  {op}: {old} -> {new} ({n} call{'s' * (n > 1)})" for (op, old, new), n in changed.items()]

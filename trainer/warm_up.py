@@ -1,7 +1,7 @@
-"""Compile every kernel on a tiny model before the memory of the real one is taken, then give back what the compiler used.
+"""Compile every kernel on a tiny model before the memory of the real one is taken, then give back what the compiler freed.
 
-Numba compiles a function when it is first called, or reads it from its cache; either way LLVM takes memory: for its code,
-for the modules it works on. Were that in the first real step, its peak would stand on top of the whole arena's.
+Numba compiles a function when it is first called, or reads it from its cache. Both take memory, above all for the modules that
+LLVM works on, and LLVM frees most of it again. If the first real step compiled, this peak would stand on top of the arena.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +28,6 @@ __all__ = ["give_back", "warm_up"]
 
 MICRO_STEPS = 2
 WORTH_A_LINE = 5.0  # seconds
-MAPS = Path("/proc/self/maps")
-COMPILER = "libllvmlite"
-MADV_PAGEOUT = 21  # linux/mman.h, since Linux 5.4
 
 
 def warm_up(
@@ -80,19 +76,8 @@ def _that_take_it(
 
 
 def give_back() -> None:
-    """Return to the system what is free of the heap, and the pages of LLVM's code, which come back by themselves if needed.
-
-    Does nothing where the system has no way to: it is a matter of memory only.
-    """
+    """Return to the system the free part of the heap; do nothing where the C library has no way to."""
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
-    if not MAPS.exists() or not hasattr(libc, "madvise"):
-        return
-    for line in MAPS.read_text().splitlines():
-        if COMPILER in line:
-            span, access, *_ = line.split()
-            first, last = (int(address, 16) for address in span.split("-"))
-            if "w" not in access:
-                libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), MADV_PAGEOUT)

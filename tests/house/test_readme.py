@@ -5,6 +5,8 @@ import re
 from harness.readme import main, pages
 from models import MODELS
 from registry.table import ROOT, discover
+from trainer.kernel_request import parse_kernels
+from trainer.program import Outline
 
 
 def test_generated_pages_are_up_to_date(capsys):
@@ -33,6 +35,9 @@ def test_every_name_in_the_readme_exists():
     assert set(re.findall(r"--model (\S+)", text)) <= set(MODELS)
     for op, variant in re.findall(r"--op (\w+) --variant (\w+)", text):
         assert table.variant(op, variant)
+    for kernels in re.findall(r"--kernels ([\w,=/]+)", text):
+        calls = Outline(table, MODELS["gpt2-nano"], 2, 32).needs()
+        assert len(parse_kernels(kernels).resolve(table, calls)) >= kernels.count("=")
     for command in re.findall(r"python -m ([\w.]*\w)", text):
         path = ROOT.joinpath(*command.split("."))
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), command

@@ -13,7 +13,7 @@ import numpy as np
 
 from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, session
+from trainer import ranks, run, session, train
 from trainer.data import open_data
 from trainer.loop import fit
 from trainer.sampling import sample
@@ -51,7 +51,7 @@ def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
 
     watcher.stepped = stepped
     history = fit(program, data, chosen, watcher, interrupt, among)
-    np.savez(chosen.folder / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
+    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
     return history
 
 
@@ -60,8 +60,8 @@ def main(argv):
     MODELS[PICO.name] = PICO
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
     session.open_data = functools.partial(open_data, cache=cache)
-    session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
-    session.fit = watched_fit
+    train.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
+    train.fit = watched_fit
     return run.main([f"--model={PICO.name}", *argv])
 
 

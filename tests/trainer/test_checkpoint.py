@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from models import find
 from registry.errors import CrucibleError, RequestError
 from trainer import checkpoint
-from trainer.checkpoint import check_writable, load, save
+from trainer.checkpoint import load, save
 
 MODEL = find("gpt2-nano")
 JSON = st.recursive(
@@ -122,32 +122,10 @@ def test_the_model_s_shape_is_written_down(tmp_path):
         assert json.loads(file.metadata()["model"]) == MODEL.describe()
 
 
-def test_a_writable_folder_is_made_and_left_empty(tmp_path):
-    check_writable(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("file", r"'.*/file' is a file, not a folder"),
-        ("file/below", r"'.*/file' is a file, not a folder"),
-        ("taken", r"'.*/taken/model\.safetensors' is a folder where the model would be saved"),
-        ("x" * 300, r"cannot be written: File name too long"),
-    ],
-)
-def test_a_folder_that_cannot_be_written_is_found_out_early(tmp_path, name, complaint):
-    (tmp_path / "file").touch()
-    (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
-    with pytest.raises(RequestError, match=complaint) as caught:
-        check_writable(tmp_path / name)
-    assert "\n" not in str(caught.value)
-
-
-def test_no_permission_is_found_out_early(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(checkpoint.tempfile, "NamedTemporaryFile", refuse)  # permissions do not bind the superuser
-    with pytest.raises(RequestError, match=r"cannot be written: Permission denied; give another folder"):
-        check_writable(tmp_path)
+def test_models_that_lie_in_a_folder_are_found_whoever_saved_them(tmp_path):
+    assert checkpoint.saved_in(tmp_path / "none") == []
+    (tmp_path / "notes.txt").touch()
+    assert checkpoint.saved_in(tmp_path) == []
+    (tmp_path / "other.safetensors").touch()
+    path = save(tmp_path, MODEL, tensors(), {})
+    assert checkpoint.saved_in(tmp_path) == [path, tmp_path / "other.safetensors"]

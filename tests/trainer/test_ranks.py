@@ -71,13 +71,14 @@ def test_two_ranks_train_as_one_process_with_twice_the_rows(words, tmp_path):
     for name, tensor in first.items():
         np.testing.assert_array_equal(second[name], tensor, err_msg=name)
 
-    whole = torchrun([*words, "--batch=4", "--total-batch=128"], ranks=1)
+    alone = tmp_path / "alone"
+    whole = torchrun([*words, "--batch=4", "--total-batch=128", f"--out={alone}"], ranks=1)
     expected = json.loads(whole.stdout)
     assert (found["ranks"], expected["ranks"], found["steps"]) == (2, 1, 4)
     assert found["kernels"] == expected["kernels"]
     np.testing.assert_allclose(found["train_loss"], expected["train_loss"], rtol=1e-5)
     np.testing.assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-5)
-    for name, tensor in parameters(tmp_path / "out").items():
+    for name, tensor in parameters(alone).items():
         np.testing.assert_allclose(first[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
@@ -87,7 +88,8 @@ def test_two_ranks_add_up_bfloat16_gradients_and_end_with_the_same_weights(words
     first, second = (parameters(tmp_path / "out", rank) for rank in (0, 1))
     for name, tensor in first.items():
         np.testing.assert_array_equal(second[name], tensor, err_msg=name)
-    found, alone = json.loads(done.stdout), json.loads(torchrun([*words, "--batch=4"], ranks=1).stdout)
+    whole = torchrun([*words, "--batch=4", f"--out={tmp_path / 'alone'}"], ranks=1)
+    found, alone = json.loads(done.stdout), json.loads(whole.stdout)
     assert (found["dtype"], alone["dtype"], first["wte"].dtype) == ("bfloat16", "float32", np.float32)
     np.testing.assert_allclose(found["train_loss"], alone["train_loss"], rtol=1e-2)
 
@@ -107,7 +109,7 @@ def test_a_rank_that_fails_ends_all_in_one_line_and_nothing_is_saved(words, tmp_
     assert done.returncode != 0
     assert len(told(done)) == 1, done.stderr
     assert line in told(done)[0]
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_rank_that_dies_takes_the_others_with_it(words, tmp_path):
@@ -115,7 +117,7 @@ def test_a_rank_that_dies_takes_the_others_with_it(words, tmp_path):
     assert done.returncode != 0
     line = "error: rank 0: another process of the run is gone or cannot be reached ("
     assert all(said.startswith(line) for said in told(done)), done.stderr  # torchrun may end rank 0 before it says so
-    assert not list((tmp_path / "out").iterdir())
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_ctrl_c_in_any_rank_stops_all_after_the_same_step_and_saves(words, tmp_path):
@@ -142,6 +144,16 @@ def test_a_wrong_request_is_told_once(words, more, line):
     assert done.returncode != 0
     assert len(told(done)) == 1, done.stderr
     assert told(done)[0].startswith(line)
+
+
+def test_a_folder_that_holds_a_model_is_refused_once_and_nothing_in_it_changes(words, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"a good model")
+    done = torchrun(words)
+    assert done.returncode != 0
+    assert len(told(done)) == 1, done.stderr
+    assert told(done)[0].startswith(f"error: rank 0: --out {tmp_path / 'out'} holds model.safetensors of an earlier run")
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"a good model"]
 
 
 def test_a_plan_is_shown_once_and_ends_all_ranks(words):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import checkpoint, run, session
+from trainer import build, checkpoint, output_folder, run, session, train
 from trainer.data import open_data
 from trainer.program import Outline
 from trainer.sampling import sample
@@ -50,7 +51,7 @@ def pico(monkeypatch, tmp_path):
     """Add a model that the plain definitions train in a moment, and a text; return the arguments of a run."""
     monkeypatch.setitem(MODELS, PICO.name, PICO)
     monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
-    monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
+    monkeypatch.setattr(train, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     out, results = tmp_path / "out", tmp_path / "results"
@@ -89,7 +90,26 @@ def test_the_json_document(pico, capsys):
     assert found["tokens_per_second"] > 0
     assert found["step_ms_median"] > 0
     assert found["peak_rss_mib"] > 10
-    assert isinstance(found["sample"], str)
+    assert found["val_loss"][-1] > found["unigram_entropy"]
+    assert found["sample"] == ""
+    assert found["device"] == "cpu"
+    assert f"{found['val_loss'][-1]:.3f} is not below the unigram entropy" in found["no_sample"]
+
+
+def test_a_model_that_has_learnt_too_little_has_no_sample_and_says_how_to_get_one(pico, capsys):
+    assert run.main([*pico, "--steps=3"]) == 0
+    shown = capsys.readouterr().out
+    [line] = [line for line in shown.splitlines() if line.startswith("no sample: ")]
+    assert line.endswith("; train longer, for example with --steps 12")
+    assert "sample ─" not in shown
+
+
+def test_a_model_that_knows_more_than_frequencies_prints_a_sample(pico, capsys):
+    assert run.main([*pico, "--steps=18", "--learning-rate=5e-2"]) == 0
+    shown = capsys.readouterr().out
+    assert "─ sample ─" in shown
+    assert "no sample" not in shown
+    assert shown.rpartition("─")[2].strip()
 
 
 def test_what_was_saved_is_the_trained_model(pico, capsys, tmp_path):
@@ -103,13 +123,14 @@ def test_what_was_saved_is_the_trained_model(pico, capsys, tmp_path):
     assert about["train_loss"] == answer(capsys)["train_loss"][-1]
 
 
-def test_the_same_seed_gives_the_same_run(pico, capsys):
+def test_the_same_seed_gives_the_same_run(pico, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "why_no_sample", lambda *_: "")
     documents = []
-    for seed in (1, 1, 2):
-        run.main([*pico, "--json", f"--seed={seed}"])
+    for number, seed in enumerate((1, 1, 2)):
+        run.main([*pico, "--json", f"--seed={seed}", f"--out={tmp_path / str(number)}"])
         documents.append(answer(capsys))
     assert documents[0]["train_loss"] == documents[1]["train_loss"] != documents[2]["train_loss"]
-    assert documents[0]["sample"] == documents[1]["sample"]
+    assert documents[0]["sample"] == documents[1]["sample"] != ""
 
 
 def test_plan_prints_memory_and_kernels_and_trains_nothing(pico, capsys, tmp_path):
@@ -139,31 +160,76 @@ def test_accumulation_counts_its_tokens(pico, capsys):
 
 
 def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypatch):
-    told = session.ProgressBar.stepped
+    told = train.ProgressBar.stepped
 
     def stepped(self, step, loss, seconds):
         told(self, step, loss, seconds)
         if step == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
+    monkeypatch.setattr(train.ProgressBar, "stepped", stepped)
     assert run.main(pico) == 130
     saved = tmp_path / "out" / checkpoint.FILE
     assert f"interrupted after step 2 of 4; saved {saved}" in capsys.readouterr().err
     assert saved.exists()
 
 
+def test_a_run_that_is_terminated_tidies_up(pico, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "warm_up", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as caught:
+        run.main(pico)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain definitions warn of what is being provoked
-def test_a_diverged_run_leaves_an_older_file_alone(pico, capsys, tmp_path):
-    saved = tmp_path / "out" / checkpoint.FILE
-    saved.parent.mkdir()
-    saved.write_bytes(b"a good file")
+def test_a_diverged_run_saves_nothing_and_leaves_no_folder(pico, capsys, tmp_path):
     assert run.main([*pico, "--learning-rate=1e38"]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("error: step ")
     assert "first left a non-finite value" in message
     assert message.endswith("nothing was saved")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, capsys, tmp_path, monkeypatch):
+    saved = tmp_path / "out" / checkpoint.FILE
+    saved.parent.mkdir()
+    saved.write_bytes(b"a good file")
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
+    assert run.main([*pico, "--kernels=best"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --out {saved.parent} holds model.safetensors of an earlier run; save elsewhere with --out ")
     assert saved.read_bytes() == b"a good file"
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(output_folder, "OUT", tmp_path / "runs")
+    words = [word for word in pico if not word.startswith("--out")]
+    places = []
+    for _ in range(3):
+        assert run.main([*words, "--json", "--steps=1"]) == 0
+        places.append(answer(capsys)["saved"])
+    assert places == [str(tmp_path / "runs" / name / checkpoint.FILE) for name in ("gpt2-pico", "gpt2-pico-2", "gpt2-pico-3")]
+    assert all(pathlib.Path(place).exists() for place in places)
+    run.main(words)
+    said = [line for line in capsys.readouterr().err.splitlines() if "this run saves in" in line]
+    assert len(said) == 1
+    assert said[0].endswith("gpt2-pico-4")
+
+
+@pytest.mark.parametrize("moment", ["build.Program", "build.warm_up", "session.open_data"])
+def test_ctrl_c_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment):
+    def interrupt(*_, **__):
+        assert (tmp_path / "out").is_dir()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(f"trainer.{moment}", interrupt)
+    assert run.main(pico) == 130
+    assert capsys.readouterr().err.endswith("interrupted; nothing more was written\n")
+    assert not (tmp_path / "out").exists()
 
 
 WRONG = {
@@ -240,7 +306,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
         ran.append(command[1:])
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr("trainer.assemble.subprocess.run", pretend)
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", pretend)
     assert run.main([*pico, "--kernels=best", "--json"]) == 0
     assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
     assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
@@ -251,8 +317,18 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
     assert set(json.loads(shown.out)["kernels"].values()) == {"numpy"}
 
 
+def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
+    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
+    monkeypatch.setattr(session, "open_data", lambda *_, **__: pytest.fail("the text was read"))
+    assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: layer_norm/numba_welford has no fresh evidence")
+
+
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
-    monkeypatch.setattr("trainer.assemble.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130))
+    monkeypatch.setattr(
+        "trainer.missing_records.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
+    )
     assert run.main([*pico, "--kernels=best"]) == 130
 
 
@@ -290,9 +366,10 @@ def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, m
             op=op, workload="w", dims=dict(dims), variant=variant.name, source=source_hash(variant), threads=1, median_ms=1.0
         )
         store.write_champions([*store.champions(), crown])
-    monkeypatch.setattr(session, "step_seconds", lambda *_: seconds)
+    monkeypatch.setattr(build, "step_seconds", lambda *_: seconds)
     assert run.main([*pico, "--kernels=best", "--steps=1", "--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["kernels"]["matmul"] == chosen
     assert "with the champions and" in shown.err
-    assert ("numpy_blas -> numba_packed" in shown.err) == (chosen == "numba_packed")
+    swap = "\n  matmul: numpy_blas -> numba_packed (4 calls)\n"
+    assert (swap in shown.err) == (chosen == "numba_packed")

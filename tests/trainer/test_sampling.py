@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from registry.errors import CrucibleError, RequestError
-from trainer.sampling import probabilities, sample
+from trainer.sampling import probabilities, sample, why_no_sample
 
 V = 7
 LOGITS = arrays(np.float32, V + 3, elements=st.floats(-30, 30, width=32))
@@ -92,3 +92,15 @@ def test_a_wrong_request_is_named(changes, complaint):
 def test_a_diverged_model_is_not_sampled(logits, complaint):
     with pytest.raises(CrucibleError, match=complaint):
         sample(fixed(np.array(logits)), [0], 1, 0, vocabulary=2)
+
+
+@given(st.floats(0, 20), st.floats(0, 20), st.integers(1, 10**6), st.integers(1, 10**4))
+def test_a_model_that_does_no_better_than_frequencies_is_not_sampled_but_trained_longer(loss, entropy, steps, usual):
+    reason = why_no_sample(loss, entropy, steps, usual)
+    assert (reason == "") == (loss < entropy)
+    assert "\n" not in reason
+    if reason:
+        assert f"validation loss {loss:.3f} is not below the unigram entropy of the text, {entropy:.3f}" in reason
+        proposed = int(reason.rpartition("--steps ")[2])
+        assert proposed > steps
+        assert proposed >= usual

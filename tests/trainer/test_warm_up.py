@@ -1,11 +1,8 @@
 """Compiling on a tiny model first, and giving back what the compiler used."""
 
+import ctypes
 import dataclasses
 import mmap
-import os
-import sys
-import tempfile
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numba
@@ -16,10 +13,10 @@ from models import MODELS
 from registry import discover
 from registry.devices import device
 from registry.machine import thread_count
-from registry.table import ROOT
 from tests.trainer.tiny import TINY, B, T, variant_sets
-from trainer import session
-from trainer import warm_up as warm_up_
+from trainer import build
+from trainer.kernel_choice import choose_kernels
+from trainer.opened import open_run
 from trainer.program import Outline, Program
 from trainer.settings import Settings
 from trainer.warm_up import give_back, warm_up
@@ -93,12 +90,11 @@ def test_a_kernel_that_fails_on_a_tiny_model_is_told_in_a_line_and_stops_nothing
 def test_a_run_warms_up_before_it_takes_its_memory(monkeypatch, tmp_path):
     order = []
     for name in ("warm_up", "give_back"):
-        monkeypatch.setattr(session, name, lambda *_, name=name: order.append(name))
-    monkeypatch.setattr(session, "Program", lambda *arguments: order.append("program") or Program(*arguments))
+        monkeypatch.setattr(build, name, lambda *_, name=name: order.append(name))
+    monkeypatch.setattr(build, "Program", lambda *arguments: order.append("program") or Program(*arguments))
     settings = Settings(model=TINY, kernels="numpy", batch=B, sequence=T, results=tmp_path)
-    run = session.Session(settings, [].append)
-    run.prepare(race=False)
-    run.program()
+    run = open_run(settings, [].append)
+    build.build_program(run, choose_kernels(run))
     assert order == ["warm_up", "give_back", "program"]
 
 
@@ -111,35 +107,24 @@ def test_what_is_compiled_runs_on_after_the_memory_is_given_back_and_more_can_be
     np.testing.assert_array_equal(numba.njit(lambda x: x + x)(values), twice)
 
 
-def resident(path):
-    """Return how many KiB of a mapped file are in memory for this process."""
-    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
-    return sum(int(next(at for at in lines if at.startswith("Rss:")).split()[1]) for line in lines if line.endswith(str(path)))
+LIBC = ctypes.CDLL(None)
 
 
-@contextmanager
-def mapped_file():
-    """Yield the path of a file of 8 MiB and a mapping of it, read as a whole."""
-    with tempfile.NamedTemporaryFile(dir=ROOT, prefix="libcompiler-", suffix=".tmp") as file:
-        file.write(bytes(range(256)) * 2**15)
-        file.flush()
-        os.fsync(file.fileno())  # what is not on disk yet cannot go
-        with mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as mapped:
-            assert len(mapped[:]) == 2**23
-            yield file.name, mapped
+def resident_mib():
+    """Return how much memory this process has in RAM."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE / 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is given back page by page on Linux alone")
-def test_the_pages_of_the_compiler_are_given_back_and_come_again(monkeypatch):
-    with mapped_file() as (path, mapped):
-        before = resident(path)
-        with suppress(OSError):
-            mapped.madvise(warm_up_.MADV_PAGEOUT)
-        if resident(path) == before:
-            pytest.skip("this system takes no pages of a file back")
-    with mapped_file() as (path, mapped):
-        monkeypatch.setattr(warm_up_, "COMPILER", Path(path).name)
-        before = resident(path)
-        give_back()
-        assert resident(path) < before / 2
-        assert mapped[:] == bytes(range(256)) * 2**15
+@pytest.mark.skipif(not hasattr(LIBC, "malloc_trim"), reason="only glibc can return the middle of its heap")
+def test_the_free_part_of_the_heap_is_given_back():
+    LIBC.malloc.restype = ctypes.c_void_p
+    size = 64 * 1024  # small enough for glibc to take it from its heap
+    blocks = [LIBC.malloc(size) for _ in range(1024)]
+    for block in blocks:
+        ctypes.memset(block, 1, size)
+    for block in blocks[:-1]:  # the last one stands between them and the end of the heap
+        LIBC.free(ctypes.c_void_p(block))
+    before = resident_mib()
+    give_back()
+    assert resident_mib() < before - 32
+    LIBC.free(ctypes.c_void_p(blocks[-1]))

@@ -1,4 +1,4 @@
-"""Make the champions that ``--kernels best`` needs: prove and race as child processes of the harness.
+"""Run the proofs and races whose records are missing, as child processes of the harness.
 
 Champions reach the trainer as records only; nothing of the harness is imported here.
 """

@@ -1,0 +1,70 @@
+"""``--kernels`` is read as it is meant, and what it cannot mean is refused with the nearest request that can be made."""
+
+import pytest
+
+from models import MODELS
+from registry import RequestError, discover
+from trainer.kernel_request import parse_kernels
+from trainer.program import Outline
+
+TABLE = discover()
+NANO = MODELS["gpt2-nano"]
+B, T = 2, 32
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("numpy,gelu=numpy", "numpy,matmul_gelu=numpy"),
+        ("gelu=numba_sigmoid", "matmul_gelu=numba_composed"),
+        ("layer_norm=numba_welford,gelu=numpy", "layer_norm=numba_welford,matmul_gelu=numpy"),
+        ("gelu=numpy,matmul_gelu=numba_packed", "matmul_gelu=numba_packed"),
+        ("gelu=numpy,residual_backward=numpy", "matmul_gelu=numpy,residual_layer_norm_backward=numpy"),
+        ("cuda,adamw_master=cuda_vector", "cuda,adamw=cuda_vector"),
+        ("gelu/fc=numpy,matmul/head=numpy", "matmul/head=numpy,matmul_gelu=numpy"),
+        ("softmax_backward=numpy,matmul=numpy", "matmul=numpy"),
+    ],
+)
+def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(text, corrected):
+    needs = Outline(TABLE, NANO, B, T).needs()
+    with pytest.raises(RequestError) as caught:
+        parse_kernels(text).resolve(TABLE, needs)
+    assert str(caught.value).endswith(f"; try --kernels {corrected}")
+    assert parse_kernels(corrected).resolve(TABLE, needs)
+
+
+def test_every_op_that_no_step_calls_is_refused_with_a_request_that_is_understood():
+    needs = Outline(TABLE, NANO, B, T).needs()
+    idle = set(TABLE.ops) - {op for op, _ in needs}
+    assert "gelu" in idle
+    for variant in (v for op in idle for v in TABLE.variants[op].values()):
+        with pytest.raises(RequestError) as caught:
+            parse_kernels(f"{variant.op.name}={variant.name}").resolve(TABLE, needs)
+        [_, corrected] = str(caught.value).split("; try --kernels ")
+        parse_kernels(corrected).resolve(TABLE, needs)
+
+
+def test_a_toml_file_holds_a_set(tmp_path):
+    path = tmp_path / "set.toml"
+    path.write_text('[kernels]\nbase = "numpy"\nmatmul = "numpy_blas"\n"matmul/head" = "numba_packed"\n')
+    request = parse_kernels(str(path))
+    assert request.base == "numpy"
+    assert dict(request.overrides) == {"matmul": "numpy_blas", "matmul/head": "numba_packed"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[kernels\n", "is not TOML"),
+        (b"x = 1\n", "needs a table [kernels]"),
+        (b"[kernels]\nmatmul = 3\n", "needs a table"),
+        (b"\xff", "is not TOML"),
+    ],
+)
+def test_a_broken_toml_file_is_one_clear_line(tmp_path, content, message):
+    path = tmp_path / "set.toml"
+    path.write_bytes(content)
+    with pytest.raises(RequestError) as caught:
+        parse_kernels(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
