@@ -108,7 +108,7 @@ def race_again(run: Run, table: Table, *options: str) -> str:
 
     Parameters
     ----------
-    options : str
+    *options : str
         Words to add, such as those of ``--results``.
     """
     family = [op for op in table.ops.values() if op.family == run.op]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.race.contestant_process import ContestantProcess
 from harness.race.rounds import Entry
 from harness.race.statistics import CLOSE, Interval, paired_ratio
-from registry.errors import EvidenceError, RequestError, nearest
+from registry.errors import EvidenceError, UnknownNameError
 from registry.fingerprint import source_hash
 
 if TYPE_CHECKING:
@@ -83,15 +83,13 @@ def fail_on(text: str | None) -> set[str]:
 
     Raises
     ------
-    RequestError
+    UnknownNameError
         One of its words is no such verdict.
     """
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
         if word.lower() not in FAIL_ON:
-            guess = nearest(word.lower(), FAIL_ON)
-            hint = f"; did you mean {guess!r}?" if guess else ""
-            raise RequestError(f"--fail-on {word!r}{hint} Known: {', '.join(FAIL_ON)}; separate several by commas")
+            raise UnknownNameError("verdict of --fail-on", word, FAIL_ON)
     return {word.upper() for word in words}
 
 

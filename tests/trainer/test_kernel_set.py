@@ -308,3 +308,17 @@ def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
 def test_kernels_of_another_device_are_refused(kernels, device, told, store):
     with pytest.raises(RequestError, match=told):
         chooser(store, device=device).choose(parse_kernels(kernels))
+
+
+def test_a_champion_that_a_race_refuted_is_not_chosen_and_not_to_be_had_by_name(store):
+    blas = TABLE.variant("matmul", "numpy_blas")
+    prove(store, blas)
+    dims = chooser(store).needs["matmul", "qkv"].dims
+    store.write_champions([crown(blas, f"{STEP}/qkv", dims)])
+    assert choose(store, "best")["matmul", "qkv"].variant is blas
+    about = {"op": "matmul", "variant": blas.name, "source": source_hash(blas), "contract": contract_hash(blas.op)}
+    store.add_evidence(Evidence(**about, status="wrong", gate="race", note="y is wrong"))
+    prove(store, blas)
+    assert choose(store, "best")["matmul", "qkv"].variant is not blas
+    with pytest.raises(EvidenceError, match="revoked until its source changes"):
+        choose(store, "numpy,matmul=numpy_blas")
