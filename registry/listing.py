@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Listing"]
 
-INDENT, APART = 4, "  "
+INDENT = 4
 BETWEEN, EDGE = 3, 1  # characters that a column's frame and padding take, and that the last one takes more
 
 
@@ -48,7 +48,7 @@ class Listing:
 
     Parameters
     ----------
-    columns : Column or str
+    *columns : Column or str
         A plain string is a heading of a column that names nothing and is never broken.
     title : str
         A line above; "" for none.
@@ -107,19 +107,20 @@ class Listing:
     def _blocks(self, width: int) -> RenderResult:
         for row, style in self.rows:
             named = list(zip(self.columns, row, strict=True))
-            for line in _packed([cell for column, cell in named if column.key], width):
+            for line in _packed([cell for column, cell in named if column.key], width, "  "):
                 yield Text.assemble(line, style=f"bold {style}".strip(), overflow="fold")
-            facts = [Text.assemble((f"{c.heading} ", "dim"), cell) for c, cell in named if not c.key and cell.plain]
-            if facts:
-                yield Padding(Text("; ").join(facts), (0, 0, 0, INDENT))
+            facts = [(c, Text.assemble((f"{c.heading} ", "dim"), cell)) for c, cell in named if not c.key and cell.plain]
+            short = _packed([fact for column, fact in facts if not column.wrap], width - INDENT, "; ")
+            for line in (*short, *(fact for column, fact in facts if column.wrap)):
+                yield Padding(line, (0, 0, 0, INDENT))
 
 
-def _packed(names: Sequence[Text], width: int) -> list[Text]:
-    """Return the names as lines, as many in each as have room."""
+def _packed(texts: Sequence[Text], width: int, apart: str) -> list[Text]:
+    """Return the texts as lines, as many in each as have room."""
     lines: list[Text] = []
-    for name in names:
-        if lines and lines[-1].cell_len + len(APART) + name.cell_len <= width:
-            lines[-1] = Text.assemble(lines[-1], APART, name)
+    for text in texts:
+        if lines and lines[-1].cell_len + len(apart) + text.cell_len <= width:
+            lines[-1] = Text.assemble(lines[-1], apart, text)
         else:
-            lines.append(name)
+            lines.append(text)
     return lines
