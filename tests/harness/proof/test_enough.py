@@ -16,7 +16,7 @@ from harness.proof.strategies import basics, inside, is_small, problems
 from registry.errors import EvidenceError
 from registry.records import Evidence, Store
 from registry.table import discover
-from trainer.assemble import QUICK_EXAMPLES
+from trainer.missing_records import QUICK_EXAMPLES
 
 TABLE = discover()
 FILE = '''"""Softmax of some problems.

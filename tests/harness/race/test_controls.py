@@ -99,7 +99,7 @@ def test_on_a_gpu_the_cores_of_the_cpu_do_not_matter(monkeypatch):
 
 def test_a_machine_that_gets_busy_during_the_race_leaves_no_record(tmp_path, capsys, monkeypatch):
     about = {"op": "residual", "variant": VARIANT.name, "source": source_hash(VARIANT), "contract": contract_hash(VARIANT.op)}
-    Store(tmp_path).add_evidence(Evidence(**about, status="passed"))
+    Store(tmp_path).add_evidence(Evidence(**about, status="passed", problems=40))
     monkeypatch.setattr(bench, "check_controls", lambda session, *_: session.controls.update(GOOD))
     monkeypatch.setattr(Session, "measure_roofline", lambda _: None)
     monkeypatch.setattr(controls, "_share", lambda _: 0.5)
