@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
@@ -14,7 +13,7 @@ from registry.problem import parse_problem
 from registry.table import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from harness.proof.battery import Plan
     from registry.op import Op
@@ -54,8 +53,10 @@ def regressions(op: Op) -> list[Problem]:
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _distinct(found: Iterable[Problem]) -> list[Problem]:
-    return list({str(problem): problem for problem in found}.values())
+def _accepted(variant: Variant, found: list[Problem], *, simulated: bool) -> list[Problem]:
+    """Return problems, those that the variant refuses moved to where it accepts one, and none of them twice."""
+    moved = (inside(variant, problem, simulated=simulated) for problem in found)
+    return list({str(problem): problem for problem in moved if not refusals(variant, problem)}.values())
 
 
 def given(variant: Variant, *, simulated: bool) -> list[Asked]:
@@ -66,11 +67,10 @@ def given(variant: Variant, *, simulated: bool) -> list[Asked]:
     """
     op = variant.op
     kept = [p for p in regressions(op) if not simulated or is_small(op, p, simulated=True)]
-    move = partial(inside, variant, simulated=simulated)  # to where the variant accepts a problem that it refuses
-    plain = _distinct(map(move, basics(op, dtypes_of(op, variant))))
-    edges = _distinct(p for p in map(move, corners(op, variant, simulated=simulated)) if p not in plain)
+    plain, edges = list(basics(op, dtypes_of(op, variant))), list(corners(op, variant, simulated=simulated))
     refused = [p for p in (*plain, *edges) if refusals(variant, p)]
-    plain, edges = [p for p in plain if p not in refused], [p for p in edges if p not in refused]
+    plain, edges = (_accepted(variant, found, simulated=simulated) for found in (plain, edges))
+    edges = [p for p in edges if p not in plain]
     few, far = some_of_each_kind(op, plain), longest(op, edges)
     return [
         *map(Asked, refused),
