@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
+__all__ = ["RESULTS", "Champion", "Evidence", "Record", "Row", "Run", "Store"]
 
 RESULTS = ROOT / "results"
 
@@ -210,6 +210,10 @@ class Store:
         """Return the derived champions; none if the board was never derived."""
         path = self.folder / "champions.json"
         return [Champion.from_json(c) for c in json.loads(path.read_text())] if path.exists() else []
+
+    def add(self, name: str, *records: Record) -> None:
+        """Append records of any kind to the file called `name`."""
+        self._append(name, records)
 
     def add_evidence(self, *records: Evidence) -> None:
         """Append proofs."""

@@ -86,7 +86,7 @@ class Field:
         return Run(
             op=board.op.name, workload=board.workload, dims=board.dims, params=board.params, protocol=session.protocol,
             threads=session.threads, rows=[*rows, *self.refused], controls=session.controls,
-            roofline={**session.roof, "floor_ms": floor()}, dtype=board.dtype, commit=_commit(),
+            roofline={**session.roof, "floor_ms": floor()}, dtype=board.dtype, commit=commit(),
             device=session.place, machine=machine_key(session.place), versions=versions(session.place),
         )  # fmt: skip
 
@@ -133,7 +133,8 @@ def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], pla
 
 
 @cache
-def _commit() -> str:
+def commit() -> str:
+    """Return the revision of the project as git describes it; "" where there is no git."""
     git = shutil.which("git")
     if git is None:
         return ""
