@@ -210,34 +210,31 @@ class Benchmark:
 def show(run: StepRun) -> None:
     """Print the tables for people."""
     sizes = f"{run.model}, B={run.batch}, T={run.sequence}, {run.dtype}, {run.threads} threads, {run.rounds} rounds"
-    first = {"found": "first step, s"} if run.caches == "found" else {"cold": "first step cold, s", "warm": "warm, s"}
-    table = Table(title=f"{sizes} on {run.machine}")
-    table.add_column("arm", no_wrap=True)
-    for head in (
-        "median ms",
-        "lower quartile",
-        "range",
-        "time over Crucible's",
-        "of quartiles",
-        "peak RSS, MiB",
-        "Crucible's over it",
-    ):
-        table.add_column(head, justify="right")
-    for head in first.values():
-        table.add_column(head, justify="right")
+    keys = ("found",) if run.caches == "found" else ("cold", "warm")
+    firsts = [f"first step{'' if key == 'found' else f', {key}'}, s" for key in keys]
+    times = _table(f"{sizes}\n{run.machine}", "median ms", "lower quartile", "range", "over Crucible's", "of quartiles")
+    rest = _table("", "peak RSS, MiB", "Crucible's over it", *firsts)
     compared = {ratio.arm: ratio for ratio in run.ratios}
     for arm in run.arms:
-        times, seconds = (arm.median, arm.lower_quartile), (arm.first_step[key] for key in first)
         ratio, quartiles, memory = _cells(compared.get(arm.arm))
-        spread = f"{min(arm.ms):.0f} to {max(arm.ms):.0f}"
-        cells = *(f"{ms:.1f}" for ms in times), spread, ratio, quartiles, f"{arm.peak_rss:.0f}", memory
-        table.add_row(arm.arm, *cells, *(f"{s:.1f}" for s in seconds))
+        spread = f"{min(arm.ms):.1f} to {max(arm.ms):.1f}"
+        times.add_row(arm.arm, f"{arm.median:.1f}", f"{arm.lower_quartile:.1f}", spread, ratio, quartiles)
+        rest.add_row(arm.arm, f"{arm.peak_rss:.0f}", memory, *(f"{arm.first_step[key]:.1f}" for key in keys))
     console = wide_console()
-    console.print(table)
+    console.print(times, rest)
     if strongest := run.strongest:
         ratio, *_ = _cells(strongest)
         line = f"strongest arm of torch: {strongest.arm}, whose step takes {ratio} times as long as Crucible's"
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """Return a table of arms, without rows."""
+    table = Table(title=title)
+    table.add_column("arm", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
 
 
 def _cells(ratio: Ratio | None) -> tuple[str, str, str]:

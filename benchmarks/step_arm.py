@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from trainer.data import Dataset
 
-__all__ = ["Step", "add_options", "main", "settings_of", "words"]
+__all__ = ["Step", "add_options", "hide_library", "main", "settings_of", "words"]
 
 RATE, CLIP = 3e-4, 1.0
 SHARED = ("model", "batch", "sequence", "threads", "kernels", "results")
@@ -202,7 +202,7 @@ def _answer_to(stream: IO[str], answer: dict[str, Any]) -> None:
     stream.flush()
 
 
-def _hide_library() -> None:
+def hide_library() -> None:
     """Keep the preloaded library from the processes that this one starts, such as the C++ compiler."""
     others = [p for p in os.environ.get("LD_PRELOAD", "").split(os.pathsep) if p and Path(p).name != LIBRARY]
     os.environ["LD_PRELOAD"] = os.pathsep.join(others)
@@ -212,7 +212,7 @@ def serve(options: argparse.Namespace) -> int:
     """Make a step for each line on standard input, and answer with its time, its loss and the conditions it ran under."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
-    _hide_library()
+    hide_library()
     settings = settings_of(options)
     if options.prepare_only:
         crucible_session(settings, options.caches)
