@@ -50,7 +50,7 @@ def not_a_number(settings):
 
 def flushed(settings):
     """Treat subnormal numbers as zeros, which is faster where they occur."""
-    torch.set_flush_denormal(mode=True)
+    torch.set_flush_denormal(True)
     return honest_step(settings, compiled=False)
 
 
