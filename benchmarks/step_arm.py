@@ -22,7 +22,7 @@ from benchmarks.arms import ARMS
 from benchmarks.mkl_avx512 import LIBRARY
 from harness.race.clock import settle
 from registry.cli import guarded
-from registry.errors import DONE, CrucibleError, RequestError
+from registry.errors import DONE, CrucibleError
 from registry.models import find_model
 from registry.records import RESULTS
 from trainer.data import Loader, open_data
@@ -205,7 +205,9 @@ def _answer_to(stream: IO[str], answer: dict[str, Any]) -> None:
 def hide_library() -> None:
     """Keep the preloaded library from the processes that this one starts, such as the C++ compiler."""
     others = [p for p in os.environ.get("LD_PRELOAD", "").split(os.pathsep) if p and Path(p).name != LIBRARY]
-    os.environ["LD_PRELOAD"] = os.pathsep.join(others)
+    os.environ.pop("LD_PRELOAD", None)
+    if others:
+        os.environ["LD_PRELOAD"] = os.pathsep.join(others)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -248,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> int:
         try:
             return serve(options)
-        except (CrucibleError, RequestError):
+        except CrucibleError:
             raise
         except Exception as error:  # whatever a library raises, one line tells it
             told = " ".join(f"{type(error).__name__}: {error}".split())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from registry.table import Table
     from registry.variant import Variant
 
-__all__ = ["Field", "field_for"]
+__all__ = ["Field", "commit", "field_for"]
 
 
 @dataclass
