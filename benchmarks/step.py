@@ -209,7 +209,7 @@ class Benchmark:
 
 def show(run: StepRun) -> None:
     """Print the tables for people."""
-    sizes = f"{run.model}, B={run.batch}, T={run.sequence}, {run.dtype}, {run.threads} threads, {run.rounds} rounds"
+    sizes = f"{run.model}, B={run.batch}, T={run.sequence}, {run.dtype}, threads={run.threads}, rounds={run.rounds}"
     keys = ("found",) if run.caches == "found" else ("cold", "warm")
     firsts = [f"first step{'' if key == 'found' else f', {key}'}, s" for key in keys]
     times = _table(f"{sizes}\n{run.machine}", "median ms", "lower quartile", "range", "over Crucible's", "of quartiles")
