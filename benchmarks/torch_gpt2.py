@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +30,12 @@ causal_attention = partial(functional.scaled_dot_product_attention, is_causal=Tr
 tanh_gelu = partial(functional.gelu, approximate="tanh")
 
 
-def attention_in_steps(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attend with one torch call for each step of the formula."""
-    time = q.shape[2]
-    scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])
-    hidden = torch.ones(time, time, dtype=torch.bool).triu(1)
-    return functional.softmax(scores.masked_fill(hidden, -math.inf), dim=-1) @ v
-
-
-def gelu_in_steps(x: torch.Tensor) -> torch.Tensor:
-    """Return the tanh form of GELU with one torch call for each step of the formula."""
-    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
-
-
 class Block(nn.Module):
     """One transformer block, with llm.c's names for its parameters."""
 
-    def __init__(self, heads: int, tensors: Mapping[str, NDArray[Any]], *, plain: bool = False) -> None:
+    def __init__(self, heads: int, tensors: Mapping[str, NDArray[Any]]) -> None:
         super().__init__()
-        self.heads, self.plain = heads, plain
+        self.heads = heads
         for name, tensor in tensors.items():
             self.register_parameter(name, nn.Parameter(torch.tensor(tensor)))
 
@@ -65,30 +51,26 @@ class Block(nn.Module):
         """Return the residual stream behind the block."""
         batch, time, c = x.shape
         q, k, v = self.linear("qkv", self.norm("ln1", x)).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attend, gelu = (attention_in_steps, gelu_in_steps) if self.plain else (causal_attention, tanh_gelu)
-        x = x + self.linear("attproj", attend(q, k, v).transpose(1, 2).reshape(batch, time, c))
-        hidden = gelu(self.linear("fc", self.norm("ln2", x)))
+        x = x + self.linear("attproj", causal_attention(q, k, v).transpose(1, 2).reshape(batch, time, c))
+        hidden = tanh_gelu(self.linear("fc", self.norm("ln2", x)))
         return x + self.linear("fcproj", hidden)
 
 
 class TorchGPT2(nn.Module):
     """GPT-2 with the values of llm.c's sixteen tensors, the head tied to the token embedding.
 
-    Parameters
-    ----------
-    padded : bool
-        Keep the padded rows of the vocabulary, as nanoGPT does for speed; they then take part in the softmax.
-    plain : bool
-        Attention and GELU step by step, as in llm.c's train_gpt2.py, instead of torch's fused operators.
+    The token embedding has the rows in use, without the padding of the vocabulary, so that the softmax is over these alone.
     """
 
-    def __init__(self, model: GPT2, tensors: Mapping[str, NDArray[Any]], *, padded: bool = False, plain: bool = False) -> None:
+    def __init__(self, model: GPT2, tensors: Mapping[str, NDArray[Any]]) -> None:
         super().__init__()
-        rows = model.padded_vocabulary if padded else model.vocabulary
-        self.wte, self.wpe = nn.Parameter(torch.tensor(tensors["wte"][:rows])), nn.Parameter(torch.tensor(tensors["wpe"]))
+        self.wte, self.wpe = (
+            nn.Parameter(torch.tensor(tensors["wte"][: model.vocabulary])),
+            nn.Parameter(torch.tensor(tensors["wpe"])),
+        )
         self.lnfw, self.lnfb = (nn.Parameter(torch.tensor(tensors[name])) for name in ("lnfw", "lnfb"))
         layers = ({name: tensors[name][i] for name in tensors if name in PER_LAYER} for i in range(model.layers))
-        self.blocks = nn.ModuleList(Block(model.heads, layer, plain=plain) for layer in layers)
+        self.blocks = nn.ModuleList(Block(model.heads, layer) for layer in layers)
 
     def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean loss."""

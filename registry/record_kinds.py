@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run", "standing"]
+__all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run", "now", "standing"]
 
 RACE = "race"  # the gate of evidence that revokes a proof
 

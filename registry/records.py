@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Row", "Run", "Store", "revocation", "standing"]
+__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Record", "Row", "Run", "Store", "revocation", "standing"]
 
 LOCAL = "local"  # the sub-folder of RESULTS that git ignores
 
@@ -90,6 +90,10 @@ class Store:
     def runs(self) -> list[Run]:
         """Return all races, oldest first."""
         return list(self._records("runs.jsonl", Run))
+
+    def add(self, name: str, *records: Record) -> None:
+        """Append records of any kind to the file called `name`."""
+        self._append(name, records)
 
     def add_evidence(self, *records: Evidence) -> None:
         """Append proofs."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from registry.table import Table
     from registry.variant import Variant
 
-__all__ = ["Field", "field_for"]
+__all__ = ["Field", "commit", "field_for"]
 
 MEASURED_AGAIN = 2
 
@@ -89,7 +89,7 @@ class Field:
         return Run(
             op=board.op.name, workload=board.workload, dims=board.dims, params=board.params, protocol=session.protocol,
             threads=session.threads, rows=[*rows, *self.refused], controls=session.controls,
-            roofline={**session.roof, "floor_ms": floor()}, dtype=board.dtype, commit=_commit(),
+            roofline={**session.roof, "floor_ms": floor()}, dtype=board.dtype, commit=commit(),
             device=session.place, machine=machine_key(session.place), versions=versions(session.place),
         )  # fmt: skip
 
@@ -136,7 +136,8 @@ def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], pla
 
 
 @cache
-def _commit() -> str:
+def commit() -> str:
+    """Return the revision of the project as git describes it; "" where there is no git."""
     git = shutil.which("git")
     if git is None:
         return ""

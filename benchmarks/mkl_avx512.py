@@ -1,0 +1,98 @@
+"""MKL's AVX-512 code on processors of other makers than Intel, where MKL runs its AVX2 code instead.
+
+MKL asks its own function ``mkl_serv_intel_cpu_true`` whether the processor is Intel's. torch exports MKL's functions from a
+shared library, so a preloaded library that defines the same name is asked in its place. MKL itself says which
+instructions it uses: the first line that it prints under ``MKL_VERBOSE=1`` names them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.errors import CrucibleError
+from registry.table import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LIBRARY", "build", "instructions", "obstacle", "preloaded"]
+
+LIBRARY = "libcrucible_mkl_avx512.so"
+SOURCE = "int mkl_serv_intel_cpu_true(void) {{ return {answer}; }}\n"
+COMPILERS = ("cc", "gcc", "clang")
+CPUINFO = Path("/proc/cpuinfo")
+FLAG, NAME = "avx512f", "AVX-512"  # the names that Linux and MKL give to the instruction set
+VERBOSE, PRODUCT = "MKL_VERBOSE ", " oneMKL "
+PRODUCT_OF_TWO_MATRICES = "import torch; a = torch.ones(64, 64); a @ a"
+
+
+def build(folder: Path, answer: int = 1) -> Path:
+    """Compile the library into `folder` with the system's C compiler and return its path.
+
+    Parameters
+    ----------
+    answer : int
+        The return value of ``mkl_serv_intel_cpu_true``.
+
+    Raises
+    ------
+    CrucibleError
+        There is no C compiler, or it failed.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise CrucibleError(f"no C compiler ({', '.join(COMPILERS)}) is installed to build the preloaded library with")
+    library = folder / LIBRARY
+    command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    done = subprocess.run(command, input=SOURCE.format(answer=answer), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise CrucibleError(f"{compiler} cannot build the preloaded library: {last}")
+    return library
+
+
+def preloaded(library: Path) -> dict[str, str]:
+    """Return the environment variable that preloads `library`, in front of the libraries that the user preloads."""
+    return {"LD_PRELOAD": os.pathsep.join(filter(None, [str(library), os.environ.get("LD_PRELOAD", "")]))}
+
+
+def instructions(environment: Mapping[str, str] | None = None) -> str:
+    """Return MKL's own description of the instructions that it uses in a process of torch; "" if torch's BLAS is not MKL.
+
+    Parameters
+    ----------
+    environment : mapping of str to str, optional
+        Variables that the process gets in addition to those of this one.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", PRODUCT_OF_TWO_MATRICES],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {}), "MKL_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(VERBOSE) and PRODUCT in line]
+    return lines[0].removeprefix(VERBOSE) if lines else ""
+
+
+def obstacle(folder: Path) -> str:
+    """Build the library in `folder` and return why MKL's AVX-512 code is no further contestant here; "" if it is one."""
+    if FLAG not in (CPUINFO.read_text() if CPUINFO.exists() else "").split():
+        return "this processor has no AVX-512"
+    found = instructions()
+    if not found:
+        return "MKL is not torch's BLAS"
+    if NAME in found:
+        return "MKL uses AVX-512 on this processor by itself: the arm would be the same as the one without the library"
+    try:
+        library = build(folder)
+    except CrucibleError as error:
+        return str(error)
+    forced = instructions(preloaded(library))
+    return "" if NAME in forced else f"with the library preloaded MKL still does not use AVX-512, but: {forced or 'no answer'}"

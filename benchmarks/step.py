@@ -1,0 +1,249 @@
+"""``python -m benchmarks.step``: one whole training step of a GPT-2, Crucible against torch at its strongest.
+
+A step is forward, backward, clipping and AdamW on a new batch, in float32. Its arms are
+
+- ``crucible``: the program that ``trainer.run`` trains with, from the champions of this machine (``--kernels``);
+- ``torch``: torch eager, with its fused attention, its tanh GELU and its fused AdamW;
+- ``torch-compile``: the same, the model compiled by ``torch.compile`` with its default options;
+- ``torch-avx512``, ``torch-compile-avx512``: these two with MKL made to use its AVX-512 code. MKL does so by itself on
+  processors of Intel only. A library that is compiled on the spot and preloaded into the process of that arm alone answers
+  MKL's question for the maker; an arm for which that is impossible or changes nothing is left out, and the reason is printed.
+
+Fairness:
+
+- Every arm is a process of its own. In each round every arm makes one step, in random order. An arm is done with its turn when
+  all its threads sleep, so that no pool of threads spins while another arm runs.
+- All arms have the same initial weights, batches, learning rate and number of threads, keep their parameters in float32 and do
+  not flush subnormal numbers. The processes report the last three, and a difference is an error.
+- The losses of all arms are compared at every step. A difference beyond rounding is an error, and no ratio is printed.
+- Two steps of each arm come before the first round and are not counted: they compile and touch memory for the first time.
+- torch's token embedding has the 50,257 rows in use. Crucible's has 50,304, a multiple of 128, and keeps the padding out of the
+  softmax. A padded embedding did not make torch faster (docs/measures.md), and its softmax would have another loss.
+- Peak memory is that of the arm's process. A compiler that runs in that process adds to it: read the ratio of the memory from a
+  run in which nothing was compiled (a second run, or ``--first-step``).
+
+``--first-step`` also measures the seconds to the first finished step with empty compiler caches, in folders of its own; the
+rounds then run with the caches that this has filled. ``--json`` prints one document, ``{"schema", "model", "batch",
+"sequence", "threads", "rounds", "caches", "kernels", "dtype", "loss_tolerance", "machine", "versions", "commit", "created",
+"left_out", "arms": [{"arm", "ms", "losses", "median", "lower_quartile", "upper_quartile", "peak_rss", "first_step"}],
+"ratios": [{"arm", "time", "interval", "lower_quartile", "memory"}]}``; the same document is appended to ``steps.jsonl`` in the
+machine's folder of records unless ``--no-store`` is given. Times are in milliseconds, memory is in MiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from benchmarks.arm_process import ArmProcess
+from benchmarks.arms import ARMS, CRUCIBLE, choose_arms, environment_of, left_out
+from benchmarks.step_arm import add_options, settings_of, tokens, words
+from benchmarks.step_record import FILE, ArmTimes, StepRun, check_conditions, check_losses, ratios_of
+from registry.cli import guarded, wide_console
+from registry.errors import DONE, RequestError
+from registry.records import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.progress import TaskID
+
+    from benchmarks.arms import Arm
+    from benchmarks.step_record import Ratio
+
+__all__ = ["main"]
+
+WARM_UPS = 2
+LONGEST_LINE = 80
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return an exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arms", default=",".join(ARMS), metavar="A,B", help="which arms (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="counted steps of each arm (default: %(default)s)")
+    parser.add_argument("--first-step", action="store_true", help="also measure the first step with empty compiler caches")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    parser.add_argument("--no-store", action="store_true", help="keep no record")
+    add_options(parser)
+    options = parser.parse_args(argv)
+    return guarded(lambda: command(options))
+
+
+def command(options: argparse.Namespace) -> int:
+    """Check the request, run it, keep and print the result."""
+    if options.rounds < 1:
+        raise RequestError(f"--rounds {options.rounds}: give a whole number from 1 up")
+    options.results = options.results.resolve()
+    chosen = choose_arms(options.arms)
+    tokens(settings_of(options))  # an impossible request is refused before any process starts
+    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    columns = BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} steps  {task.description}", markup=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="crucible-step-") as folder,
+        Progress(*columns, console=errors, transient=True) as bar,
+    ):
+        run = Benchmark(options, Path(folder), bar).run(chosen)
+    if not options.no_store:
+        Store(options.results).add(FILE, run)
+    if options.json:
+        sys.stdout.write(json.dumps(run.to_json()) + "\n")
+    else:
+        show(run)
+    return DONE
+
+
+class Benchmark:
+    """One run of the benchmark.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder for the preloaded library, and for the compiler caches that ``--first-step`` fills.
+    bar : Progress
+        Shows what happens.
+    """
+
+    def __init__(self, options: argparse.Namespace, folder: Path, bar: Progress) -> None:
+        self.options, self.folder, self.bar = options, folder, bar
+        self.task: TaskID
+
+    def run(self, chosen: Sequence[Arm]) -> StepRun:
+        """Measure the arms that can run here and return the result."""
+        options = self.options
+        steps = len(chosen) * (WARM_UPS + options.rounds + options.first_step)
+        self.task = self.bar.add_task("looking at the arms", total=steps)
+        missing = left_out(chosen, self.folder)
+        for name, reason in missing.items():
+            self.bar.console.print(f"arm {name} is left out: {reason}")
+        arms = [arm for arm in chosen if arm.name not in missing]
+        if not arms:
+            raise RequestError("none of the chosen arms can run on this machine")
+        self.bar.update(self.task, total=steps - len(missing) * (WARM_UPS + options.rounds + options.first_step))
+        if CRUCIBLE in {arm.name for arm in arms}:
+            self._prepare()
+        cold = {arm.name: self._cold_seconds(arm) for arm in arms} if options.first_step else {}
+        kernels: dict[str, str] = {}
+        with ExitStack() as stack:
+            processes = []
+            for arm in arms:
+                processes.append(stack.enter_context(self._start(arm, own_caches=options.first_step)))
+                kernels |= processes[-1].wait_ready()
+            first_steps = self._rounds(processes)
+        times = [
+            ArmTimes.of(
+                process.arm,
+                process.ms,
+                process.losses,
+                process.peak_rss,
+                {"cold": cold[process.arm], "warm": first} if options.first_step else {"found": first},
+            )
+            for process, first in zip(processes, first_steps, strict=True)
+        ]
+        return StepRun(
+            model=options.model,
+            batch=options.batch,
+            sequence=options.sequence,
+            threads=options.threads,
+            rounds=options.rounds,
+            caches="warm" if options.first_step else "found",
+            kernels=kernels,
+            arms=times,
+            ratios=ratios_of(times),
+            left_out=missing,
+        )
+
+    def _start(self, arm: Arm, *more: str, own_caches: bool) -> ArmProcess:
+        self._describe(arm.name, "starting")
+        caches = self.folder / arm.name if own_caches else None
+        more += (f"--caches={caches}",) if caches else ()
+        environment = environment_of(arm, self.folder, caches)
+        return ArmProcess(arm.name, [*words(self.options), *more], environment, lambda line: self._describe(arm.name, line))
+
+    def _describe(self, arm: str, what: str) -> None:
+        self.bar.update(self.task, description=f"{arm}: {what[:LONGEST_LINE]}")
+
+    def _prepare(self) -> None:
+        """Prove and race Crucible's kernels, where this machine has no champions, in a process whose time is not taken."""
+        with self._start(ARMS[CRUCIBLE], "--prepare-only", own_caches=False) as process:
+            process.wait_ended()
+
+    def _cold_seconds(self, arm: Arm) -> float:
+        """Return the seconds to the first finished step with empty compiler caches, which this fills."""
+        with self._start(arm, own_caches=True) as process:
+            process.wait_ready()
+            process.step()
+            self.bar.advance(self.task)
+            return process.first_step_s
+
+    def _rounds(self, processes: list[ArmProcess]) -> list[float]:
+        """Let the processes make their steps in turn and compare their losses; return the seconds to each one's first step."""
+        order, turn = random.Random(0), list(processes)
+        expected = {"threads": [self.options.threads], "dtype": "float32", "flushes_subnormals": False}
+        for number in range(1, WARM_UPS + self.options.rounds + 1):
+            counted = number > WARM_UPS
+            order.shuffle(turn)
+            for process in turn:
+                self._describe(process.arm, f"step {number}")
+                process.step(counted=counted)
+                self.bar.advance(self.task)
+            check_conditions(expected, {process.arm: process.conditions for process in processes})
+            check_losses(number, {process.arm: process.losses[-1] for process in processes})
+            if counted:
+                told = ", ".join(f"{process.arm} {process.ms[-1]:.0f} ms" for process in processes)
+                self.bar.console.print(f"round {number - WARM_UPS} of {self.options.rounds}: {told}")
+        return [process.first_step_s for process in processes]
+
+
+def show(run: StepRun) -> None:
+    """Print the tables for people."""
+    sizes = f"{run.model}, B={run.batch}, T={run.sequence}, {run.dtype}, threads={run.threads}, rounds={run.rounds}"
+    keys = ("found",) if run.caches == "found" else ("cold", "warm")
+    firsts = [f"first step{'' if key == 'found' else f', {key}'}, s" for key in keys]
+    times = _table(f"{sizes}\n{run.machine}", "median ms", "lower quartile", "range", "over Crucible's", "of quartiles")
+    rest = _table("", "peak RSS, MiB", "Crucible's over it", *firsts)
+    compared = {ratio.arm: ratio for ratio in run.ratios}
+    for arm in run.arms:
+        ratio, quartiles, memory = _cells(compared.get(arm.arm))
+        spread = f"{min(arm.ms):.1f} to {max(arm.ms):.1f}"
+        times.add_row(arm.arm, f"{arm.median:.1f}", f"{arm.lower_quartile:.1f}", spread, ratio, quartiles)
+        rest.add_row(arm.arm, f"{arm.peak_rss:.0f}", memory, *(f"{arm.first_step[key]:.1f}" for key in keys))
+    console = wide_console()
+    console.print(times, rest)
+    if strongest := run.strongest:
+        ratio, *_ = _cells(strongest)
+        line = f"strongest arm of torch: {strongest.arm}, whose step takes {ratio} times as long as Crucible's"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """Return a table of arms, without rows."""
+    table = Table(title=title)
+    table.add_column("arm", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(ratio: Ratio | None) -> tuple[str, str, str]:
+    """Return the ratios of times with their interval, of lower quartiles and of memory, as a table shows them."""
+    if ratio is None:
+        return "", "", ""
+    low, high = ratio.interval
+    return f"{ratio.time:.2f} ({low:.2f} to {high:.2f})", f"{ratio.lower_quartile:.2f}", f"{ratio.memory:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""``python -m benchmarks.step_arm``: the process of one arm of ``python -m benchmarks.step``.
+
+The process prints a JSON line when it is ready, and one for each line on its standard input, for which it makes one step.
+Between the steps all its threads sleep. Messages go to standard error; an error is one line, the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import models
+from benchmarks.arms import ARMS
+from benchmarks.mkl_avx512 import LIBRARY
+from harness.race.clock import settle
+from registry.cli import guarded
+from registry.errors import DONE, CrucibleError
+from registry.records import RESULTS
+from trainer.data import Loader, open_data
+from trainer.initialise import initialise
+from trainer.machine_facts import peak_rss_mib
+from trainer.schedule import clip_scale
+from trainer.session import Built, build, prepare
+from trainer.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    from numpy.typing import NDArray
+
+    from trainer.data import Dataset
+
+__all__ = ["Step", "add_options", "hide_library", "main", "settings_of", "words"]
+
+RATE, CLIP = 3e-4, 1.0
+SHARED = ("model", "batch", "sequence", "threads", "kernels", "results")
+LONGEST_MESSAGE = 400
+SETTLE_S = 5.0  # OpenMP's threads spin for some milliseconds after their work
+SMALLEST = np.full(1, np.finfo(np.float32).smallest_normal)
+
+
+class Step(NamedTuple):
+    """One training step as an arm makes it: forward, backward, clipping and update.
+
+    Attributes
+    ----------
+    run : callable
+        Takes inputs, targets and the number of the step, the first of which is 1; returns the loss.
+    threads : callable
+        Returns the numbers of threads that the pools in use have.
+    dtype : str
+        The parameters' dtype.
+    kernels : dict of str to str
+        The chosen variants, as `Kernels.names` returns them; of torch none.
+    """
+
+    run: Callable[[NDArray[np.int32], NDArray[np.int32], int], float]
+    threads: Callable[[], set[int]]
+    dtype: str
+    kernels: dict[str, str]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that the benchmark passes on to each arm's process."""
+    default = Settings()
+    parser.add_argument("--model", default="gpt2-124m", help="any model (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="rows of a step (default: %(default)s)")
+    parser.add_argument("--sequence", type=int, default=64, help="tokens of a row (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=default.threads, help="of every arm (default: %(default)s)")
+    parser.add_argument("--kernels", default=default.kernels, help="Crucible's, as for trainer.run (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+
+
+def words(options: argparse.Namespace) -> list[str]:
+    """Return these options as the command line of an arm's process."""
+    return [f"--{name}={getattr(options, name)}" for name in SHARED]
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the options as settings of the trainer, which checks them.
+
+    Raises
+    ------
+    RequestError
+        The model is unknown, or a size is impossible.
+    """
+    return Settings(
+        model=models.find(options.model),
+        kernels=options.kernels,
+        batch=options.batch,
+        sequence=options.sequence,
+        threads=options.threads,
+        results=options.results,
+        out=Path(tempfile.gettempdir()),
+    )
+
+
+def tokens(settings: Settings) -> Dataset:
+    """Return the data of all arms."""
+    return open_data(settings.data, batch=settings.B, sequence=settings.T)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 (the benchmark reads it)
+
+
+def crucible_run(settings: Settings, caches: Path | None) -> Built:
+    """Return a run with memory and kernels, after it proved and raced them where the machine has no champions.
+
+    Parameters
+    ----------
+    caches : Path, optional
+        A folder for numba's cache; by default it is where the project has it.
+    """
+    if caches:
+        import numba
+
+        importlib.import_module("kernels.simd")  # sets the folder, which numba reads whenever a function is decorated
+        numba.config.CACHE_DIR = str(caches)
+    return build(prepare(settings, _say))
+
+
+def crucible_step(settings: Settings, caches: Path | None) -> Step:
+    """Return Crucible's step; its program has chosen between its sets of kernels by then, as in any training run."""
+    import numba
+    from threadpoolctl import threadpool_info
+
+    built = crucible_run(settings, caches)
+    program = built.program
+
+    def run(inputs: NDArray[np.int32], targets: NDArray[np.int32], number: int) -> float:
+        program.load(inputs, targets)
+        loss = program.micro_step(accumulate=False)
+        norm = program.gradient_norm()
+        program.apply(learning_rate=RATE, grad_scale=clip_scale(norm, CLIP), step=number)
+        return loss
+
+    def threads() -> set[int]:
+        return {numba.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())}
+
+    return Step(run, threads, str(program.parameters["wte"].dtype), built.kernels.names())
+
+
+def torch_step(settings: Settings, *, compiled: bool) -> Step:
+    """Return torch's step, from the initial weights that Crucible's program has."""
+    import torch
+
+    from benchmarks.torch_gpt2 import TorchGPT2
+
+    torch.set_num_threads(settings.threads)
+    tensors = {name: np.empty(shape, np.float32) for name, shape in settings.model.parameter_shapes.items()}
+    initialise(settings.model, settings.seed, tensors)
+    net = TorchGPT2(settings.model, tensors)
+    optimiser = net.optimiser(RATE, fused=True)
+    loss_of = torch.compile(net) if compiled else net
+
+    def run(inputs: NDArray[np.int32], targets: NDArray[np.int32], number: int) -> float:
+        del number  # the optimiser counts
+        loss = loss_of(torch.from_numpy(inputs).long(), torch.from_numpy(targets).long())
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        optimiser.step()
+        return float(loss.item())
+
+    return Step(run, lambda: {torch.get_num_threads()}, str(net.wte.dtype).removeprefix("torch."), {})
+
+
+def make_step(name: str, settings: Settings, caches: Path | None) -> Step:
+    """Return the step of the arm called `name`."""
+    arm = ARMS[name]
+    return torch_step(settings, compiled=arm.compiled) if arm.torch else crucible_step(settings, caches)
+
+
+def _rest() -> None:
+    """Wait until all threads of this process sleep.
+
+    Raises
+    ------
+    CrucibleError
+        They do not.
+    """
+    if settle(SETTLE_S) > SETTLE_S:
+        raise CrucibleError(f"its threads still use a core {SETTLE_S:.0f} s after their work")
+
+
+def _answer_to(stream: IO[str], answer: dict[str, Any]) -> None:
+    stream.write(json.dumps(answer) + "\n")
+    stream.flush()
+
+
+def hide_library() -> None:
+    """Keep the preloaded library from the processes that this one starts, such as the C++ compiler."""
+    others = [p for p in os.environ.get("LD_PRELOAD", "").split(os.pathsep) if p and Path(p).name != LIBRARY]
+    os.environ.pop("LD_PRELOAD", None)
+    if others:
+        os.environ["LD_PRELOAD"] = os.pathsep.join(others)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Make a step for each line on standard input, and answer with its time, its loss and the conditions it ran under."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    hide_library()
+    settings = settings_of(options)
+    if options.prepare_only:
+        crucible_session(settings, options.caches)
+        return DONE
+    loader = Loader(tokens(settings).train, settings.B, settings.T)
+    step = make_step(options.arm, settings, options.caches)
+    _rest()
+    _answer_to(answers, {"ready": True, "kernels": step.kernels})
+    for number, _ in enumerate(sys.stdin, start=1):
+        batch = loader.next_batch()
+        start = time.perf_counter()
+        loss = step.run(*batch, number)
+        taken = time.perf_counter() - start
+        conditions = {
+            "threads": sorted(step.threads()),
+            "dtype": step.dtype,
+            "flushes_subnormals": not (SMALLEST * np.float32(0.5))[0],
+        }
+        _rest()
+        _answer_to(answers, {"ms": 1e3 * taken, "loss": loss, "peak_rss": peak_rss_mib(), "conditions": conditions})
+    return DONE
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Take part in the benchmark; return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_arm", description=__doc__)
+    parser.add_argument("--arm", choices=ARMS, required=True)
+    parser.add_argument("--caches", type=Path, metavar="DIR", help="keep compiled kernels there")
+    parser.add_argument("--prepare-only", action="store_true", help="choose Crucible's kernels, and end")
+    add_options(parser)
+    options = parser.parse_args(argv)
+
+    def body() -> int:
+        try:
+            return serve(options)
+        except CrucibleError:
+            raise
+        except Exception as error:  # whatever a library raises, one line tells it
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CrucibleError(told[:LONGEST_MESSAGE]) from error
+
+    return guarded(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
