@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from registry.comparison import Comparison
     from registry.variant import Variant
 
-__all__ = ["RESULTS", "Champion", "Evidence", "Row", "Run", "Store"]
+__all__ = ["RESULTS", "Champion", "Evidence", "Record", "Row", "Run", "Store", "now"]
 
 RESULTS = ROOT / "results"
 
@@ -218,6 +219,16 @@ class Store:
     def add_run(self, *records: Run) -> None:
         """Append races."""
         self._append("runs.jsonl", records)
+
+    def comparisons(self) -> list[Comparison]:
+        """Return all comparisons at the shapes of training runs, oldest first."""
+        from registry.comparison import Comparison  # it is a `Record`, so it imports this module
+
+        return [Comparison.from_json(line) for line in self._lines("comparisons.jsonl")]
+
+    def add_comparisons(self, *records: Comparison) -> None:
+        """Append comparisons at the shapes of training runs."""
+        self._append("comparisons.jsonl", records)
 
     def write_champions(self, champions: Iterable[Champion]) -> None:
         """Replace the derived champions, whole or not at all."""
