@@ -8,9 +8,9 @@ on record yet, and reads the records.
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from registry.records import RESULTS, Store
 from registry.table import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--variant", metavar="NAME")
     made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
     made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
-    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where CUDA variants run (default: %(default)s)")
+    made.add_argument(
+        "--device", default="cpu", metavar="|".join(DEVICES), help="where CUDA variants run (default: %(default)s)"
+    )
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     made.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(made)
@@ -88,7 +90,8 @@ def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAt
         wanted = [(variant, parse_problem(variant.op, options.problem))]
     else:
         wanted = [
-            (table.variant(entry["op"], entry["variant"]), _problem(table, entry, options.calls)) for entry in _read(options.calls)
+            (table.variant(entry["op"], entry["variant"]), _problem(table, entry, options.calls))
+            for entry in _read(options.calls)
         ]
     for variant, problem in wanted:
         if (variant.device == "host") != (place == "host"):
@@ -145,6 +148,24 @@ def _show(found: Sequence[Comparison], console: Console) -> None:
             console.print(escape(text), highlight=False, soft_wrap=True)
 
 
+def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Comparison], None]) -> None:
+    """Call and compare, each call while the one before it is compared."""
+    columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=wide_console(stderr=True), transient=True) as bar, ThreadPoolExecutor(1) as ahead:
+        task = bar.add_task("comparing with the reference", total=len(calls))
+        try:
+            pending = [ahead.submit(call.call, worker) for call in calls[:1]]
+            for number, call in enumerate(calls, start=1):
+                called = pending.pop().result()
+                pending = [ahead.submit(later.call, worker) for later in calls[number : number + 1]]
+                outcome = call.compare(called)
+                bar.update(task, advance=1, description=f"{call.variant} {outcome.shape}")
+                keep(outcome)
+        except BaseException:
+            worker.stop()  # nobody waits for the call that is under way
+            raise
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for."""
     place = device(options.device).name
@@ -154,18 +175,17 @@ def run(options: argparse.Namespace) -> int:
     store = Store(options.results, machine_key(place))
     torch = Thread(target=load)  # it takes seconds, while the worker starts
     torch.start()
-    columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    found = []
-    with Worker(options.kernels_path, most) as worker, Progress(*columns, console=wide_console(stderr=True), transient=True) as bar:
-        task = bar.add_task("comparing with the reference", total=len(calls))
+    found: list[Comparison] = []
+
+    def keep(outcome: Comparison) -> None:
+        found.append(outcome)
+        if options.calls is not None:
+            store.add_comparisons(outcome)
+
+    with Worker(options.kernels_path, most) as worker:
         worker.start()
         torch.join()
-        for call in calls:
-            outcome = call.compare(worker)
-            bar.update(task, advance=1, description=f"{call.variant} {outcome.shape}")
-            found.append(outcome)
-            if options.calls is not None:
-                store.add_comparisons(outcome)
+        _compare(calls, worker, keep)
     if options.json:
         print(json.dumps({"results": [one.to_json() for one in found]}))  # noqa: T201 (a command line answers)
     _show(found, wide_console(stderr=options.json))

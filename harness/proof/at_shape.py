@@ -6,8 +6,9 @@ none of them makes it softer:
 
 - The problem is cut into parts along a dim whose indices do not depend on each other (`harness.proof.slices`).
 - An element that stands within a lower bound of its budget stands within its budget. The bound needs torch's float64 result and
-  the floor of the error law alone. The condition is 0 in it at first, and grows by one random rounding of the inputs after
-  the other.
+  the floor of the error law alone. The condition in it is 0 at first. For sums of products a lower bound of the condition is
+  the root of the squared terms (`harness.proof.sums_of_products`). For other ops it grows by one random rounding of the inputs
+  after the other.
 - Rows (or columns, or whatever the part can be cut into) with an element beyond the bound are left to the battery's judge.
 """
 
@@ -22,9 +23,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from harness.proof.oracle import answer, define
 from harness.proof.slices import Part, parts
+from harness.proof.sums_of_products import is_sum_of_products, root_of_squared_terms
 from harness.proof.tolerance import DRAWS, EPS, TINY, Verdict, error_of, floor_of, gammas, refer
 from registry.dtypes import is_float
 from registry.error_law import Exact
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from registry.problem import Problem
 
     Arrays = Mapping[str, NDArray[Any]]
+    Bound = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # per output, the exact result and a bound of the budget
     Masks = dict[str, NDArray[np.bool_]]
 
 __all__ = ["Outcome", "TooLargeError", "compare"]
@@ -89,7 +93,8 @@ def compare(op: Op, problem: Problem, values: Arrays, outputs: Arrays) -> Outcom
     elements = sum(a.size for a in outputs.values())
     cut = parts(op, problem, values, outputs, PART_ELEMENTS)
     ratio, wrong, compared, worst = 0.0, 0, 0, ""
-    with ThreadPoolExecutor(thread_count()) as pool:
+    # Parts are judged at the same time, so that a library's own threads would only be in their way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(thread_count()) as pool:
         for verdict, size in _in_order(pool, cut):
             compared += size
             wrong += verdict.wrong
@@ -116,28 +121,30 @@ def _judge(part: Part) -> Verdict:
     if isinstance(part.op.error, Exact):
         return _judge_fully(part)
     ratio = 0.0
-    for bound in _bounds(part):
+    for bound, next_is_cheap in _bounds(part):
         ratio, good = _within(part, bound)
         if all(mask.all() for mask in good.values()):
             return Verdict(ratio)
         doubtful = _doubtful(part, good)
-        if 0 < len(doubtful) <= len(part.indices) // 4:
+        if not next_is_cheap and 0 < len(doubtful) <= len(part.indices) // 4:
             verdict = _judge_fully(part.some(_with_company(doubtful, len(part.indices))))
             return Verdict(max(ratio, verdict.ratio), verdict.message, verdict.worst, verdict.wrong)
     return _judge_fully(part)
 
 
-def _bounds(part: Part) -> Iterator[dict[str, tuple[NDArray[Any], NDArray[Any]]]]:
-    """Yield, per output, the exact result and lower bounds of the budget that come nearer to it."""
+def _bounds(part: Part) -> Iterator[tuple[Bound, bool]]:
+    """Yield lower bounds of the budget that come nearer to it, and whether the next one takes little time."""
     op, problem, values = part.op, part.problem, part.values
     exact = answer(op, values, problem.params)
     allowed = min(gammas(op, problem))
     with np.errstate(all="ignore"):
         units = {n: np.abs(a) + floor_of(op, n, values, problem.params, a.shape) for n, a in exact.items()}
-    yield {n: (exact[n], allowed * (EPS * unit + TINY)) for n, unit in units.items()}
+    products = is_sum_of_products(op)
+    yield {n: (exact[n], allowed * (EPS * unit + TINY)) for n, unit in units.items()}, products
     _check_memory(part, COPIES)
-    for condition in _conditions(op, values, problem):
-        yield {n: (exact[n], allowed * (EPS * (condition[n] + unit) + TINY)) for n, unit in units.items()}
+    conditions = iter([root_of_squared_terms(op, values, problem.params)]) if products else _conditions(op, values, problem)
+    for condition in conditions:
+        yield {n: (exact[n], allowed * (EPS * (condition[n] + unit) + TINY)) for n, unit in units.items()}, False
 
 
 def _conditions(op: Op, values: Arrays, problem: Problem) -> Iterator[dict[str, NDArray[Any]]]:
@@ -155,7 +162,7 @@ def _conditions(op: Op, values: Arrays, problem: Problem) -> Iterator[dict[str, 
             yield {n: np.sqrt(total / DRAWS) for n, total in squares.items()}
 
 
-def _within(part: Part, bound: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, Masks]:
+def _within(part: Part, bound: Bound) -> tuple[float, Masks]:
     """Return the largest error over its bound among the elements within theirs, and which elements these are."""
     ratio, good = 0.0, {}
     with np.errstate(all="ignore"):

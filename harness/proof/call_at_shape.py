@@ -8,10 +8,10 @@ import sys
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.proof.answers import Answer, Answers
-from harness.proof.at_shape import Outcome, TooLargeError, compare
+from harness.proof.at_shape import TooLargeError, compare
 from harness.proof.checks import Case, Rejected, check_call
 from harness.proof.training_values import training_values
 from harness.proof.worker_handle import Limits
@@ -21,17 +21,35 @@ from registry.machine import machine_key, versions
 from registry.op import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from harness.proof.worker_handle import Worker
     from registry.problem import Problem
     from registry.variant import Variant
 
-__all__ = ["CallAtShape", "limits_for"]
+__all__ = ["CallAtShape", "Called", "limits_for"]
 
 SLOWEST_FLOPS = {"host": 1e8, "cuda": 1e8, "sim": 1e6}  # per second; a variant that is slower counts as hung
 SLOWEST_ELEMENTS = 1e7  # per second
+
+
+@dataclass(frozen=True, eq=False)
+class Called:
+    """What a call gave.
+
+    Attributes
+    ----------
+    values, outputs : mapping
+        What the variant was given, and what it made of it; no outputs if it was rejected.
+    """
+
+    values: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]] | None
+    rejected: Rejected | MemoryError | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -63,20 +81,36 @@ class CallAtShape:
         words += ["--threads", str(self.threads), "--problem", str(self.problem)]
         return shlex.join(words)
 
-    def compare(self, worker: Worker) -> Comparison:
-        """Call the variant and compare; what the variant does is told by the record, never raised."""
+    def call(self, worker: Worker) -> Called:
+        """Call the variant; whatever it does is told by what is returned, never raised."""
         began = time.monotonic()
         worker.limits = limits_for(self)
+        values: dict[str, NDArray[Any]] = {}
+        outputs, rejected = None, None
+        try:
+            op, nobody = self.variant.op, Answers(())  # the battery's judge is asked for parts only
+            values = training_values(op, self.problem)
+            answer = Answer(op, self.problem, values, Future())
+            outputs = check_call(Case(self.variant, answer, nobody, worker, self.threads, self.device))
+        except (Rejected, MemoryError) as error:
+            rejected = error
+        return Called(values, outputs, rejected, time.monotonic() - began)
+
+    def compare(self, called: Called) -> Comparison:
+        """Compare what the call gave with the reference, and return the record."""
+        began = time.monotonic()
         status, gate, message, outcome = PASSED, "", "", None
         try:
-            outcome = self._outcome(worker)
+            if called.rejected is not None:
+                raise called.rejected
+            outcome = compare(self.variant.op, self.problem, called.values, called.outputs or {})
             if outcome.message:
                 backward = self.variant.op.direction is Direction.BACKWARD
                 status, gate, message = "failed", "gradients" if backward else "values", outcome.message
         except Rejected as rejected:
             status, gate, message = rejected.status, rejected.gate, rejected.message
         except (TooLargeError, MemoryError) as error:
-            status, message = NOT_COMPARED, str(error) or "not enough memory"
+            status, message = NOT_COMPARED, str(error) or "there is not enough memory"
         op = self.variant.op
         return Comparison(
             op=op.name,
@@ -93,18 +127,11 @@ class CallAtShape:
             threads=self.threads,
             compared=str(outcome or ""),
             worst_over_budget=min(outcome.ratio, sys.float_info.max) if outcome else 0.0,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(called.seconds + time.monotonic() - began, 3),
             reproduce=self.reproduce,
             machine=machine_key(self.device),
             versions=versions(self.device),
         )
-
-    def _outcome(self, worker: Worker) -> Outcome:
-        op, problem = self.variant.op, self.problem
-        values = training_values(op, problem)
-        nobody = Answers(())  # the battery's judge is asked for parts only
-        case = Case(self.variant, Answer(op, problem, values, Future()), nobody, worker, self.threads, self.device)
-        return compare(op, problem, values, check_call(case))
 
 
 def limits_for(call: CallAtShape) -> Limits:

@@ -113,7 +113,9 @@ def _may_be_cut(op: Op, dim: str) -> bool:
 
 def _is_cut(op: Op, dim: str, which: int) -> bool:
     """Compute the definition as a whole and in two parts, with one value of each parameter."""
-    dims = {name: min(size, allowed[-1]) for (name, allowed), size in zip(op.domain.items(), itertools.cycle(PRIMES), strict=False)}
+    dims = {
+        name: min(size, allowed[-1]) for (name, allowed), size in zip(op.domain.items(), itertools.cycle(PRIMES), strict=False)
+    }
     drawn = {n: v[which] for n, v in op.params.items() if not isinstance(v, str)}
     problem = Problem(op.name, dims, {**drawn, **op.bound_params(dims)}, op.dtypes[0])
     if op.error.gamma(dims) != op.error.gamma({**dims, dim: CUT}):

@@ -7,14 +7,12 @@ and token ids follow a law under which few of them are frequent, so that they re
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.proof.values import drawn_arguments, saved_by
 from registry.dims import evaluate
-from registry.machine import thread_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["training_values"]
 
-AT_ONCE = 1 << 22  # elements drawn from one stream of random numbers
+BLOCK = 1 << 21  # elements
 
 
 def training_values(op: Op, problem: Problem) -> dict[str, NDArray[Any]]:
@@ -44,12 +42,13 @@ def training_values(op: Op, problem: Problem) -> dict[str, NDArray[Any]]:
 
 
 def _fill_normal(array: NDArray[Any], seed: list[int]) -> None:
-    def fill(start: int) -> None:
-        part = array[start : start + AT_ONCE]
-        part[...] = np.random.default_rng([*seed, start]).standard_normal(part.size, np.float32)
-
-    with ThreadPoolExecutor(thread_count()) as pool:
-        list(pool.map(fill, range(0, array.size, AT_ONCE)))
+    """Fill with standard normal numbers; an array of many blocks repeats the first one, rotated each time by a random distance."""
+    random = np.random.default_rng(seed)
+    first = random.standard_normal(min(array.size, BLOCK), np.float32).astype(array.dtype, copy=False)
+    array[:BLOCK] = first
+    for start in range(BLOCK, array.size, BLOCK):
+        place, end = int(random.integers(BLOCK)), min(start + BLOCK, array.size)
+        array[start:end] = np.concatenate((first[place:], first[:place]))[: end - start]
 
 
 def _fill_ids(array: NDArray[Any], bound: int, seed: list[int]) -> None:
