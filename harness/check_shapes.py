@@ -1,8 +1,8 @@
 """``python -m harness.check_shapes``: compare variants with the reference at the shapes of a training run.
 
-The battery asks small problems: dims of 1 to some hundred. A training run calls the same variants with a vocabulary of 50,304 and
-with 124 million parameters. The trainer starts this command before its first update, for every call whose comparison is not
-on record yet, and reads the records.
+The battery asks small problems: dims of 1 to some hundred. A training run calls the same variants with a vocabulary of
+50,304 and with 124 million parameters. The trainer starts this command before its first update, for every call whose
+comparison is not on record yet, and reads the records.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--variant", metavar="NAME")
     made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
     made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
-    made.add_argument(
-        "--device", default="cpu", metavar="|".join(DEVICES), help="where CUDA variants run (default: %(default)s)"
-    )
+    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
     made.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(made)

@@ -150,5 +150,5 @@ def parts(op: Op, problem: Problem, values: Arrays, outputs: Arrays, most: int) 
     for start in range(0, length, step):
         piece = slice(start, min(start + step, length))
         indices = np.arange(piece.start, piece.stop)
-        some = [take(op, arrays, dim, piece) for arrays in (values, outputs)]
-        yield Part(op, _resized(problem, dim, len(indices)), *some, dim, indices)
+        some, theirs = (take(op, arrays, dim, piece) for arrays in (values, outputs))
+        yield Part(op, _resized(problem, dim, len(indices)), some, theirs, dim, indices)

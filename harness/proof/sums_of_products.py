@@ -4,8 +4,8 @@ Round every input at random, and an output moves by the root of the sum of its s
 with a rounding of its own. The squared terms are what the definition gives for squared inputs, so one evaluation yields a lower
 bound of the condition that `harness.proof.tolerance` measures with many.
 
-The op need not declare its form. With every combination of signs of a few inputs, the mean square of an output is the sum of its
-squared terms, exactly; it equals the definition of squared inputs for these ops and for no other op of the registry.
+The op need not declare its form. Over all combinations of signs of a few inputs, the mean square of an output is the sum of
+its squared terms, exactly. It equals the definition of squared inputs for these ops and for no other op of the registry.
 """
 
 from __future__ import annotations

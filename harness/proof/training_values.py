@@ -42,7 +42,7 @@ def training_values(op: Op, problem: Problem) -> dict[str, NDArray[Any]]:
 
 
 def _fill_normal(array: NDArray[Any], seed: list[int]) -> None:
-    """Fill with standard normal numbers; an array of many blocks repeats the first one, rotated each time by a random distance."""
+    """Fill with standard normal numbers; further blocks are the first one, rotated by random distances."""
     random = np.random.default_rng(seed)
     first = random.standard_normal(min(array.size, BLOCK), np.float32).astype(array.dtype, copy=False)
     array[:BLOCK] = first
