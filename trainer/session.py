@@ -21,6 +21,7 @@ from trainer.program import Outline, Program
 from trainer.ranks import ALONE
 from trainer.report import ProgressBar
 from trainer.sampling import sample
+from trainer.shape_checks import found_wrong
 from trainer.tokenizer import END_OF_TEXT, decode
 from trainer.trial import difference, step_seconds
 from trainer.warm_up import give_back, warm_up
@@ -207,6 +208,8 @@ class Session:
         self._open_data()  # whatever is wrong with the request is said before the minutes that a race takes
         if missing:
             self._race(chooser, missing)
+            self._choose(self._chooser())
+        while found_wrong(self.outline, self.store, self.settings, self.device.name, [self.variants, *self._others], self.say):
             self._choose(self._chooser())
 
     def _open_data(self) -> None:
