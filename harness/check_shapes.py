@@ -57,9 +57,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a JSON list of calls, each with op, variant, dims, params and dtype; the outcomes are kept as records",
     )
-    made.add_argument("--op", help="with --variant and --problem: compare one call, and keep no record")
+    made.add_argument("--op", help="with --variant and --problem: compare one call; keep no record unless --keep is given")
     made.add_argument("--variant", metavar="NAME")
     made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
+    made.add_argument(
+        "--keep", action="store_true", help="keep the outcome of --problem as a record, too: the newest one counts"
+    )
     made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
     made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
@@ -177,7 +180,7 @@ def run(options: argparse.Namespace) -> int:
 
     def keep(outcome: Comparison) -> None:
         found.append(outcome)
-        if options.calls is not None:
+        if options.calls is not None or options.keep:
             store.add_comparisons(outcome)
 
     with Worker(options.kernels_path, most) as worker:

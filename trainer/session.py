@@ -21,7 +21,7 @@ from trainer.program import Outline, Program
 from trainer.ranks import ALONE
 from trainer.report import ProgressBar
 from trainer.sampling import sample
-from trainer.shape_checks import found_wrong
+from trainer.shape_checks import found_wrong, report_replaced
 from trainer.tokenizer import END_OF_TEXT, decode
 from trainer.trial import difference, step_seconds
 from trainer.warm_up import give_back, warm_up
@@ -29,6 +29,7 @@ from trainer.warm_up import give_back, warm_up
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from registry.comparison import Comparison
     from registry.variant import Variant
     from trainer.arena import Plan
     from trainer.data import Dataset
@@ -209,8 +210,13 @@ class Session:
         if missing:
             self._race(chooser, missing)
             self._choose(self._chooser())
-        while found_wrong(self.outline, self.store, self.settings, self.device.name, [self.variants, *self._others], self.say):
+        while wrong := self._found_wrong():
             self._choose(self._chooser())
+            report_replaced(wrong, self.say)
+
+    def _found_wrong(self) -> list[Comparison]:
+        sets = [self.variants, *self._others]
+        return found_wrong(self.outline, self.store, self.settings, self.device.name, sets, self.say)
 
     def _open_data(self) -> None:
         settings = self.settings

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from trainer.program import Outline
     from trainer.settings import Settings
 
-__all__ = ["Comparisons", "ShapedCall", "complaint", "found_wrong", "refuse", "shaped_calls"]
+__all__ = ["Comparisons", "ShapedCall", "complaint", "found_wrong", "refuse", "report_replaced", "shaped_calls"]
 
-MOST_SIMULATED_FLOPS = 1e7  # of all calls together: about a minute in the simulator
+MOST_SIMULATED_FLOPS = 2e9  # of all calls together: about half a minute in the simulator
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,11 @@ def found_wrong(
     device: str,
     sets: Sequence[Mapping[Need, Variant]],
     say: Callable[[str], None],
-) -> bool:
-    """Compare the calls of the chosen variants that have no comparison on record; return whether a variant is wrong.
+) -> list[Comparison]:
+    """Compare the calls of the chosen variants that have no comparison on record; return those that found a variant wrong.
 
-    If so, the kernels have to be chosen again: `trainer.kernel_set.Chooser` reads the records.
+    If there are any, the kernels have to be chosen again: `trainer.kernel_set.Chooser` reads the records, and raises for a
+    variant that was asked for by name.
 
     Raises
     ------
@@ -149,15 +150,19 @@ def found_wrong(
         if absent := [str(variant) for call, variant in missing if known.of(call, variant) is None]:
             raise CrucibleError(f"harness.check_shapes kept no comparison of {', '.join(sorted(set(absent)))}")
         seconds = time.monotonic() - began
-        say(f"compared {len(missing)} calls with the reference at their own shapes in {seconds:.1f} s (once)")
+        calls = "1 call" if len(missing) == 1 else f"{len(missing)} calls"
+        say(f"compared {calls} with the reference at their own shapes in {seconds:.1f} s (once)")
     found = [one for call, variant in pairs if (one := known.of(call, variant)) is not None]
     for one in found:
         if one.status == NOT_COMPARED:
             say(f"not compared with the reference: {one.op}/{one.variant} at {one.shape}: {one.message}")
-    wrong = [one for one in found if one.is_failed]
+    return [one for one in found if one.is_failed]
+
+
+def report_replaced(wrong: Iterable[Comparison], say: Callable[[str], None]) -> None:
+    """Say which variants were wrong, after others have been chosen in their place."""
     for one in wrong:
-        say(f"{complaint(one)}; it is not used in this run")
-    return bool(wrong)
+        say(f"{complaint(one)}; another variant is chosen")
 
 
 def complaint(one: Comparison) -> str:
@@ -173,7 +178,7 @@ def refuse(one: Comparison, instead: str) -> EvidenceError:
 
 
 def _affordable(missing: list[tuple[ShapedCall, Variant]], say: Callable[[str], None]) -> list[tuple[ShapedCall, Variant]]:
-    """Return the calls that the simulator can make in about a minute, the smallest first; say which ones are left out."""
+    """Return the calls that the simulator can make in about half a minute, the smallest first; say which ones are left out."""
     ordered = sorted(missing, key=lambda pair: float(pair[0].op.flops(**pair[0].dims)))
     total, taken = 0.0, []
     for call, variant in ordered:
