@@ -60,9 +60,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--op", help="with --variant and --problem: compare one call; keep no record unless --keep is given")
     made.add_argument("--variant", metavar="NAME")
     made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
-    made.add_argument(
-        "--keep", action="store_true", help="keep the outcome of --problem as a record, too: the newest one counts"
-    )
+    made.add_argument("--keep", action="store_true", help="with --problem: keep the outcome as a record too")
     made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
     made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
     made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
