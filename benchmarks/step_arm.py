@@ -214,7 +214,7 @@ def serve(options: argparse.Namespace) -> int:
     hide_library()
     settings = settings_of(options)
     if options.prepare_only:
-        crucible_session(settings, options.caches)
+        crucible_run(settings, options.caches)
         return DONE
     loader = Loader(tokens(settings).train, settings.B, settings.T)
     step = make_step(options.arm, settings, options.caches)

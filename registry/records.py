@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry.commands import Folders, folder_of, pasted
+from registry.comparison import Comparison
 from registry.devices import kind_of
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
@@ -102,6 +103,14 @@ class Store:
     def add_run(self, *records: Run) -> None:
         """Append races."""
         self._append("runs.jsonl", records)
+
+    def comparisons(self) -> list[Comparison]:
+        """Return all comparisons at the shapes of training runs, oldest first."""
+        return list(self._records("comparisons.jsonl", Comparison))
+
+    def add_comparisons(self, *records: Comparison) -> None:
+        """Append comparisons at the shapes of training runs."""
+        self._append("comparisons.jsonl", records)
 
     def champions(self) -> list[Champion]:
         """Return the derived champions; none if they were never derived.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from registry.commands import Folders, pasted
 from trainer.kernel_set import Chooser
 from trainer.missing_records import commands, make_champions, proofs_on
+from trainer.shape_checks import found_wrong, report_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.kernel_set import Choice
     from trainer.opened import Opened
 
-__all__ = ["Kernels", "choose_kernels", "choose_without_racing", "prove_on_gpu", "race_missing"]
+__all__ = ["Kernels", "choose_kernels", "choose_without_racing", "prove_on_gpu", "race_missing", "right_at_shapes"]
 
 GRAPH, LAUNCHES = "cuda-graph", "cuda-cold"  # the race that times kernels as a CUDA graph replays them, or launched one by one
 
@@ -103,6 +104,20 @@ def race_missing(run: Opened) -> bool:
     )
     make_champions(wanted, run.say)
     return True
+
+
+def right_at_shapes(run: Opened, kernels: Kernels) -> Kernels:
+    """Compare each chosen variant once with the reference at its own shapes; return kernels of which none was found wrong.
+
+    Raises
+    ------
+    EvidenceError
+        A variant that was asked for by name is wrong at the shapes of this run.
+    """
+    while wrong := found_wrong(run.outline, run.store, run.settings, run.device.name, kernels.sets, run.say):
+        kernels = choose_kernels(run)
+        report_replaced(wrong, run.say)
+    return kernels
 
 
 def _missing(run: Opened) -> list[str]:

@@ -12,6 +12,7 @@ from models.workloads import call_workload, step_name
 from registry.commands import Folders, pasted
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
+from trainer.shape_checks import Comparisons, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +64,7 @@ class Chooser:
         self.needs: dict[Need, Call] = outline.needs()
         self.dtype = outline.dtype
         self.step = step_name(outline.model, outline.batch, outline.sequence)
+        self.comparisons = Comparisons(store, outline, device, threads)
         self._proven: dict[str, str] = {}
 
     def choose(self, request: KernelRequest) -> dict[Need, Choice]:
@@ -88,32 +90,36 @@ class Chooser:
             if self.dtype not in variant.dtypes:
                 raise RequestError(f"--kernels: {variant} takes {', '.join(variant.dtypes)}, not --dtype {self.dtype}")
             self._require_proof(variant)
+        for need, variant in named.items():
+            self._require_no_failure(need, variant)
         chosen = {}
         for need, call in self.needs.items():
             if need in named:
                 chosen[need] = Choice(named[need], "asked for")
-            elif self.device != "host":
-                chosen[need] = self.champion(need, call) or self._highest_cuda(need, call)
-            elif request.base == "numpy":
+            elif request.base == "numpy" and self.device == "host":
                 chosen[need] = Choice(self.table.variant(need[0], "numpy"), "the plain definition")
-            elif request.base == "numba":
+            elif request.base == "numba" and self.device == "host":
                 chosen[need] = self._fastest_numba(need, call)
             else:
-                chosen[need] = self.champion(need, call) or self._fallback(need, call)
+                chosen[need] = self._best(need, call)
         return chosen
+
+    def _best(self, need: Need, call: Call) -> Choice:
+        return self.champion(need, call) or (self._fallback if self.device == "host" else self._highest_cuda)(need, call)
 
     def without_champion(self, request: KernelRequest) -> list[str]:
         """Return the ops that `request` needs a champion of and that have none, but might: not all their variants failed."""
         if self.device == "sim" or (self.device == "host" and request.base != "best"):
             return []
         named = request.resolve(self.table, self.needs)
-        missing = {need[0] for need, call in self.needs.items() if need not in named and not self.champion(need, call)}
+        # A race would crown again a champion that is only wrong at a shape of this run.
+        missing = {need[0] for need, call in self.needs.items() if need not in named and not self._champions(need, call)}
         return sorted(op for op in missing if any(self._may_win(v) for v in self._here(op)))
 
     def champion(self, need: Need, call: Call) -> Choice | None:
         """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
         op, workload = need[0], call_workload(self.step, call)
-        candidates = [c for c in self.store.champions() if c.op == op and self._holds(c, call)]
+        candidates = [c for c in self._champions(need, call) if self._is_right(need, self.table.variant(op, c.variant))]
         if not candidates:
             return None
         on_host = self.device == "host"
@@ -164,6 +170,14 @@ class Chooser:
             found[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
         return {op: names for op, names in found.items() if names}
 
+    def _champions(self, need: Need, call: Call) -> list[Champion]:
+        """Return the champions of the op that still hold and take this call."""
+        return [c for c in self.store.champions() if c.op == need[0] and self._holds(c, call)]
+
+    def _is_right(self, need: Need, variant: Variant) -> bool:
+        """Whether no comparison found the variant wrong at a shape of this run."""
+        return self.comparisons.wrong(need, variant) is None
+
     def _holds(self, champion: Champion, call: Call) -> bool:
         """Whether the champion was raced here in this dtype, is still what was raced, is proven, and takes this call."""
         if (champion.device, champion.dtype) != (self.device, call.dtype):
@@ -205,9 +219,21 @@ class Chooser:
         if not variant.is_definition:  # the definition is what the others are measured by
             self.store.require_proof(variant, self.device)
 
+    def _require_no_failure(self, need: Need, variant: Variant) -> None:
+        if (wrong := self.comparisons.wrong(need, variant)) is not None:
+            instead = "numpy" if self.device == "host" else "VARIANT"
+            with suppress(EvidenceError):
+                instead = self._best(need, self.needs[need]).variant.name
+            raise refuse(wrong, instead)
+
+    def _usable(self, need: Need, call: Call, variants: Iterable[Variant]) -> list[Variant]:
+        """Return those of `variants` that are proven, take this call, and were not found wrong at a shape of this run."""
+        able = [v for v in variants if self._is_proven(v) and not call.refusals(v)]
+        return [v for v in able if self._is_right(need, v)]
+
     def _highest_cuda(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung, where no race has crowned anybody."""
-        proven = [v for v in self._here(need[0]) if self._is_proven(v) and not call.refusals(v)]
+        proven = self._usable(need, call, self._here(need[0]))
         if not proven:
             raise EvidenceError(
                 f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
@@ -217,31 +243,38 @@ class Chooser:
         return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
 
     def _fastest_numba(self, need: Need, call: Call) -> Choice:
-        known = [v for v in self.table.variants[need[0]].values() if v.backend == "numba"]
-        proven = [v for v in known if self._is_proven(v) and not call.refusals(v)]
+        proven = self._usable(need, call, [v for v in self.table.variants[need[0]].values() if v.backend == "numba"])
         if not proven:
             raise EvidenceError(
                 f"no numba variant of {need[0]} has fresh evidence on this machine; "
                 f"make it with: {self._verify(need[0], '--variant', 'numba_*')}"
             )
+        if (fastest := self._fastest_raced(need, call, proven)) is not None:
+            return Choice(fastest[0], f"the fastest numba variant of {fastest[1]}")
+        highest = max(proven, key=lambda v: (self._rung(v), v.name))
+        return Choice(highest, "proven, never raced; the highest rung of the ladder")
+
+    def _fastest_raced(self, need: Need, call: Call, proven: Iterable[Variant]) -> tuple[Variant, str] | None:
+        """Return which of `proven` is the fastest in the newest of the most similar races, and the race's workload."""
         runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host" and r.dtype == self.dtype]
         # The newest of equally similar ones first.
         ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
         for _, run in ranked:
             times = _times(run, proven)
             if times:
-                best = min(times, key=lambda name: times[name])
-                return Choice(self.table.variant(need[0], best), f"the fastest numba variant of {run.workload}")
-        highest = max(proven, key=lambda v: (self._rung(v), v.name))
-        return Choice(highest, "proven, never raced; the highest rung of the ladder")
+                return self.table.variant(need[0], min(times, key=lambda name: times[name])), run.workload
+        return None
 
     def _fallback(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
-        proven = [v for v in self._here(need[0]) if not v.is_definition and self._is_proven(v)]
-        usable = [v for v in proven if not call.refusals(v)]
+        usable = self._usable(need, call, [v for v in self._here(need[0]) if not v.is_definition])
+        wrong = any(not self._is_right(need, v) for v in self._here(need[0]))
         if not usable:
-            reason = f"slow: nothing is proven here; see {self._verify(need[0])}"
+            why = "no proven variant is right at the shapes of this run" if wrong else "nothing is proven here"
+            reason = f"slow: {why}; see {self._verify(need[0])}"
             return Choice(self.table.variant(need[0], "numpy"), reason)
+        if wrong and (fastest := self._fastest_raced(need, call, usable)) is not None:
+            return Choice(fastest[0], f"the fastest of {fastest[1]} that is right at the shapes of this run")
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
 
     def _verify(self, op: str, *words: str) -> str:

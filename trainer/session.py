@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.build import build_program, memory_plan, settle_kernels, synchronise
 from trainer.data import open_data
-from trainer.kernel_choice import choose_kernels, choose_without_racing, prove_on_gpu, race_missing
+from trainer.kernel_choice import choose_kernels, choose_without_racing, prove_on_gpu, race_missing, right_at_shapes
 from trainer.opened import open_run
 from trainer.ranks import ALONE
 from trainer.train import train
@@ -77,7 +77,10 @@ def train_run(
 
 
 def prepare(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> Prepared:
-    """Choose the kernels and open the data; on rank 0, prove and race first the variants that have no record.
+    """Choose the kernels and open the data.
+
+    Rank 0 first proves and races the variants that have no record, and compares the chosen ones with the reference at the
+    shapes of this run.
 
     Each mistake in the request is reported before the minutes that a race takes.
     """
@@ -88,15 +91,13 @@ def prepare(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE
     data = open_data(settings.data, batch=settings.B * settings.ranks, sequence=settings.T, announce=say)
     if opened.leads and race_missing(opened):
         kernels = choose_kernels(opened)
+    if opened.leads:
+        kernels = right_at_shapes(opened, kernels)
     return Prepared(opened, data, kernels)
 
 
 def build(prepared: Prepared) -> Built:
-    """Compile the kernels, take the memory and set the weights.
-
-    The kernels are chosen and no memory is taken yet: a check of ``prepared.kernels.sets`` at the shapes of this run belongs
-    before `build_program`.
-    """
+    """Compile the kernels, take the memory and set the weights."""
     opened = prepared.opened
     program = build_program(opened, prepared.kernels)
     kernels = settle_kernels(opened, prepared.kernels, program, prepared.data)

@@ -26,15 +26,16 @@ from registry.error_law import Exact
 from registry.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from registry.op import Op
 
+    Index = tuple[int, ...]
     Arrays = Mapping[str, NDArray[Any]]
 
-__all__ = ["Reference", "Verdict", "exact_outputs", "refer"]
+__all__ = ["Expected", "Reference", "Verdict", "error_of", "exact_outputs", "floor_of", "gammas", "refer"]
 
 FLOAT32 = np.finfo(np.float32)
 EPS, TINY, LARGEST = float(FLOAT32.eps), float(FLOAT32.tiny), float(FLOAT32.max)
@@ -56,13 +57,19 @@ class Verdict:
         Largest error over its budget; at most 1 if all is well.
     message : str
         The worst element in words; "" if all is well.
+    worst : str
+        The same without the number of wrong elements.
+    wrong : int
+        How many elements are wrong.
     """
 
     ratio: float
     message: str = ""
+    worst: str = ""
+    wrong: int = 0
 
 
-def _error(got: NDArray[Any], exact: NDArray[Any]) -> NDArray[Any]:
+def error_of(got: NDArray[Any], exact: NDArray[Any]) -> NDArray[Any]:
     """Return how far a result was off before it was stored, at least: what bfloat16 rounds to the same number is no error."""
     found = got.astype(np.float64)
     error: NDArray[Any] = np.abs(found - exact)
@@ -103,8 +110,11 @@ class Expected:
         with np.errstate(all="ignore"):
             return self.value.astype(self.dtype)
 
-    def judge(self, name: str, got: NDArray[Any]) -> Verdict:
-        """Compare; what must hold is asserted, so that a NaN never passes."""
+    def judge(self, name: str, got: NDArray[Any], place: Callable[[Index], Index] = tuple) -> Verdict:
+        """Compare; what must hold is asserted, so that a NaN never passes.
+
+        `place` turns an index of `got` into the one that the message names, where `got` is a part of a larger array.
+        """
         free = np.isinf(self.budget)
         with np.errstate(all="ignore"):
             if self.exact:
@@ -112,7 +122,7 @@ class Expected:
                 good = (got == rounded) | np.isnan(rounded) & np.isnan(got)
                 ratios = np.where(good, 0.0, np.inf)
             else:
-                error = np.maximum(_error(got, self.value) - self.granted, 0.0)
+                error = np.maximum(error_of(got, self.value) - self.granted, 0.0)
                 good = error <= self.budget
                 ratios = np.where(error > 0, error / self.budget, np.where(good, 0.0, np.inf))
             good = np.where(self.special, ~np.isfinite(got), good | free)
@@ -120,18 +130,21 @@ class Expected:
             ratios = np.where(good & (self.special | free), 0.0, ratios)
         if good.all():
             return Verdict(float(ratios.max(initial=0.0)))
-        return self._worst(name, got, np.where(good, -1.0, ratios), int((~good).sum()))
+        return self._worst(name, got, np.where(good, -1.0, ratios), int((~good).sum()), place)
 
-    def _worst(self, name: str, got: NDArray[Any], ratios: NDArray[Any], wrong: int) -> Verdict:
-        where = np.unravel_index(int(np.argmax(ratios)), ratios.shape)
-        index = ", ".join(str(int(i)) for i in where)
+    def _worst(
+        self, name: str, got: NDArray[Any], ratios: NDArray[Any], wrong: int, place: Callable[[Index], Index]
+    ) -> Verdict:
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratios)), ratios.shape))
+        index = ", ".join(map(str, place(where)))
         budget = 0.0 if self.exact else float((self.budget + self.granted)[where])
         wanted, found = float(self.value[where]), float(got[where])
         asked = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{wanted:.9g}"
         stored = " besides the rounding" if self.dtype == BFLOAT16 else ""
         allowed = "must be equal" if self.exact else f"off by {abs(found - wanted):.3g}, allowed {budget:.3g}{stored}"
-        message = f"{name}[{index}] = {found:.9g}, expected {asked} ({allowed}); {wrong} of {got.size} elements are wrong"
-        return Verdict(max(float(ratios[where]), 1.0), message)
+        worst = f"{name}[{index}] = {found:.9g}, expected {asked} ({allowed})"
+        message = f"{worst}; {wrong} of {got.size} elements are wrong"
+        return Verdict(max(float(ratios[where]), 1.0), message, worst, wrong)
 
 
 @dataclass(frozen=True)
@@ -236,7 +249,7 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     """
     torch64, torch32 = answer(op, values, problem.params), answer(op, values, problem.params, "float32")
     defined = define(op, values, problem.params)
-    gamma, least = _gammas(op, problem)
+    gamma, least = gammas(op, problem)
     half_stored = problem.dtype == BFLOAT16.name
     condition: Arrays = {}
     before: Arrays = {}
@@ -263,7 +276,7 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
         if isinstance(op.error, Exact):
             budget = np.where(clear, 0.0, np.inf)
         else:
-            unit = EPS * (condition[name] + np.abs(value) + _floor(op, name, values, problem.params, value.shape)) + TINY
+            unit = EPS * (condition[name] + np.abs(value) + floor_of(op, name, values, problem.params, value.shape)) + TINY
             allowed = _cut(gamma, least, torch_error[name], np.where(clear, unit, np.inf))
             budget = np.where(clear, allowed * unit, np.inf)
         granted: NDArray[Any] | float = 0.0
@@ -275,7 +288,8 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     return Reference(found)
 
 
-def _floor(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def floor_of(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the floor of an output by the op's error law, 0 where the law has none."""
     if name not in op.error.floor:
         return np.zeros(shape)
     arrays = [a.astype(np.float64) if is_float(a.dtype) else a for a in values.values()]
@@ -283,7 +297,7 @@ def _floor(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: 
         return np.broadcast_to(np.abs(op.error.floor[name](*arrays, **params)), shape)
 
 
-def _gammas(op: Op, problem: Problem) -> tuple[float, float]:
+def gammas(op: Op, problem: Problem) -> tuple[float, float]:
     """Return the law's gamma, and the share of it that is never cut away.
 
     The law is the square root of the number of terms K, for roundings that do not conspire. Equal terms do: each partial

@@ -1,0 +1,202 @@
+"""``python -m harness.check_shapes``: compare variants with the reference at the shapes of a training run.
+
+The battery asks small problems: dims of 1 to some hundred. A training run calls the same variants with a vocabulary of
+50,304 and with 124 million parameters. The trainer starts this command before its first update, for every call whose
+comparison is not on record yet, and reads the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from harness.proof.call_at_shape import CallAtShape, limits_for
+from harness.proof.oracle import load
+from harness.proof.worker_handle import Worker
+from registry.cli import add_kernels_path, guarded, wide_console
+from registry.comparison import NOT_COMPARED, PASSED
+from registry.devices import DEVICES, device
+from registry.dtypes import DTYPES
+from registry.errors import DONE, FAILED, RequestError, UnknownNameError
+from registry.machine import machine_key, thread_count
+from registry.problem import Problem, parse_problem
+from registry.records import RESULTS, Store
+from registry.table import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from registry.comparison import Comparison
+    from registry.table import Table
+
+__all__ = ["main"]
+
+COLOURS = {PASSED: "green", NOT_COMPARED: "yellow"}
+FIELDS = {"op": str, "variant": str, "dims": dict, "params": dict, "dtype": str}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m harness.check_shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--calls",
+        type=Path,
+        metavar="FILE",
+        help="a JSON list of calls, each with op, variant, dims, params and dtype; the outcomes are kept as records",
+    )
+    made.add_argument("--op", help="with --variant and --problem: compare one call; keep no record unless --keep is given")
+    made.add_argument("--variant", metavar="NAME")
+    made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
+    made.add_argument("--keep", action="store_true", help="with --problem: keep the outcome as a record too")
+    made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
+    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    made.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_kernels_path(made)
+    return made
+
+
+def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAtShape]:
+    """Return the calls that the command line asks for, those of one variant together.
+
+    Raises
+    ------
+    RequestError
+        The options or the file do not name calls, or a variant does not run on the device.
+    """
+    one = (options.op, options.variant, options.problem)
+    if (options.calls is None) == (None in one):
+        raise RequestError("name the calls by --calls FILE, or one call by --op OP --variant NAME --problem LINE")
+    if options.calls is not None and any(one):
+        raise RequestError("--calls FILE names the calls: leave out --op, --variant and --problem")
+    if not 1 <= options.threads <= thread_count():
+        raise RequestError(f"--threads {options.threads}: this process may use 1 to {thread_count()} cores")
+    if options.calls is None:
+        variant = table.variant(options.op, options.variant)
+        wanted = [(variant, parse_problem(variant.op, options.problem))]
+    else:
+        wanted = [
+            (table.variant(entry["op"], entry["variant"]), _problem(table, entry, options.calls))
+            for entry in _read(options.calls)
+        ]
+    for variant, problem in wanted:
+        if (variant.device == "host") != (place == "host"):
+            other = "cpu" if variant.device == "host" else "sim"
+            raise RequestError(f"--device {options.device}: {variant} does not run there; use --device {other}")
+        if reasons := variant.refusals(problem.dims, problem.params, problem.dtype):
+            raise RequestError(f"{variant} refuses {problem}: {'; '.join(reasons)}")
+    wanted.sort(key=lambda pair: str(pair[0]))
+    paths = tuple(options.kernels_path)
+    return [CallAtShape(variant, problem, options.threads, place, paths) for variant, problem in wanted]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"--calls {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RequestError(f"--calls {str(path)!r} is not JSON: {error}") from error
+    if not isinstance(entries, list):
+        raise RequestError(f"--calls {str(path)!r}: a list of calls is expected, not {type(entries).__name__}")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in FIELDS.items()):
+            raise RequestError(f"--calls {str(path)!r}: call {number} needs op, variant, dims, params and dtype: {entry!r}")
+    return entries
+
+
+def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
+    op = table.op(entry["op"])
+    for kind, given, wanted in (("dims", entry["dims"], op.domain), ("params", entry["params"], op.params)):
+        if given.keys() != set(wanted):
+            names = ", ".join(wanted) or "none"
+            raise RequestError(f"--calls {str(path)!r}: {kind} of {op.name} are {names}; given: {given!r}")
+    if not all(isinstance(size, int) and size > 0 for size in entry["dims"].values()):
+        raise RequestError(f"--calls {str(path)!r}: dims of {op.name} are whole numbers from 1 up; given: {entry['dims']!r}")
+    if entry["dtype"] not in DTYPES:
+        raise UnknownNameError("dtype", entry["dtype"], DTYPES)
+    return Problem(op.name, entry["dims"], entry["params"], entry["dtype"])
+
+
+def _show(found: Sequence[Comparison], console: Console) -> None:
+    shown = RichTable("op", "variant", "shape", "status", "gate", "compared", title="At the shapes of a training run")
+    for heading in ("worst / budget", "seconds"):
+        shown.add_column(heading, justify="right")
+    for one in found:
+        status = f"[{COLOURS.get(one.status, 'red')}]{one.status}[/]"
+        numbers = (f"{one.worst_over_budget:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
+        shown.add_row(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
+    console.print(shown)
+    for one in found:
+        if one.status != PASSED:
+            at = f" at gate {one.gate!r}" if one.gate else ""
+            text = f"{one.op}/{one.variant} {one.status}{at}, {one.shape}: {one.message}\n  reproduce: {one.reproduce}"
+            console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Comparison], None]) -> None:
+    """Call and compare, each call while the one before it is compared."""
+    columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=wide_console(stderr=True), transient=True) as bar, ThreadPoolExecutor(1) as ahead:
+        task = bar.add_task("comparing with the reference", total=len(calls))
+        try:
+            pending = [ahead.submit(call.call, worker) for call in calls[:1]]
+            for number, call in enumerate(calls, start=1):
+                called = pending.pop().result()
+                pending = [ahead.submit(later.call, worker) for later in calls[number : number + 1]]
+                outcome = call.compare(called)
+                bar.update(task, advance=1, description=f"{call.variant} {outcome.shape}")
+                keep(outcome)
+        except BaseException:
+            worker.stop()  # nobody waits for the call that is under way
+            raise
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for."""
+    place = device(options.device).name
+    table = discover(*options.kernels_path)
+    calls = _calls(table, options, place)
+    most = max((limits_for(call) for call in calls), key=lambda limits: limits.memory, default=None)
+    store = Store(options.results, machine_key(place))
+    torch = Thread(target=load)  # it takes seconds, while the worker starts
+    torch.start()
+    found: list[Comparison] = []
+
+    def keep(outcome: Comparison) -> None:
+        found.append(outcome)
+        if options.calls is not None or options.keep:
+            store.add_comparisons(outcome)
+
+    with Worker(options.kernels_path, most) as worker:
+        worker.start()
+        torch.join()
+        _compare(calls, worker, keep)
+    if options.json:
+        print(json.dumps({"results": [one.to_json() for one in found]}))  # noqa: T201 (a command line answers)
+    _show(found, wide_console(stderr=options.json))
+    return FAILED if any(one.is_failed for one in found) else DONE
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare the calls that are asked for; return an exit code."""
+    options = parser().parse_args(argv)
+
+    return guarded(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Compare one call at the shape of a training run with the reference: whole outputs, under the op's error law.
+
+The battery's judge (`harness.proof.tolerance.refer`) measures the budget of every element with a dozen evaluations of the
+definition. On a hundred million elements that takes minutes and more memory than there is. Three things make it affordable, and
+none of them makes it softer:
+
+- The problem is cut into parts along a dim whose indices do not depend on each other (`harness.proof.slices`).
+- An element that stands within a lower bound of its budget stands within its budget. The bound needs torch's float64 result and
+  the floor of the error law alone. The condition in it is 0 at first. For sums of products a lower bound of the condition is
+  the root of the squared terms (`harness.proof.sums_of_products`). For other ops it grows by one random rounding of the inputs
+  after the other.
+- Rows (or columns, or whatever the part can be cut into) with an element beyond the bound are left to the battery's judge.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from harness.proof.oracle import answer, define
+from harness.proof.slices import Part, parts
+from harness.proof.sums_of_products import is_sum_of_products, root_of_squared_terms
+from harness.proof.tolerance import DRAWS, EPS, TINY, Verdict, error_of, floor_of, gammas, refer
+from registry.dtypes import is_float
+from registry.error_law import Exact
+from registry.errors import CrucibleError
+from registry.machine import thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from registry.op import Op
+    from registry.problem import Problem
+
+    Arrays = Mapping[str, NDArray[Any]]
+    Bound = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # per output, the exact result and a bound of the budget
+    Masks = dict[str, NDArray[np.bool_]]
+
+__all__ = ["Outcome", "TooLargeError", "compare"]
+
+PART_ELEMENTS = 1 << 22  # of all arrays of a part together
+FEWEST = 1 << 12  # indices that the battery's judge gets, so that torch's error, which it looks at, is a typical one
+# Float64 arrays of the size of all arguments that are held at the same time, at most.
+COPIES, FULL_JUDGE_COPIES = 8, 24
+
+
+class TooLargeError(Exception):
+    """The reference would need more memory than there is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The comparison of one call.
+
+    Attributes
+    ----------
+    ratio : float
+        An upper bound of the largest error over its budget; more than 1 if an element is wrong.
+    message : str
+        The worst element and the number of wrong ones; "" if all are right.
+    compared, elements : int
+        How many elements of the outputs were compared, and how many there are.
+    """
+
+    ratio: float
+    message: str
+    compared: int
+    elements: int
+
+    def __str__(self) -> str:
+        share = "all" if self.compared == self.elements else f"{self.compared:,} of"
+        return f"{share} {self.elements:,} elements"
+
+
+def compare(op: Op, problem: Problem, values: Arrays, outputs: Arrays) -> Outcome:
+    """Compare the outputs of one call; stop soon after a wrong element is found.
+
+    Raises
+    ------
+    TooLargeError
+        The reference would need more memory than there is.
+    """
+    elements = sum(a.size for a in outputs.values())
+    cut = parts(op, problem, values, outputs, PART_ELEMENTS)
+    ratio, wrong, compared, worst = 0.0, 0, 0, ""
+    # Parts are judged at the same time, so that a library's own threads would only be in their way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(thread_count()) as pool:
+        for verdict, size in _in_order(pool, cut):
+            compared += size
+            wrong += verdict.wrong
+            if verdict.message and verdict.ratio > ratio:
+                worst = verdict.worst
+            ratio = max(ratio, verdict.ratio)
+            if wrong:
+                break
+    if not wrong and compared != elements:
+        raise CrucibleError(f"{op.name}: only {compared} of {elements} elements were compared; the problem was cut wrongly")
+    message = f"{worst}; {wrong:,} of {compared:,} compared elements are wrong" if wrong else ""
+    return Outcome(ratio, message, compared, elements)
+
+
+def _in_order(pool: ThreadPoolExecutor, cut: Iterator[Part]) -> Iterator[tuple[Verdict, int]]:
+    """Yield the verdicts of parts and how many elements each has; only as many parts exist at a time as there are threads."""
+    while group := list(itertools.islice(cut, thread_count())):
+        verdicts = list(pool.map(_judge, group))
+        yield from ((v, sum(a.size for a in part.outputs.values())) for v, part in zip(verdicts, group, strict=True))
+
+
+def _judge(part: Part) -> Verdict:
+    """Compare one part."""
+    if isinstance(part.op.error, Exact):
+        return _judge_fully(part)
+    ratio = 0.0
+    for bound, next_is_cheap in _bounds(part):
+        ratio, good = _within(part, bound)
+        if all(mask.all() for mask in good.values()):
+            return Verdict(ratio)
+        doubtful = _doubtful(part, good)
+        if not next_is_cheap and 0 < len(doubtful) <= len(part.indices) // 4:
+            verdict = _judge_fully(part.some(_with_company(doubtful, len(part.indices))))
+            return Verdict(max(ratio, verdict.ratio), verdict.message, verdict.worst, verdict.wrong)
+    return _judge_fully(part)
+
+
+def _bounds(part: Part) -> Iterator[tuple[Bound, bool]]:
+    """Yield lower bounds of the budget that come nearer to it, and whether the next one takes little time."""
+    op, problem, values = part.op, part.problem, part.values
+    exact = answer(op, values, problem.params)
+    allowed = min(gammas(op, problem))
+    with np.errstate(all="ignore"):
+        units = {n: np.abs(a) + floor_of(op, n, values, problem.params, a.shape) for n, a in exact.items()}
+    products = is_sum_of_products(op)
+    yield {n: (exact[n], allowed * (EPS * unit + TINY)) for n, unit in units.items()}, products
+    _check_memory(part, COPIES)
+    conditions = iter([root_of_squared_terms(op, values, problem.params)]) if products else _conditions(op, values, problem)
+    for condition in conditions:
+        yield {n: (exact[n], allowed * (EPS * (condition[n] + unit) + TINY)) for n, unit in units.items()}, False
+
+
+def _conditions(op: Op, values: Arrays, problem: Problem) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the condition as measured with one rounding, two, ...: divided by the number of all of them, it only grows."""
+    random = np.random.default_rng(problem.seed)
+    floats = {n: a.astype(np.float64) for n, a in values.items() if is_float(a.dtype)}
+    base = define(op, values, problem.params)
+    squares = {n: np.zeros(a.shape) for n, a in base.items()}
+    for _ in range(DRAWS):
+        rounded = {n: a + a * (EPS * random.standard_normal(a.shape, np.float32)) for n, a in floats.items()}
+        moved = define(op, {**values, **rounded}, problem.params)
+        with np.errstate(all="ignore"):
+            for name, total in squares.items():
+                total += ((moved[name] - base[name]) / EPS) ** 2  # noqa: PLW2901 (in place)
+            yield {n: np.sqrt(total / DRAWS) for n, total in squares.items()}
+
+
+def _within(part: Part, bound: Bound) -> tuple[float, Masks]:
+    """Return the largest error over its bound among the elements within theirs, and which elements these are."""
+    ratio, good = 0.0, {}
+    with np.errstate(all="ignore"):
+        for name, (exact, budget) in bound.items():
+            error = error_of(part.outputs[name], exact)
+            good[name] = error <= budget  # false for NaN
+            ratio = max(ratio, float(np.where(good[name], error / budget, 0.0).max(initial=0.0)))
+    return ratio, good
+
+
+def _doubtful(part: Part, good: Masks) -> NDArray[Any]:
+    """Return the positions along the part's dim with an element beyond its bound; none where there is no such dim."""
+    if not part.dim:
+        return np.arange(0)
+    found = np.zeros(len(part.indices), bool)
+    for name, mask in good.items():
+        axis = part.axis(name)
+        found |= ~mask.all(axis=tuple(i for i in range(mask.ndim) if i != axis))
+    return np.flatnonzero(found)
+
+
+def _with_company(which: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return positions and, where they are few, others from all over the part."""
+    others = np.linspace(0, length - 1, min(FEWEST, length)).astype(np.intp)
+    return np.union1d(which, others)
+
+
+def _judge_fully(part: Part) -> Verdict:
+    """Leave the verdict to the battery's judge."""
+    _check_memory(part, FULL_JUDGE_COPIES)
+    ratio, wrong, worst = 0.0, 0, Verdict(0.0)
+    for name, expected in refer(part.op, part.problem, part.values).outputs.items():
+        verdict = expected.judge(name, part.outputs[name], partial(part.place, name))
+        ratio, wrong = max(ratio, verdict.ratio), wrong + verdict.wrong
+        if verdict.message and verdict.ratio > worst.ratio:
+            worst = verdict
+    return Verdict(ratio, worst.message, worst.worst, wrong)
+
+
+def _check_memory(part: Part, copies: int) -> None:
+    needed = copies * 8 * sum(math.prod(a.shape(part.problem.dims)) for a in part.op.arguments)
+    there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise TooLargeError(f"the reference needs {needed / 2**30:.1f} GiB of memory, {there / 2**30:.1f} GiB are free")

@@ -1,0 +1,142 @@
+"""Call one variant once at the shape of a training run, in the worker process, and make the record of the comparison."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.proof.answers import Answer, Answers
+from harness.proof.at_shape import TooLargeError, compare
+from harness.proof.checks import Case, Rejected, check_call
+from harness.proof.training_values import training_values
+from harness.proof.worker_handle import Limits
+from registry.comparison import NOT_COMPARED, PASSED, Comparison
+from registry.fingerprint import contract_hash, source_hash
+from registry.machine import machine_key, versions
+from registry.op import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from harness.proof.worker_handle import Worker
+    from registry.problem import Problem
+    from registry.variant import Variant
+
+__all__ = ["CallAtShape", "Called", "limits_for"]
+
+SLOWEST_FLOPS = {"host": 1e8, "cuda": 1e8, "sim": 1e6}  # per second; a variant that is slower counts as hung
+SLOWEST_ELEMENTS = 1e7  # per second
+
+
+@dataclass(frozen=True, eq=False)
+class Called:
+    """What a call gave.
+
+    Attributes
+    ----------
+    values, outputs : mapping
+        What the variant was given, and what it made of it; no outputs if it was rejected.
+    """
+
+    values: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]] | None
+    rejected: Rejected | MemoryError | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CallAtShape:
+    """One call of one variant.
+
+    Attributes
+    ----------
+    device : {"host", "sim", "cuda"}
+    """
+
+    variant: Variant
+    problem: Problem
+    threads: int
+    device: str = "host"
+    kernels_path: Sequence[Path] = ()
+
+    @property
+    def elements(self) -> int:
+        """Elements of all arguments."""
+        return sum(math.prod(a.shape(self.problem.dims)) for a in self.variant.op.arguments)
+
+    @property
+    def reproduce(self) -> str:
+        """The command that makes the comparison again."""
+        words = ["python", "-m", "harness.check_shapes", "--op", self.problem.op, "--variant", self.variant.name]
+        words += [word for path in self.kernels_path for word in ("--kernels-path", str(path))]
+        words += ["--device", self.device] if self.device != "host" else []
+        words += ["--threads", str(self.threads), "--problem", str(self.problem)]
+        return shlex.join(words)
+
+    def call(self, worker: Worker) -> Called:
+        """Call the variant; whatever it does is told by what is returned, never raised."""
+        began = time.monotonic()
+        worker.limits = limits_for(self)
+        values: dict[str, NDArray[Any]] = {}
+        outputs, rejected = None, None
+        try:
+            op, nobody = self.variant.op, Answers(())  # the battery's judge is asked for parts only
+            values = training_values(op, self.problem)
+            answer = Answer(op, self.problem, values, Future())
+            outputs = check_call(Case(self.variant, answer, nobody, worker, self.threads, self.device))
+        except (Rejected, MemoryError) as error:
+            rejected = error
+        return Called(values, outputs, rejected, time.monotonic() - began)
+
+    def compare(self, called: Called) -> Comparison:
+        """Compare what the call gave with the reference, and return the record."""
+        began = time.monotonic()
+        status, gate, message, outcome = PASSED, "", "", None
+        try:
+            if called.rejected is not None:
+                raise called.rejected
+            outcome = compare(self.variant.op, self.problem, called.values, called.outputs or {})
+            if outcome.message:
+                backward = self.variant.op.direction is Direction.BACKWARD
+                status, gate, message = "failed", "gradients" if backward else "values", outcome.message
+        except Rejected as rejected:
+            status, gate, message = rejected.status, rejected.gate, rejected.message
+        except (TooLargeError, MemoryError) as error:
+            status, message = NOT_COMPARED, str(error) or "there is not enough memory"
+        op = self.variant.op
+        return Comparison(
+            op=op.name,
+            variant=self.variant.name,
+            source=source_hash(self.variant),
+            contract=contract_hash(op),
+            dims=dict(self.problem.dims),
+            params=dict(self.problem.params),
+            status=status,
+            gate=gate,
+            message=message,
+            dtype=self.problem.dtype,
+            device=self.device,
+            threads=self.threads,
+            compared=str(outcome or ""),
+            worst_over_budget=min(outcome.ratio, sys.float_info.max) if outcome else 0.0,
+            seconds=round(called.seconds + time.monotonic() - began, 3),
+            reproduce=self.reproduce,
+            machine=machine_key(self.device),
+            versions=versions(self.device),
+        )
+
+
+def limits_for(call: CallAtShape) -> Limits:
+    """Return the time and the memory that a worker may take for a call, which grow with its size."""
+    usual = Limits()
+    flops = float(call.variant.op.flops(**call.problem.dims))
+    more = flops / SLOWEST_FLOPS[call.device] + call.elements / SLOWEST_ELEMENTS
+    return Limits(usual.first_seconds + more, usual.seconds + more, max(usual.memory, 16 * call.elements))
