@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from registry.table import Table
     from registry.variant import Variant
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 WORKLOAD, BUDGET = "gpt2-124m-b4-t64", "60s"
 LEAST_BOARD_S = 0.3
@@ -246,8 +246,8 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     console.print(f"controls: {told}; {kept}", highlight=False)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Race; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.bench", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of the variants to race (default: all)")
@@ -267,7 +267,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-store", action="store_true", help="keep no record")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Race; return an exit code."""
+    options = parser().parse_args(argv)
     return guarded(lambda: _run(options))
 
 

@@ -16,11 +16,11 @@ from registry.machine import machine_key
 from registry.records import RESULTS, Store
 from registry.table import discover
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the champions of an op and the reasons; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.explain", description=__doc__)
     parser.add_argument("--op", required=True, help="an op, a family or a glob")
     parser.add_argument(
@@ -29,7 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_device(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the champions of an op and the reasons; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         names = {op.name for op in discover(*options.kernels_path).select_ops(options.op)}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["derive", "main", "refresh", "standing_runs"]
+__all__ = ["derive", "main", "parser", "refresh", "standing_runs"]
 
 NOISE = 1.03  # times the fastest: what two copies of one kernel may differ by in the controls of a quiet session
 KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
@@ -151,8 +151,8 @@ def _select(runs: Iterable[Run], names: set[str]) -> list[Run]:
     return [run for run in runs if run.op in names]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Show, write or check what the records give; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.leaderboard", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
@@ -163,7 +163,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_device(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Show, write or check what the records give; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         table = discover(*options.kernels_path)

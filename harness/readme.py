@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["board", "main", "pages", "tree"]
+__all__ = ["board", "main", "pages", "parser", "tree"]
 
 STEP = "gpt2-124m-b4-t64"
 ROOMS = ("registry", "kernels", "harness", "trainer", "simulator")
@@ -131,12 +131,17 @@ def pages(*, here: bool = False) -> dict[Path, str]:
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write or check the pages; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.readme", description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a page differs from what would be generated")
     parser.add_argument("--here", action="store_true", help="show this machine's results")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write or check the pages; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         for path, text in pages(here=options.here).items():
