@@ -3,7 +3,7 @@
 # make lint    style, types, import contract
 # make prove   fuzzes every variant and stores evidence      make race   races every op and derives champions
 # make gpu-check  on a machine with a GPU: proves every CUDA variant there, compares it with the simulator, races it
-# make readme  regenerates the README's tree, board and proof blocks
+# make readme  regenerates the README's tree and board, docs/ladders.md and docs/cuda_board.md
 
 PYTHON ?= python3
 ARGS ?=

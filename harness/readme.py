@@ -68,7 +68,7 @@ def tree() -> str:
         _line(0, "tests/", "The battery over every variant, tests of each room, tests of the house itself."),
         _line(0, "results/", "Append-only records per machine: evidence, races; derived: champions."),
         _line(0, "benchmarks/", "Whole-step comparisons with torch that take minutes."),
-        _line(0, "docs/", "Measures of the whole, ladders of all ops, and the log of ideas that failed."),
+        _line(0, "docs/", "Tutorial, CUDA without a GPU, ladders of all ops, measures of the whole, ideas that failed."),
     ]
     return "```\n" + "\n".join(lines) + "\n```"
 

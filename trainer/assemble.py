@@ -1,4 +1,4 @@
-"""Make the champions that ``--kernels best`` needs: prove and race as child processes of the harness.
+"""Make the champions that ``--kernels best`` needs: run the harness's proofs and races as child processes.
 
 Champions reach the trainer as records only; nothing of the harness is imported here.
 """

@@ -1,4 +1,4 @@
-"""A call of an op before it has memory and a variant, and after."""
+"""Calls of ops: `Call` is a planned call, `BoundCall` has its memory and its variant and can run."""
 
 from __future__ import annotations
 
