@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.board.cuda import cuda_board
 from harness.board.ladder import ladder_page, step_times
 from registry.cli import guarded
+from registry.devices import kind_of
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
 from registry.machine import machine_key
@@ -88,17 +89,20 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
     return f"| `{op.name}` | `{best}` | {raced[best]:.3g} | {speed:.2f}x | {naive} | {proven} |"
 
 
-def _counted(store: Store, device: str) -> str:
-    proofs = {(e.op, e.variant): e for e in store.evidence() if e.device == device}
-    passed = [e for e in proofs.values() if e.status == "passed"]
-    return f"{len(passed)} of {len(proofs)} variants proven with {sum(e.problems for e in passed)} problems"
+def _counted(table: Table, store: Store, device: str) -> str:
+    """Return how many of today's variants have a proof that still holds, and of how many problems these proofs are."""
+    newest = {(e.op, e.variant): e for e in store.evidence() if e.device == device}
+    variants = [v for known in table.variants.values() for v in known.values() if kind_of(v) == device]
+    proofs = [(v, newest.get((v.op.name, v.name))) for v in variants]
+    fresh = [e for v, e in proofs if e is not None and e.status == "passed" and e.source == source_hash(v)]
+    return f"{len(fresh)} of {len(variants)} variants proven with {sum(e.problems for e in fresh)} problems"
 
 
 def board(table: Table, store: Store) -> str:
     """Return the best variant of every op, its speed and its proof, as Markdown."""
     head = (
         f"Machine `{store.folder.name}`, workload `{STEP}`, float32, all calls of the op in one training step.\n"
-        f"{_counted(store, 'host')} on the CPU; {_counted(store, 'sim')} in the CUDA simulator, none of them on a GPU yet."
+        f"{_counted(table, store, 'host')} on the CPU; {_counted(table, store, 'sim')} in the CUDA simulator, none of them on a GPU yet."
     )
     rows = [_board_row(op, table, store) for op in table.ops.values() if "float32" in op.dtypes]
     columns = ["", "| op | best variant | ms | torch eager = 1 | over naive | proof |", "| --- | --- | --- | --- | --- | --- |"]

@@ -1,4 +1,4 @@
-"""The description of a launch for the scheduler, and the outcome it returns; ``simulator/native/scheduler.hpp`` runs the grid."""
+"""A launch as the scheduler reads it, and the outcome that it returns; ``simulator/native/scheduler.hpp`` runs the grid."""
 
 from __future__ import annotations
 

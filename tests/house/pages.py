@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass
+from itertools import pairwise
 
 from registry.table import ROOT
 
@@ -83,7 +84,7 @@ def split_comment(typed):
 def shown_below(lines, text):
     """Return the output below the command that begins `lines`: the code that follows it with nothing else between."""
     whole, block = text.splitlines(), []
-    for (before, *_), (after, line, _) in zip(lines, lines[1:], strict=False):
+    for (before, *_), (after, line, _) in pairwise(lines):
         if any(whole[number].strip() for number in range(before, after - 1)):
             break
         block.append(line)

@@ -63,7 +63,7 @@ def write_tutorial_variants(folder, *, sound):
 
 
 def write_own_variants(folder):
-    """Write a numba variant and a CUDA variant for both dtypes, under the names that the other pages give to the reader's own."""
+    """Write a numba variant and a CUDA variant for both dtypes, under the names that the other pages use."""
     folder.mkdir()
     (folder / "numba_mine.py").write_text(listing("def numba_mine"))
     for suffix in (".py", ".cu"):
