@@ -102,7 +102,8 @@ def board(table: Table, store: Store) -> str:
     """Return the best variant of every op, its speed and its proof, as Markdown."""
     head = (
         f"Machine `{store.folder.name}`, workload `{STEP}`, float32, all calls of the op in one training step.\n"
-        f"{_counted(table, store, 'host')} on the CPU; {_counted(table, store, 'sim')} in the CUDA simulator, none of them on a GPU yet."
+        f"{_counted(table, store, 'host')} on the CPU; {_counted(table, store, 'sim')} in the CUDA simulator, "
+        "none of them on a GPU yet."
     )
     rows = [_board_row(op, table, store) for op in table.ops.values() if "float32" in op.dtypes]
     columns = ["", "| op | best variant | ms | torch eager = 1 | over naive | proof |", "| --- | --- | --- | --- | --- | --- |"]

@@ -34,25 +34,28 @@ class Change:
 
 
 RECORDS = "a test writes no records into results/"
-LONG = "takes minutes"
+LONG = "takes long"
 CHANGES = (
     Change(r"harness\.(verify|bench|explain)", RECORDS, {"--results": RESULTS}),
     Change(r"trainer\.run", "a test keeps no model", {"--results": RESULTS, "--out": OUT, "--steps": "1"}),
     Change(r"trainer\.run(?!.*nano)", LONG, {"--model": "gpt2-nano"}),
-    Change(r"benchmarks\.step", LONG, {"--rounds": "1", "--model": "gpt2-nano", "--results": RESULTS}),
+    Change(r"trainer\.run", LONG, {"--sequence": "8"}),
+    Change(r"--total-batch", LONG, {"--batch": "1", "--total-batch": "32"}),
+    Change(r"benchmarks\.step", LONG, {"--rounds": "1", "--model": "gpt2-nano", "--batch": "1", "--sequence": "8"}),
+    Change(r"benchmarks\.step", RECORDS, {"--results": RESULTS}),
     Change(r"harness\.verify(?!.*--problem)", "draws dozens of problems", {"--examples": "1"}),
     Change(r"harness\.verify --op all(?!.*sim)", LONG, {"--variant": "numba_welford"}),
     Change(r"harness\.verify --op all.*sim", LONG, {"--variant": "cuda_composed"}),
     Change(r"harness\.bench", LONG, {"--budget": "1s", "--threads": "1"}),
     Change(r"harness\.bench --op matmul", LONG, {"--variant": "numba_tiles", "--workload": "gpt2-nano-b1-t8/qkv"}),
-    Change(r"harness\.bench --op layer_norm", LONG, {"--variant": "numba_rows,numba_mine", "--workload": "gpt2-nano-b1-t8"}),
+    Change(r"harness\.bench --op layer_norm", LONG, {"--variant": "numba_rows", "--workload": "gpt2-nano-b1-t8"}),
+    Change(r"harness\.bench --op layer_norm.*mine", "the reader's own variant takes part", {"--variant": "numba_mine"}),
     Change(r"harness\.bench --op all", LONG, {"--variant": "numba_welford", "--workload": "gpt2-nano-b1-t8"}),
     Change(r"harness\.bench --op adamw", LONG, {"--variant": "numba_flat", "--workload": "gpt2-nano-b1-t8"}),
     Change(r"harness\.mutate", LONG, {"--most": "1", "--examples": "1", "--least": "0"}),
     Change(r"harness\.mutate.*--seed", "other seeds plant other bugs in the same way", {"--seed": "1"}),
-    Change(r"^pytest -k attention", LONG, {"--variant": "numba_flash"}),
-    Change(r'^pytest -k "attention and cuda"', LONG, {"--variant": "cuda_flash"}),
-    Change(r"^pytest -k numba_mine", "collects every test first", words=("tests/kernels/test_battery.py",)),
+    Change(r'^pytest -k "?attention', LONG, words=("--collect-only", "--quiet")),
+    Change(r"^pytest -k", "collects every test first", words=("tests/kernels/test_battery.py",)),
     Change(r"^pytest tests/harness/gpu", LONG, {"-k": "layer_norm and warp"}),
     Change(r"^pytest -n 2 --dist worksteal", LONG, words=("tests/registry/test_dims.py",)),
     Change(r"^pytest", "the outer pytest has a cache", words=("-p", "no:cacheprovider")),
@@ -64,8 +67,9 @@ CHANGES = (
     Change(r"--compare REV", "the reader's own revision", stand_ins={"REV": "HEAD"}),
 )
 
-GPU, NETWORK = "needs a GPU", "needs a network"
-# Commands that no test runs, by pattern. In a block of code the page says so, in a comment behind the command.
+GPU, NETWORK, MINUTES = "needs a GPU", "needs a network", "takes minutes"
+# Commands that no test runs, by pattern: they need a GPU or a network, or even their small form takes minutes. In a block of
+# code the page says so, in a comment behind the command.
 NOT_RUN = {
     r"--device cuda": GPU,
     r"harness\.gpu\.check|make gpu-check": GPU,

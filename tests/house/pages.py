@@ -17,7 +17,7 @@ MENTION = re.compile(r"(?:harness|trainer|registry|benchmarks)(?:\.\w+)* --?\w")
 COMMENT = re.compile(r"\s+#\s")
 FENCE = re.compile(r"\s*(`{3,})\s*(\S*)")
 SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\n).)+?)(?<!`)\1(?!`)", re.DOTALL)
-MARK = re.compile(r"needs (?:a GPU|\d+ GPUs|a network)")
+MARK = re.compile(r"needs (?:a GPU|\d+ GPUs|a network)|takes (?:\d+ )?minutes")
 DRY = ("--dry-run", "--old-file=.venv/.installed", "--no-print-directory")  # shows what make would run, without the set-up
 GENERATED = re.compile(r"<!-- (\w+): generated.*?<!-- end \1 -->", re.DOTALL)
 FAILURE = re.compile(r"(?:failed|race) at gate '")
