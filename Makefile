@@ -4,7 +4,7 @@
 # make prove   fuzzes every variant and stores evidence      make race   races every op and derives champions
 #              both in results/local/, which git ignores; maintainers: make prove race ARGS=--keep
 # make gpu-check  on a machine with a GPU: proves every CUDA variant there, compares it with the simulator, races it
-# make readme  regenerates the README's tree, board and proof blocks
+# make readme  regenerates the README's tree and board, docs/ladders.md and docs/cuda_board.md
 
 PYTHON ?= python3
 ARGS ?=

@@ -1,1 +1,1 @@
-"""Proves, races and ranks: reads the registry, writes results/."""
+"""Proves, races, ranks and inspects variants: reads the registry, writes results/ and the generated pages."""

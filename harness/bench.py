@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from registry.table import Table
     from registry.variant import Variant
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 BUDGET = "60s"
 LEAST_BOARD_S = 0.3
@@ -325,8 +325,8 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     console.print(f"controls: {told}; {kept}", highlight=False)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Race; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.bench", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of the variants to race (default: all)")
@@ -358,7 +358,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_keep(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Race; return an exit code."""
+    options = parser().parse_args(argv)
     watch = Stopwatch(process_start()) if argv is None else Stopwatch()
     return guarded(lambda: _run(options, watch))
 

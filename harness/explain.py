@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from registry.records import Champion
 
-__all__ = ["listing", "main"]
+__all__ = ["listing", "main", "parser"]
 
 
 def listing(champions: Iterable[Champion]) -> Listing:
@@ -37,8 +37,8 @@ def listing(champions: Iterable[Champion]) -> Listing:
     return shown
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the champions of an op and the reasons; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.explain", description=__doc__)
     parser.add_argument("--op", required=True, help="an op, a family or a glob")
     parser.add_argument(
@@ -47,7 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_device(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the champions of an op and the reasons; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         table_of_ops = discover(*options.kernels_path)

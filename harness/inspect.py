@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from simulator import Counters
     from simulator.checks.counters import LineCounters
 
-__all__ = ["Report", "inspect", "lines_listing", "main"]
+__all__ = ["Report", "inspect", "lines_listing", "main", "parser"]
 
 WORK = 4e6
 LEAST_SHARE = 0.01  # of instructions, sectors or turns: quieter lines are left out
@@ -229,8 +229,8 @@ def _dims(op: Op, text: str | None, workload: str | None) -> dict[str, int]:
     return parse_dims(op, text) if text else shrunken(op, dict(_workload(op, workload).dims), WORK)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Inspect one variant; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.inspect", description=__doc__)
     parser.add_argument("--op", required=True, help="an op")
     parser.add_argument("--variant", required=True, help="a CUDA variant of it")
@@ -239,7 +239,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)} (default: the first that the variant takes)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Inspect one variant; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         if options.dtype not in {None, *DTYPES}:

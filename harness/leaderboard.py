@@ -43,6 +43,7 @@ __all__ = [
     "Undecided",
     "derive",
     "main",
+    "parser",
     "race_again",
     "refresh",
     "standing_runs",
@@ -262,8 +263,8 @@ def _check(store: Store, table: Table) -> int:
     return 1
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Show, write or check what the records give; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.leaderboard", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
@@ -277,7 +278,12 @@ def main(argv: list[str] | None = None) -> int:
     add_keep(parser)
     add_device(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Show, write or check what the records give; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         table = discover(*options.kernels_path)

@@ -43,13 +43,18 @@ def listing(table: Table, pattern: str) -> dict[str, Any]:
     return {"ops": ops, "unloadable": unloadable}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """List the registry; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m registry", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """List the registry; return an exit code."""
+    options = parser().parse_args(argv)
 
     def body() -> int:
         table = discover(*options.kernels_path)

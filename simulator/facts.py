@@ -1,4 +1,4 @@
-"""What every launch needs to know of a kernel: little, so that the kernel is read only where something is told of it."""
+"""The few facts of a kernel that every launch needs; the whole kernel is read only to report a finding or counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels read from PTX and translated, kept on disk: what a process needs before its first launch is then only loaded."""
+"""A cache on disk of kernels that were parsed and translated, so that a later process only loads them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What NVIDIA's own compiler says of the CUDA variants, without a GPU: do they compile, and what do they need."""
+"""Tools for CUDA variants: NVIDIA's compiler, resources, data sheets, advice, planted bugs, and the check of a real GPU."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from registry.records import Evidence, Run
     from registry.variant import Variant
 
-__all__ = ["Findings", "main"]
+__all__ = ["Findings", "main", "parser"]
 
 EVERY = "cuda_*"
 
@@ -161,8 +161,8 @@ def run(options: argparse.Namespace) -> int:
     return DONE if found.sound else FAILED
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Check the GPU; return an exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.gpu.check", description=__doc__)
     parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family or a glob (default: %(default)s)")
     parser.add_argument("--profile", default="ci", choices=PROFILES, help="how much is proven (default: %(default)s)")
@@ -173,7 +173,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_keep(parser)
     add_kernels_path(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check the GPU; return an exit code."""
+    options = parser().parse_args(argv)
     return guarded(lambda: run(options))
 
 

@@ -1,4 +1,4 @@
-"""Answer keys that the variants of an op share: drawn once, kept while there is room, never sent to a worker.
+"""Answer keys: the right outputs of a problem, computed once for all variants of an op. Workers never see them.
 
 Keys are made beside those who ask, so that a variant can be called meanwhile, the newest first: whoever makes a failure smaller
 waits for the key of the last problem, and no more for those that were asked before.

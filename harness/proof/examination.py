@@ -1,4 +1,4 @@
-"""One variant's way through the gates: called on many problems, compared behind that, and what fails made smaller."""
+"""Examines one variant: calls it on many problems, compares its outputs while later calls run, and shrinks a failure."""
 
 from __future__ import annotations
 

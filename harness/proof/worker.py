@@ -1,4 +1,4 @@
-"""``python -m harness.proof.worker``: the process in which variants are called, and nothing else is known.
+"""``python -m harness.proof.worker``: the process that calls variants; it has no answer keys.
 
 The first process imports a family's variants when it is first told of one, and forks one child per variant, so that each
 starts from the same state without paying for the imports again. Parent and worker talk in short JSON messages over one

@@ -1,1 +1,1 @@
-"""Checked execution: shadow memory, races, asynchronous copies, counters, and findings by source line."""
+"""Checked execution: the checker's memory, checked launches, counters, and findings by source line. The checker is C++."""

@@ -1,1 +1,1 @@
-"""What compiled kernels call, and the scheduler that runs them: C++ that clang compiles once, for the machine at hand."""
+"""The functions that compiled kernels call, the scheduler and the checker: C++ that clang compiles once for this machine."""

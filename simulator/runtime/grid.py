@@ -1,4 +1,4 @@
-"""What the scheduler is told of a launch, and what it tells: ``simulator/native/scheduler.hpp`` runs the grid."""
+"""A launch as the scheduler reads it, and the outcome that it returns; ``simulator/native/scheduler.hpp`` runs the grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fast launch, and what stopped a launch told as a finding."""
+"""Runs a launch without the checker, and reports as a finding why a launch stopped early."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 import re
 
-from harness.readme import main, pages
+from harness.readme import board, main, pages
 from models import MODELS
+from registry.fingerprint import contract_hash, source_hash
+from registry.records import Evidence, Store
 from registry.table import ROOT, discover
 from trainer.kernel_request import parse_kernels
 from trainer.program import Outline
@@ -41,3 +43,16 @@ def test_every_name_in_the_readme_exists():
     for command in re.findall(r"python -m ([\w.]*\w)", text):
         path = ROOT.joinpath(*command.split("."))
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), command
+
+
+def test_only_proofs_of_variants_as_they_are_today_are_counted(tmp_path):
+    table, store = discover(), Store(tmp_path)
+    variant = table.variant("residual", "numba_flat")
+    proof = {"op": "residual", "contract": contract_hash(variant.op), "status": "passed", "problems": 7}
+    store.add_evidence(
+        Evidence(**proof, variant="numba_flat", source=source_hash(variant)),
+        Evidence(**proof, variant="numba_naive", source="of another day"),
+        Evidence(**proof, variant="numba_gone", source="of a variant that was removed"),
+    )
+    here = sum(v.device == "host" for known in table.variants.values() for v in known.values())
+    assert f"\n1 of {here} variants proven with 7 problems on the CPU; 0 of " in board(table, store)
