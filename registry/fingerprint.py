@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -110,9 +111,12 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         folders = tuple(folder.resolve() for folder in (ROOT / "kernels", *self.folders))
-        found = (p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        files = {}
+        for path in (p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES):
+            with suppress(OSError):  # a folder, or a file that an editor has just put aside
+                files[path] = _state(path)
         object.__setattr__(self, "folders", folders)
-        object.__setattr__(self, "files", {path: _state(path) for path in found})
+        object.__setattr__(self, "files", files)
 
     def changed(self, variant: Variant) -> list[Path]:
         """Return the sources of `variant` and of its op's contract that are no longer what they were."""

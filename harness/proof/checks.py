@@ -2,11 +2,12 @@
 
 Two of them make calls of their own, and yield before they compare: the answer keys are made meanwhile.
 
-==============  ==========================================================================================
+==============  ===============================================================================================
 contract        the variant returns None and raises nothing
 simulation      no race, access out of bounds, uninitialised read, ... in the simulator (CUDA variants)
 isolation       its process neither crashes nor hangs nor exits
-memory          guard bands and inputs are as before, every output element was written
+memory          guards and inputs are as before, every output element was written, and no result depends on the contents
+                of outputs and scratch memory before the call
 values          every element within its budget of torch in float64 (forward and update ops)
 gradients       the same for backward ops, against autograd; accumulating twice gives the sum
 exact           on small integers, whole-number outputs are equal to the bit
@@ -14,7 +15,7 @@ specials        NaN and infinities come out where they must, and nowhere else
 replay          other values in the same buffers, one element changed, the same values elsewhere: nothing is remembered
 determinism     the same call again gives the same bits, unless the variant is declared ``run_to_run``
 non-vacuity     the drawn problems could tell a right kernel from null kernels
-==============  ==========================================================================================
+==============  ===============================================================================================
 """
 
 from __future__ import annotations
