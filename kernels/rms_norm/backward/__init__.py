@@ -1,0 +1,1 @@
+"""Backward variants of root mean square normalisation."""

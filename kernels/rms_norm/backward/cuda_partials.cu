@@ -1,0 +1,69 @@
+#include "crucible.cuh"
+
+constexpr int THREADS = 256;
+
+extern __shared__ float4 sums_C[];  // dweight over the rows of this block
+
+// Dims: C channels. dy_C, x_C, weight_C, dx_C: one row; dweight_C: the sums of the block.
+template <class Piece>
+__device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight, float scale, floatX* dx, float* dweight,
+                        int channels, float* shares) {
+  const int first = threadIdx.x * Piece::SIZE, step = THREADS * Piece::SIZE;
+  Piece d, value, w, sum;
+
+  float along = 0.0f;
+  for (int c = first; c < channels; c += step) {
+    d.load(dy + c);
+    value.load(x + c);
+    w.load(weight + c);
+    for (int i = 0; i < Piece::SIZE; ++i) along += d.v[i] * w.v[i] * (value.v[i] * scale);
+  }
+  along = block_sum(along, shares) / channels;
+
+  for (int c = first; c < channels; c += step) {
+    d.load(dy + c);
+    value.load(x + c);
+    w.load(weight + c);
+    sum.load(dweight + c);
+    for (int i = 0; i < Piece::SIZE; ++i) {
+      const float normed = value.v[i] * scale;
+      value.v[i] = (d.v[i] * w.v[i] - normed * along) * scale;
+      sum.v[i] += d.v[i] * normed;
+    }
+    value.store(dx + c);
+    sum.store(dweight + c);
+  }
+}
+
+// Dims: N rows, C channels, B blocks. dy_NC, x_NC, weight_C, rstd_N, dx_NC, partials_BC.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    rms_norm_backward_rows(const floatX* dy, const floatX* x, const floatX* weight, const float* rstd, floatX* dx,
+                           float* partials, long long rows, int channels) {
+  __shared__ float shares[THREADS / WARP];
+  float* dweight = reinterpret_cast<float*>(sums_C);
+  for (int c = threadIdx.x; c < channels; c += THREADS) dweight[c] = 0.0f;
+  __syncthreads();
+
+  const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, x, weight, dx);
+  for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+    const long long start = row * channels;
+    if (vector) {
+      one_row<Wide>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
+    } else {
+      one_row<Single>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
+    }
+  }
+  __syncthreads();
+
+  partials += static_cast<long long>(blockIdx.x) * channels;
+  for (int c = threadIdx.x; c < channels; c += THREADS) partials[c] = dweight[c];
+}
+
+// Dims: B blocks, C channels. partials_BC, dweight_C. The order of the sum depends on the number of blocks alone.
+extern "C" __global__ void rms_norm_backward_columns(const float* partials, floatX* dweight, int blocks, int channels,
+                                                     bool accumulate) {
+  __shared__ float shares[GROUPS][WARP];
+  const int column = blockIdx.x * WARP + threadIdx.x;
+  const float sum = column_sum(partials, blocks, channels, column, shares);
+  if (threadIdx.y == 0 && column < channels) dweight[column] = accumulate ? dweight[column] + sum : sum;
+}
