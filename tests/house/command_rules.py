@@ -40,6 +40,7 @@ CHANGES = (
     Change(r"trainer\.run", "a test keeps no model", {"--results": RESULTS, "--out": OUT, "--steps": "1"}),
     Change(r"trainer\.run(?!.*nano)", LONG, {"--model": "gpt2-nano"}),
     Change(r"trainer\.run", LONG, {"--sequence": "8"}),
+    Change(r"-m (trainer\.run|benchmarks\.step)", "other tests use the other cores", {"--threads": "1"}),
     Change(r"--total-batch", LONG, {"--batch": "1", "--total-batch": "32"}),
     Change(r"benchmarks\.step", LONG, {"--rounds": "1", "--model": "gpt2-nano", "--batch": "1", "--sequence": "8"}),
     Change(r"benchmarks\.step", RECORDS, {"--results": RESULTS}),

@@ -239,4 +239,4 @@ pytest.main()
 def test_a_small_form_keeps_the_commands_own_options():
     command = Command("README.md", 1, "python -m trainer.run --kernels best --model gpt2-124m --steps 10")
     expected = ["python", "-m", "trainer.run", "--kernels", "best", "--model", "gpt2-nano", "--steps", "1"]
-    assert small(command) == [*expected, f"--results={RESULTS}", f"--out={OUT}", "--sequence=8"]
+    assert small(command) == [*expected, f"--results={RESULTS}", f"--out={OUT}", "--sequence=8", "--threads=1"]
