@@ -49,7 +49,7 @@ from benchmarks.arm_process import ArmProcess
 from benchmarks.arms import ARMS, CRUCIBLE, choose_arms, environment_of, left_out
 from benchmarks.step_arm import add_options, settings_of, tokens, words
 from benchmarks.step_record import FILE, ArmTimes, StepRun, check_conditions, check_losses, ratios_of
-from registry.cli import guarded, wide_console
+from registry.cli import add_keep, guarded, wide_console
 from registry.errors import DONE, RequestError
 from registry.records import Store
 
@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first-step", action="store_true", help="also measure the first step with empty compiler caches")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--no-store", action="store_true", help="keep no record")
+    add_keep(parser)
     add_options(parser)
     options = parser.parse_args(argv)
     return guarded(lambda: command(options))
@@ -97,7 +98,7 @@ def command(options: argparse.Namespace) -> int:
     ):
         run = Benchmark(options, Path(folder), bar).run(chosen)
     if not options.no_store:
-        Store(options.results).add(FILE, run)
+        Store(options.results, keep=options.keep).add(FILE, run)
     if options.json:
         sys.stdout.write(json.dumps(run.to_json()) + "\n")
     else:

@@ -1,4 +1,7 @@
-"""``python -m registry``: the ops, their variants, and what is unavailable here and why."""
+"""``python -m registry``: the ops, their variants, and what is unavailable here and why.
+
+``new OP NAME`` writes the file of a new variant, ``new-op NAME`` the folder of a new op. Both print the next commands.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from typing import Any
 
 from rich.text import Text
 
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import add_kernels_path, as_folder, guarded, wide_console
 from registry.fingerprint import source_hash
 from registry.listing import Column, Listing
+from registry.scaffold import new_op, new_variant
 from registry.table import Table, discover
 
 
@@ -45,7 +49,16 @@ def listing(table: Table, pattern: str) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m registry", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", metavar="new|new-op")
+    variant = commands.add_parser("new", help="write the file of a new variant")
+    variant.add_argument("name_of_op", metavar="OP", help="the op that it computes, such as layer_norm")
+    variant.add_argument("name", metavar="NAME", help="<backend>_<idea>, such as numba_two_rows or cuda_warp")
+    variant.add_argument("--into", type=as_folder, metavar="DIR", help="a folder of your own (default: the op's folder)")
+    op = commands.add_parser("new-op", help="write the folder of a new op")
+    op.add_argument("name", metavar="NAME", help="the name of the op, such as rms_norm")
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
@@ -58,6 +71,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def body() -> int:
         table = discover(*options.kernels_path)
+        if options.command:
+            _write(options, table)
+            return 0
         answer = listing(table, options.op)
         if options.json:
             print(json.dumps(answer))  # noqa: T201 (a command line answers)
@@ -66,6 +82,19 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     return guarded(body)
+
+
+def _write(options: argparse.Namespace, table: Table) -> None:
+    if options.command == "new":
+        made = new_variant(table, options.name_of_op, options.name, options.into)
+    else:
+        made = new_op(table, options.name)
+    console = wide_console()
+    for path in made.files:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        "next:", *(f"    {command}" for command in made.commands), sep="\n", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def listing_of(answer: dict[str, Any]) -> Listing:

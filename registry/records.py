@@ -92,6 +92,10 @@ class Store:
         """Return all races, oldest first."""
         return list(self._records("runs.jsonl", Run))
 
+    def read(self, name: str, kind: type[R]) -> list[R]:
+        """Return the records of the file called `name`, oldest first, as records of a kind that has a field `created`."""
+        return list(self._records(name, kind))
+
     def add(self, name: str, *records: Record) -> None:
         """Append records of any kind to the file called `name`."""
         self._append(name, records)

@@ -6,6 +6,7 @@ A new variant fails its test with the sentence that says which arrays its body m
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -244,7 +245,9 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
     if backend == "cuda":
         words["task"] += ", and pass the parameters " + ", ".join(found.params) if found.params else ""
         contents[path.with_suffix(".cu")] = CUDA_SOURCE.format(**words)
-    return Scaffold(_write(contents), (f"pytest --op {op} --variant {name}",))
+    words_of_folder = [] if folder is None else [f"--kernels-path={folder}"]
+    prove = shlex.join(["pytest", "--op", op, "--variant", name, *words_of_folder])
+    return Scaffold(_write(contents), (prove,))
 
 
 def new_op(table: Table, name: str) -> Scaffold:
