@@ -145,7 +145,8 @@ def check_sum(total: StepSum | None) -> None:
     if total is not None and not total.agrees:
         raise CrucibleError(
             f"the board does not add up to a step (within {TOLERANCE:.0%}): {total} "
-            "On a quiet machine, race and measure again: python -m harness.bench --op all --budget 20m --keep && python -m benchmarks.step --keep"
+            "On a quiet machine, race and measure again: "
+            "python -m harness.bench --op all --budget 20m --keep && python -m benchmarks.step --keep"
         )
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 from registry.op import Op, Role
 from registry.table import ROOT
@@ -39,7 +40,7 @@ from registry import register
 # Shapes: {shapes}
 
 
-@register({constant})
+@register({constant}{options})
 def {name}({arguments}):
     raise NotImplementedError("{name} of {op} has no body yet: {task} in {path}")
 '''
@@ -63,7 +64,7 @@ def _{name}({positional}):
     raise NotImplementedError("{name} of {op} has no body yet: {task} in {path}")
 
 
-@register({constant})
+@register({constant}{options})
 def {name}({arguments}):
     _{name}({positional})
 '''
@@ -79,15 +80,14 @@ from kernels.cuda import ceil_div
 from kernels.{family}.spec import {constant}
 from registry import register
 from registry.cuda import CudaKernel, launch
-from registry.dtypes import DTYPES
-
+{dtypes_import}
 # Shapes: {shapes}
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "{kernel}")
 
 
-@register({constant}, dtypes=DTYPES)
+@register({constant}{options})
 def {name}({arguments}):
     if {first}.size:
         launch(_KERNEL, ceil_div({first}.size, THREADS), THREADS, ({launched}, {first}.size))
@@ -201,6 +201,13 @@ def _cpp(op: Op, dtypes: dict[str, str]) -> str:
     return ", ".join(words)
 
 
+def _options(op: Op, backend: str) -> str:
+    """Return the options of `register` by which a variant takes what the op takes: float32 alone needs none."""
+    if op.dtypes == DTYPES:
+        return ", dtypes=DTYPES" if backend == "cuda" else ""
+    return "" if op.dtypes == ("float32",) else f", dtypes={op.dtypes!r}".replace("'", '"')
+
+
 def new_variant(table: Table, op: str, name: str, folder: Path | None = None) -> Scaffold:
     """Write the file of a new variant, and for CUDA its source file.
 
@@ -238,7 +245,8 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
         "arguments": ", ".join([*arrays, "*", *found.params] if found.params else arrays),
         "positional": ", ".join([*arrays, *found.params]),
         "task": f"write {', '.join(outputs)}", "first": outputs[0], "kernel": f"{op}_{name.removeprefix('cuda_')}",
-        "launched": ", ".join(arrays),
+        "launched": ", ".join(arrays), "options": _options(found, backend),
+        "dtypes_import": "from registry.dtypes import DTYPES\n" if found.dtypes == DTYPES else "",
         "parameters": _cpp(found, {"int32": "int", "float32": "float"}),
     }  # fmt: skip
     contents = {path: {"numba": NUMBA, "cuda": CUDA_PYTHON}.get(backend, VARIANT).format(**words)}
