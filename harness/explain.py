@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         wanted = [c for c in known if options.workload in (None, c.workload, c.workload.partition("/")[0])]
         if not wanted:
-            raise UnknownNameError("workload", options.workload, (c.workload for c in known))
+            raise UnknownNameError(f"raced workload of {options.op}", options.workload, (c.workload for c in known))
         table = RichTable(
             "op", "workload", "dtype", "protocol", "threads", "champion", "median", "runner-up", "ratio", "reason"
         )
