@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         asked = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
         if not asked:
-            raise UnknownNameError("workload", options.workload, (s.run.workload for s in raced))
+            raise UnknownNameError(f"raced workload of {options.op}", options.workload, (s.run.workload for s in raced))
         console = wide_console()
         if wanted := [s.champion for s in asked if s.champion is not None]:
             console.print(listing(wanted))

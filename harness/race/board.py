@@ -155,7 +155,7 @@ def boards_for(ops: Iterable[Op], workload: str | None, dims: str | None, dtype:
 
 def _uncalled(ops: list[Op], workload: str) -> str:
     """Return the message for a step that calls none of the ops."""
-    names, examples = ", ".join(op.name for op in ops), [name for op in ops for name in op.examples]
+    names, examples = ", ".join(op.name for op in ops), dict.fromkeys(name for op in ops for name in op.examples)
     ways = [f"--workload example ({', '.join(examples)})"] if examples else []
     ways.append(f"a shape with --dims '{' '.join(f'{dim}=64' for dim in ops[0].domain)}'")
     return f"{workload} makes no call of {names}; race {'it' if len(ops) == 1 else 'them'} at {' or '.join(ways)}"

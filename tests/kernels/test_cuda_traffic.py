@@ -17,6 +17,8 @@ DIMS = {
     "residual_layer_norm_backward": {"N": 32, "C": 256},
     "gelu": {"N": 32, "C": 256},
     "gelu_backward": {"N": 32, "C": 256},
+    "rms_norm": {"N": 32, "C": 256},
+    "rms_norm_backward": {"N": 32, "C": 256},
     "softmax": {"N": 32, "C": 256},
     "softmax_backward": {"N": 32, "C": 256},
     "cross_entropy": {"N": 32, "V": 250, "P": 6},
@@ -30,9 +32,14 @@ DIMS = {
 TABLE = discover()
 VARIANTS = [v for op in DIMS for v in TABLE.variants[op].values() if v.backend == "cuda"]
 GOOD = [(v, dtype) for v in VARIANTS if v.name != "cuda_naive" for dtype in v.dtypes]
-A_THREAD_FOR_EACH_ROW = ("layer_norm", "residual_layer_norm", "softmax", "softmax_backward", "cross_entropy")
+A_THREAD_FOR_EACH_ROW = ("layer_norm", "residual_layer_norm", "rms_norm", "softmax", "softmax_backward", "cross_entropy")
 # Of bfloat16 a lane has eight elements, whose float32 sums lie in the same banks of shared memory as those four lanes on.
-SUMS_IN_SHARED = ("layer_norm_backward/cuda_warp", "residual_layer_norm/cuda_vector", "residual_layer_norm_backward/cuda_warp")
+SUMS_IN_SHARED = (
+    "layer_norm_backward/cuda_warp",
+    "residual_layer_norm/cuda_vector",
+    "residual_layer_norm_backward/cuda_warp",
+    "rms_norm_backward/cuda_partials",
+)
 IN_LINE = 4  # sectors of 32 bytes that the floats of a warp fill
 
 

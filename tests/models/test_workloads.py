@@ -6,6 +6,7 @@ import math
 import pytest
 
 import models
+from models import gpt2
 from models.step import record_step
 from models.workloads import parse_step, step_name, step_workloads, workloads_of
 from registry import RequestError, UnknownNameError, discover
@@ -45,7 +46,10 @@ def test_the_products_of_a_step_are_those_of_the_formula():
     assert flops == 6 * weights * ROWS
 
 
-@pytest.mark.parametrize("op", ["gelu", "gelu_backward", "residual", "residual_backward", "softmax", "softmax_backward"])
+UNCALLED = ["gelu", "gelu_backward", "residual", "residual_backward", "rms_norm", "rms_norm_backward"]
+
+
+@pytest.mark.parametrize("op", [*UNCALLED, "softmax", "softmax_backward"])
 def test_an_op_that_no_step_calls_has_its_examples(op):
     assert workloads_of(OPS[op], STEP) == []
     found = workloads_of(OPS[op])
@@ -54,6 +58,12 @@ def test_an_op_that_no_step_calls_has_its_examples(op):
     assert {w.count for w in found} == {0}
     assert workloads_of(OPS[op], "example") == found
     assert workloads_of(OPS[op], found[0].name) == found[:1]
+
+
+@pytest.mark.parametrize("name", [model.name for model in gpt2.MODELS])
+def test_no_gpt2_model_calls_rms_norm(name):
+    step = step_name(models.find(name), 1, 8)
+    assert {"rms_norm", "rms_norm_backward"} & {w.op for w in step_workloads(step)} == set()
 
 
 def test_a_call_of_a_validation_is_counted_in_no_update():

@@ -41,8 +41,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                            float* partials, long long rows, int channels) {
   __shared__ float shares[THREADS / WARP];
   float* dweight = reinterpret_cast<float*>(sums_C);
-  for (int c = threadIdx.x; c < channels; c += THREADS) dweight[c] = 0.0f;
-  __syncthreads();
+  for (int c = threadIdx.x; c < channels; c += THREADS) dweight[c] = 0.0f;  // added to after the barriers of `block_sum`
 
   const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, x, weight, dx);
   for (long long row = blockIdx.x; row < rows; row += gridDim.x) {

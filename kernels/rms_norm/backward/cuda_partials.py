@@ -7,7 +7,8 @@ Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whos
     kernels/layer_norm/backward/cuda_partials.py.
 Costs: workspace of a row for each block, and two barriers for each row. Rows that do not start at a multiple of 16 bytes
     move one element at a time. In bfloat16, the eight sums of a thread lie in the same banks as those of the thread four
-    places on.
+    places on. The registers of the first kernel limit a multiprocessor to three blocks in float32; the launch asks for
+    about two.
 """
 
 from kernels.cuda import ceil_div
@@ -17,7 +18,7 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 THREADS = 256  # a row of Llama-2-7B in float32 is four vectors for each thread
-MOST_BLOCKS = 128  # about one for each multiprocessor of an A100 (108) or H100 (132); more of them only add to the workspace
+MOST_BLOCKS = 256  # about two for each multiprocessor of an A100 (108) or H100 (132); more of them add to the workspace
 WARP, GROUPS = 32, 8  # threads of a block that adds up columns
 SHARED = 48 * 1024 - 64  # bytes that every GPU gives a block, less the shares of a sum
 _ROWS = CudaKernel(__file__, "rms_norm_backward_rows")
