@@ -53,10 +53,10 @@ race: setup
 	$(PY) -m harness.bench --op all --budget 10m $(ARGS)
 
 gpu-check: setup
-	$(PY) -m harness.gpu.check $(ARGS)
+	$(PY) -m harness.gpu_check $(ARGS)
 
 readme: setup
-	$(PY) -m harness.readme
+	$(PY) -m harness.pages
 
 clean:
 	rm -rf $(VENV) .cache out

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from harness.proof.answer_process import AnswerProcess, kept_folder
-from harness.proof.answers import Answers
-from harness.proof.battery import PROFILES, Plan, register_profiles
-from harness.proof.worker_handle import Worker
+from harness.proof.plan import Plan, register_profiles
+from harness.proof.reference.cache import Answers
+from harness.proof.reference.process import AnswerProcess, kept_folder
+from harness.proof.sandbox.client import Worker
 from registry.cli import as_folder
 from registry.errors import CrucibleError
 from registry.fingerprint import Snapshot
 from registry.machine import thread_count
 from registry.paths import is_own
+from registry.profiles import PROFILES
 from registry.table import discover
 
 if TYPE_CHECKING:

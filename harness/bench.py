@@ -27,18 +27,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from harness import leaderboard
-from harness.board import report
-from harness.board.html import write_page
+from harness.race import champions
 from harness.race.board import boards_for
 from harness.race.compare import FAIL_ON, NOW, compare, comparison_json, fail_on, markdown
 from harness.race.controls import SHARE, ControlsError, check_controls, check_quiet
 from harness.race.entries import Field, field_for
 from harness.race.old_tree import check_out
-from harness.race.outcome import Outcome
+from harness.race.outcome import BROKEN, Outcome
 from harness.race.session import PROTOCOLS, Session
 from harness.race.session_gpu import GpuSession
 from harness.race.stopwatch import Stopwatch, process_start
+from harness.report import boards as report
+from harness.report.html import write_page
 from models.workloads import STANDARD_STEP
 from registry.cli import add_keep, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
@@ -65,7 +65,6 @@ RECORDS_SHARE = 0.05  # of the budget, for what follows the races
 MOST_NAMES = 8  # of variants, in a message
 TERMINATED = 128 + signal.SIGTERM
 UNLOADABLE = "unloadable"
-BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")
 
 
 def budget_seconds(text: str) -> float:
@@ -275,7 +274,7 @@ def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
                     outcome.add(run)
             finally:
                 if (outcome.runs or outcome.refuted) and outcome.store is not None:
-                    leaderboard.refresh(request.store, request.table)
+                    champions.refresh(request.store, request.table)
     watch.lap("records")
     if options.html and outcome.runs:
         write_page(options.html, outcome.runs)
@@ -293,12 +292,12 @@ def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
 
 def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outcome, errors: Console) -> None:
     """Say which races crown nobody."""
-    champions = {champion.key: champion for champion in request.store.champions()}
+    crowned = {champion.key: champion for champion in request.store.champions()}
     for run in outcome.runs:
-        if doubt := leaderboard.undecided_of(run, request.table):
+        if doubt := champions.undecided_of(run, request.table):
             key = run.op, run.workload, run.threads, run.protocol, run.dtype, run.device
-            standing = leaderboard.Standing(run, champions.get(key), doubt)
-            reason = leaderboard.undecided_message(standing, request.table, options)
+            standing = champions.Standing(run, crowned.get(key), doubt)
+            reason = champions.undecided_message(standing, request.table, options)
             errors.print(reason, highlight=False, soft_wrap=True, markup=False)
 
 

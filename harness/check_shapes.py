@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 from harness.proof.call_at_shape import CallAtShape, limits_for
-from harness.proof.oracle import load
-from harness.proof.worker_handle import Worker
+from harness.proof.reference.oracle import load
+from harness.proof.sandbox.client import Worker
 from registry.cli import add_kernels_path, guarded, wide_console
 from registry.comparison import NOT_COMPARED, PASSED
 from registry.devices import DEVICES, device

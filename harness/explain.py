@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import leaderboard
+from harness.race import champions
 from registry.cli import add_device, add_kernels_path, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         table_of_ops = discover(*options.kernels_path)
         names = {op.name for op in table_of_ops.select_ops(options.op)}
         store = Store(options.results, machine_key(raced_device(options.device).name))
-        raced = [s for s in leaderboard.standings(store, table_of_ops) if s.run.op in names]
+        raced = [s for s in champions.standings(store, table_of_ops) if s.run.op in names]
         if not raced:
             folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             console.print(listing(wanted))
         for standing in asked:
             if standing.undecided is not None:
-                reason = leaderboard.undecided_message(standing, table_of_ops, options)
+                reason = champions.undecided_message(standing, table_of_ops, options)
                 console.print(reason, highlight=False, soft_wrap=True, markup=False)
         return 0
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from harness.board.cuda import Footprint, footprint
-from harness.gpu.advice import advice
-from harness.gpu.datasheets import SHEETS, bound
-from harness.gpu.nvrtc import unavailable
-from harness.proof.values import materialise
+from harness.cuda.advice import advice
+from harness.cuda.datasheets import SHEETS, bound
+from harness.cuda.footprint import Footprint, footprint
+from harness.cuda.nvrtc import unavailable
+from harness.proof.cases.values import materialise
 from harness.race.board import params_for, parse_dims, shrunken
 from models.workloads import STANDARD_STEP, Workload, workloads_of
 from registry.cli import add_kernels_path, guarded, wide_console

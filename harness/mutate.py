@@ -14,11 +14,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from harness.gpu.equivalents import reason_of
-from harness.gpu.mutants import Candidate, candidates, chosen, plant
-from harness.gpu.mutations import RULES
-from harness.proof.battery import Plan
-from harness.verify import prove_all
+from harness.mutation.equivalents import reason_of
+from harness.mutation.mutants import Candidate, candidates, chosen, plant
+from harness.mutation.rules import RULES
+from harness.proof.plan import Plan
+from harness.proof.prove_all import prove_all
 from registry.cli import guarded, wide_console
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.gpu.mutants import Mutant
-    from harness.proof.battery import Profile, Proof
+    from harness.mutation.mutants import Mutant
+    from harness.proof.result import Proof
+    from registry.profiles import Profile
     from registry.variant import Variant
 
 __all__ = ["NOT_COUNTED", "Outcome", "Quick", "main", "score_of"]

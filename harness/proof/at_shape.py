@@ -1,13 +1,13 @@
 """Compare one call at the shape of a training run with the reference: whole outputs, under the op's error law.
 
-The battery's judge (`harness.proof.tolerance.refer`) measures the budget of every element with a dozen evaluations of the
+The battery's judge (`reference.tolerance.refer`) measures the budget of every element with a dozen evaluations of the
 definition. On a hundred million elements that takes minutes and more memory than there is. Three things make it affordable, and
 none of them makes it softer:
 
-- The problem is cut into parts along a dim whose indices do not depend on each other (`harness.proof.slices`).
+- The problem is cut into parts along a dim whose indices do not depend on each other (`harness.proof.reference.slices`).
 - An element that stands within a lower bound of its budget stands within its budget. The bound needs torch's float64 result and
   the floor of the error law alone. The condition in it is 0 at first. For sums of products a lower bound of the condition is
-  the root of the squared terms (`harness.proof.sums_of_products`). For other ops it grows by one random rounding of the inputs
+  the root of the squared terms (`reference.sums_of_products`). For other ops it grows by one random rounding of the inputs
   after the other.
 - Rows (or columns, or whatever the part can be cut into) with an element beyond the bound are left to the battery's judge.
 """
@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.proof.oracle import answer, define
-from harness.proof.slices import Part, parts
-from harness.proof.sums_of_products import is_sum_of_products, root_of_squared_terms
-from harness.proof.tolerance import DRAWS, EPS, TINY, Verdict, error_of, floor_of, gammas, refer
+from harness.proof.reference.oracle import answer, define
+from harness.proof.reference.slices import Part, parts
+from harness.proof.reference.sums_of_products import is_sum_of_products, root_of_squared_terms
+from harness.proof.reference.tolerance import DRAWS, EPS, TINY, Verdict, error_of, floor_of, gammas, refer
 from registry.dtypes import is_float
 from registry.error_law import Exact
 from registry.errors import CrucibleError

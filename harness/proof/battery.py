@@ -5,148 +5,27 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import hypothesis
 
-from harness.proof.asked import Asked, drawn, given, refusals
-from harness.proof.checks import Rejected, check_again_afresh
-from harness.proof.examination import Examination, ShrunkEnough
-from harness.proof.nulls import Tally
-from registry.commands import Folders, pasted
-from registry.devices import kind_of
-from registry.errors import UnknownNameError
+from harness.proof.cases.selection import Asked, drawn, given, refusals
+from harness.proof.gates import Rejected, check_again_afresh
+from harness.proof.result import SOURCE_CHANGED, Proof
+from harness.proof.runner import Examination, ShrunkEnough
 from registry.fingerprint import contract_hash, source_hash
-from registry.machine import thread_count
-from registry.paths import RESULTS, ROOT
-from registry.profiles import PROFILES, Profile
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from harness.proof.answers import Answers
-    from harness.proof.worker_handle import Worker
-    from registry.fingerprint import Snapshot
+    from harness.proof.plan import Plan
+    from harness.proof.reference.cache import Answers
+    from harness.proof.sandbox.client import Worker
     from registry.problem import Problem
     from registry.variant import Variant
 
-__all__ = ["PROFILES", "SOURCE_CHANGED", "Plan", "Profile", "Proof", "prove", "prove_on", "register_profiles"]
-
-SOURCE_CHANGED = "source_changed"
-
-
-def register_profiles() -> None:
-    """Make the profiles known to hypothesis, so that every other property test runs under them too."""
-    for name, profile in PROFILES.items():
-        hypothesis.settings.register_profile(
-            name, max_examples=profile.examples, derandomize=profile.derandomised, deadline=None, print_blob=False
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to draw, on how many threads, and how to write the reproducing line.
-
-    Attributes
-    ----------
-    examples : int, optional
-        Instead of the profile's number.
-    seed : int
-        Of hypothesis; used unless the profile is derandomised.
-    gpu : bool
-        Run CUDA variants on a GPU, not in the simulator.
-    results : Path
-        The folder of records.
-    sources : Snapshot, optional
-        The source files before this process imported them, if that was before the workers were made.
-    """
-
-    profile: str = "dev"
-    examples: int | None = None
-    seed: int = 0
-    threads: int = field(default_factory=thread_count)
-    gpu: bool = False
-    kernels_path: tuple[Path, ...] = ()
-    results: Path = RESULTS
-    sources: Snapshot | None = None
-
-    def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise UnknownNameError("profile", self.profile, PROFILES)
-
-    @property
-    def limits(self) -> Profile:
-        """The profile's numbers."""
-        return PROFILES[self.profile]
-
-    def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:
-        """Return the command that shows a result again."""
-        words = ["--op", variant.op.name, "--variant", variant.name, *Folders(self.kernels_path).words()]
-        if variant.device != "host":
-            words += ["--device", kind_of(variant, gpu=self.gpu)]
-        if problem is None:
-            return pasted("harness.verify", *words, "--profile", self.profile, folders=Folders(results=self.results))
-        return pasted("harness.verify", *words, "--problem", str(problem))
-
-
-@dataclass
-class Proof:
-    """What became of a variant.
-
-    Attributes
-    ----------
-    status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or what the simulator found; ``partial`` if it failed
-        nothing and was asked too little; ``source_changed`` if a source was written meanwhile, so that nothing is known.
-    gate, message : str
-        Where and why it was rejected.
-    problems : int
-        Problems that it passed and that could have told it from null kernels.
-    vacuous, refused : int
-        Problems that could not (empty arrays), and problems that it does not support.
-    drawn : int
-        Problems that were drawn and that it does support.
-    source, contract : str
-        Hashes of its sources and of its op's contract, as they were proven.
-    recheck : tuple of Problem
-        Problems that it failed at before, and passed now.
-    """
-
-    variant: Variant
-    status: str = "passed"
-    gate: str = ""
-    message: str = ""
-    problem: Problem | None = None
-    problems: int = 0
-    vacuous: int = 0
-    refused: int = 0
-    drawn: int = 0
-    worst_over_budget: float = 0.0
-    seconds: float = 0.0
-    reproduce: str = ""
-    tally: Tally = field(default_factory=Tally)
-    source: str = ""
-    contract: str = ""
-    recheck: tuple[Problem, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate was passed."""
-        return self.status == "passed"
-
-    @property
-    def unharmed(self) -> bool:
-        """Whether nothing failed, however little was asked."""
-        return self.status in {"passed", "partial"}
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its budget"
-        if self.status in {"partial", SOURCE_CHANGED}:
-            return f"{self.variant} {self.status}: {self.message}\n  prove it again: {self.reproduce}"
-        return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"
+__all__ = ["prove", "prove_on"]
 
 
 def _concluded(examination: Examination, began: float, *, whole: bool) -> Proof:

@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.proof.answers import Answer, Answers
 from harness.proof.at_shape import TooLargeError, compare
-from harness.proof.checks import Case, Rejected, check_call
-from harness.proof.training_values import training_values
-from harness.proof.worker_handle import Limits
+from harness.proof.cases.training_values import training_values
+from harness.proof.gates import Case, Rejected, check_call
+from harness.proof.reference.cache import Answer, Answers
+from harness.proof.sandbox.client import Limits
 from registry.comparison import NOT_COMPARED, PASSED, Comparison
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness.proof.worker_handle import Worker
+    from harness.proof.sandbox.client import Worker
     from registry.problem import Problem
     from registry.variant import Variant
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.proof.tolerance import BFLOAT16_EPS
+from harness.proof.reference.tolerance import BFLOAT16_EPS
 from harness.race.contestant_buffers import load_array
 from registry.dtypes import is_bfloat16
 from registry.error_law import Exact

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
 from harness.race import contestant_calls as calls
 from harness.race import roofline
 from harness.race.clock import settle, time_calls

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.proof.buffers import bits_of
+from harness.proof.sandbox.buffers import bits_of
 from registry.devices import Host
 from registry.dtypes import BFLOAT16
 from registry.op import Role

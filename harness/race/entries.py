@@ -9,8 +9,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from harness.board.report import YARDSTICK
 from harness.race import roofline
+from harness.race.board import YARDSTICK
 from harness.race.rounds import Entry
 from harness.race.statistics import summarise
 from registry.fingerprint import source_hash

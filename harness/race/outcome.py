@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from registry.records import Evidence, Run, Store
     from registry.table import Table
 
-__all__ = ["Outcome"]
+__all__ = ["BROKEN", "Outcome"]
+
+BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")  # statuses of rows that make a race fail
 
 
 @dataclass

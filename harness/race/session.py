@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import psutil
 
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
 from harness.race import roofline
 from harness.race.board import MEBI, last_level_cache, params_for, shrunken
 from harness.race.contestant_buffers import write_pristine

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.gpu import check
-from harness.gpu.agreement import Agreement, agreement, compared_problems, ulp_distance
-from harness.proof.worker_handle import Worker
+from harness import gpu_check as check
+from harness.cuda.agreement import Agreement, agreement, compared_problems, ulp_distance
+from harness.proof.sandbox.client import Worker
 from registry.dtypes import BFLOAT16, DTYPES
 from registry.machine import machine_key
 from registry.table import discover
@@ -97,4 +97,4 @@ def test_a_command_that_refuses_is_a_failure_in_one_line(capfd):
 
 def test_make_has_a_target_for_it():
     makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
-    assert "python -m harness.gpu.check" in makefile.replace("$(PY)", "python")
+    assert "python -m harness.gpu_check" in makefile.replace("$(PY)", "python")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import bench
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
 from harness.race.board import params_for
 from harness.race.check import disagreement
 from harness.race.contestant_buffers import load_array, load_pristine, write_pristine

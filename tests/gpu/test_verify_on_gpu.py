@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from harness import verify
-from harness.proof.battery import Plan, prove
-from harness.proof.buffers import Buffers
-from harness.proof.values import materialise
-from harness.proof.worker_handle import Raised, Schedule, Worker
+from harness.proof.battery import prove
+from harness.proof.cases.values import materialise
+from harness.proof.plan import Plan
+from harness.proof.sandbox.buffers import Buffers
+from harness.proof.sandbox.client import Raised, Schedule, Worker
 from registry.machine import machine_key, versions
 from registry.problem import Problem
 from registry.records import Store

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import inspect
-from harness.gpu.datasheets import SHEETS, bound
+from harness.cuda.datasheets import SHEETS, bound
 
 SHAPE = ("--dims", "N=64 C=96")
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import explain, leaderboard, readme
-from harness.board.ladder import step_times
+from harness import explain, leaderboard
+from harness import pages as readme
+from harness.race import champions
 from harness.race.statistics import paired_ratio
+from harness.report.ladder import step_times
 from registry import records
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
@@ -72,7 +74,7 @@ def test_fastest_proven_variant_is_champion_and_yardsticks_never_are(store):
     store.add_run(
         run(row("torch", *steady(0.1)), row("numpy", *steady(0.2)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)))
     )
-    [champion] = leaderboard.refresh(store, TABLE)
+    [champion] = champions.refresh(store, TABLE)
     assert (champion.variant, champion.runner_up, champion.threads) == (NAMES[1], NAMES[0], 2)
     assert champion.ratio == pytest.approx(2, rel=1e-2)
     assert champion.ratio_low <= champion.ratio <= champion.ratio_high
@@ -85,7 +87,7 @@ def test_tie_goes_to_the_shorter_file(store):
     wave = [1 + 0.1 * (i % 2) for i in range(12)]
     other = [1 + 0.1 * ((i + 1) % 2) - 1e-4 for i in range(12)]
     store.add_run(run(row(short, *wave), row(long, *other)))
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert (champion.variant, champion.runner_up) == (short, long)
     assert champion.ratio_low <= 1 <= champion.ratio_high
     assert f"shorter file: {length(short)} lines against {length(long)}" in champion.reason
@@ -96,8 +98,8 @@ NOISY = row(NAMES[0], 2, 20, 3, 30, 2, 25), row(NAMES[1], 1, 40, 1.5, 30, 1, 50)
 
 def test_a_race_that_did_not_decide_crowns_nobody_and_says_how_to_race_again(store, tmp_path, capsys):
     store.add_run(run(*NOISY))
-    assert leaderboard.refresh(store, TABLE) == store.champions() == []
-    [standing] = leaderboard.standings(store, TABLE)
+    assert champions.refresh(store, TABLE) == store.champions() == []
+    [standing] = champions.standings(store, TABLE)
     assert standing.champion is None
     assert {standing.undecided.winner, standing.undecided.runner_up} == set(NAMES[:2])
     for command in (explain, leaderboard):
@@ -110,27 +112,27 @@ def test_a_race_that_did_not_decide_crowns_nobody_and_says_how_to_race_again(sto
 
 def test_an_earlier_sound_race_speaks_while_the_newest_is_undecided(store, tmp_path, capsys):
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))), run(*NOISY))
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert (champion.variant, champion.ratio) == (NAMES[0], pytest.approx(2, rel=1e-2))
     assert explain.main(["--op", "layer_norm", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert f"{NAMES[0]} stays champion by an earlier run; race again with: " in shown
     store.add_run(run(row(NAMES[0], *steady(3)), row(NAMES[1], *steady(2))))
-    [standing] = leaderboard.standings(store, TABLE)
+    [standing] = champions.standings(store, TABLE)
     assert (standing.champion.variant, standing.undecided) == (NAMES[1], None)
 
 
 def test_a_race_by_dims_is_raced_again_by_dims(store):
     store.add_run(run(*NOISY, workload="N=256,C=768"))
-    [standing] = leaderboard.standings(store, TABLE)
-    assert "--dims 'N=256 C=768'" in leaderboard.race_again(standing.undecided.run, TABLE)
+    [standing] = champions.standings(store, TABLE)
+    assert "--dims 'N=256 C=768'" in champions.race_again(standing.undecided.run, TABLE)
 
 
 def test_a_wide_interval_that_lies_beyond_a_factor_of_two_decides(store):
     store.add_run(
         run(row(NAMES[0], *[1.0] * 12), row(NAMES[1], 50.0))
     )  # one call of a slow variant is trusted to a factor of 2
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert (champion.variant, champion.ratio_low, champion.ratio_high) == (NAMES[0], pytest.approx(25), pytest.approx(100))
 
 
@@ -158,7 +160,7 @@ def test_of_two_that_tie_the_one_without_a_second_thread_pool_wins(tmp_path):
             roofline={},
         )
     )
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert champion.variant == "numba_packed"
     assert "second thread pool" in champion.reason
 
@@ -175,7 +177,7 @@ def test_of_two_that_tie_the_one_without_a_second_thread_pool_wins(tmp_path):
 )
 def test_row_that_does_not_hold_cannot_win(store, spoiled):
     store.add_run(run(spoiled, row(NAMES[1], *steady(2))))
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert (champion.variant, champion.runner_up, champion.reason) == (NAMES[1], "", "the only proven variant in the race")
 
 
@@ -193,7 +195,7 @@ def test_variant_without_fresh_evidence_cannot_win(tmp_path, changes):
     store = Store(tmp_path)
     store.add_evidence(proof(NAMES[1]), proof(NAMES[0], **changes))
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert champion.variant == NAMES[1]
 
 
@@ -201,7 +203,7 @@ def test_newest_run_speaks_but_a_race_of_fewer_does_not_displace_a_race_of_all(s
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
     store.add_run(run(row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1))))
     store.add_run(run(row(NAMES[0], *steady(3))))
-    [champion] = leaderboard.derive(store, TABLE)
+    [champion] = champions.derive(store, TABLE)
     assert champion.variant == NAMES[1]
 
 
@@ -210,21 +212,21 @@ def test_threads_workloads_and_protocols_have_champions_of_their_own(store):
     store.add_run(
         run(fast, slow), run(fast, slow, threads=1), run(fast, slow, workload="N=3,C=4"), run(fast, slow, protocol="cpu-cold")
     )
-    keys = {(c.workload, c.threads, c.protocol) for c in leaderboard.derive(store, TABLE)}
+    keys = {(c.workload, c.threads, c.protocol) for c in champions.derive(store, TABLE)}
     assert len(keys) == 4
 
 
 def test_dtypes_have_champions_of_their_own_and_only_float32_is_on_the_pages(store, tmp_path, capsys):
     store.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
     store.add_run(run(row("torch", *steady(4)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)), dtype="bfloat16"))
-    champions = {c.dtype: c.variant for c in leaderboard.refresh(store, TABLE)}
-    assert champions == {"float32": NAMES[0], "bfloat16": NAMES[1]}
+    found = {c.dtype: c.variant for c in champions.refresh(store, TABLE)}
+    assert found == {"float32": NAMES[0], "bfloat16": NAMES[1]}
     assert step_times(OP, store.runs(), "gpt2-124m-b4-t64").total(NAMES[0]) == pytest.approx(1, rel=1e-2)
     assert leaderboard.main(["--op", "layer_nor[m]", "--markdown", "--results", str(tmp_path)]) == 0
     assert "### layer_norm, gpt2-124m-b4-t64, bfloat16\n" in capsys.readouterr().out
     assert explain.main(["--op", "layer_nor[m]", "--results", str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    assert all(re.search(f"{name}.*{dtype}|{dtype}.*{name}", told) for dtype, name in champions.items()), told
+    assert all(re.search(f"{name}.*{dtype}|{dtype}.*{name}", told) for dtype, name in found.items()), told
 
 
 @settings(max_examples=40)
@@ -233,15 +235,15 @@ def test_champion_is_not_decidedly_slower_than_another(tmp_path_factory, samples
     store = Store(tmp_path_factory.mktemp("store"))
     store.add_evidence(*map(proof, NAMES))
     store.add_run(run(*(row(name, *taken) for name, taken in zip(NAMES, samples, strict=True))))
-    champions = leaderboard.derive(store, TABLE)
-    [standing] = leaderboard.standings(store, TABLE)
-    assert (standing.undecided is None) == bool(champions)
-    if not champions:
+    found = champions.derive(store, TABLE)
+    [standing] = champions.standings(store, TABLE)
+    assert (standing.undecided is None) == bool(found)
+    if not found:
         interval = standing.undecided.interval
         assert interval.high > 2 * interval.low
         assert interval.low < 2
         return
-    [champion] = champions
+    [champion] = found
     assert champion.ratio_high <= 2 * champion.ratio_low or champion.ratio_low >= 2
     taken = dict(zip(NAMES, samples, strict=True))
     beaten = {n for n in NAMES if any(paired_ratio(taken[n], other).low > 1 for other in samples)}
@@ -258,7 +260,7 @@ def test_records_come_back_as_they_were_written(store):
 
 def test_check_tells_a_typed_champion_from_a_derived_one(store, tmp_path, capsys):
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
-    derived = leaderboard.refresh(store, TABLE)
+    derived = champions.refresh(store, TABLE)
     assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 0
     store.write_champions([dataclasses.replace(derived[0], variant=NAMES[1])])
     assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 1
@@ -308,7 +310,7 @@ def test_page_that_cannot_be_written_is_one_line(store, tmp_path, capsys):
 def test_explain_says_chosen_runner_up_interval_and_reason(store, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
-    leaderboard.refresh(store, TABLE)
+    champions.refresh(store, TABLE)
     assert explain.main(["--op", "layer_norm", "--results", str(tmp_path), "--workload", "gpt2-124m-b4-t64"]) == 0
     shown = capsys.readouterr().out
     for word in (NAMES[0], NAMES[1], "2.000 (2.000 to 2.000)", "fastest of 2 proven variants"):
@@ -333,6 +335,6 @@ def test_nothing_to_show_is_one_line(command, arguments, code, message, tmp_path
 
 def test_explain_offers_the_nearest_workload(store, tmp_path, capsys):
     store.add_run(run(row(NAMES[0], *steady(1))))
-    leaderboard.refresh(store, TABLE)
+    champions.refresh(store, TABLE)
     assert explain.main(["--op", "layer_norm", "--results", str(tmp_path), "--workload", "gpt2-124m-b4-t65"]) == 2
     assert "did you mean 'gpt2-124m-b4-t64'?" in capsys.readouterr().err

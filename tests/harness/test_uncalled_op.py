@@ -2,8 +2,10 @@
 
 import pytest
 
-from harness import bench, explain, leaderboard, readme
-from harness.board.ladder import ladder_page
+from harness import bench, explain, leaderboard
+from harness import pages as readme
+from harness.race import champions
+from harness.report.ladder import ladder_page
 from models.workloads import STANDARD_STEP
 from registry import discover
 from registry.fingerprint import contract_hash, source_hash
@@ -68,7 +70,7 @@ def test_a_race_at_its_examples_is_on_the_boards(store, capsys):
 
 def test_explain_knows_the_examples_that_were_raced(store, capsys):
     store.add_run(raced("ragged"))
-    leaderboard.refresh(store, TABLE)
+    champions.refresh(store, TABLE)
     asked = ["--op", "rms_norm", "--results", str(store.folder.parent), "--workload"]
     assert explain.main([*asked, STANDARD_STEP]) == 2
     told = capsys.readouterr().err

@@ -57,7 +57,7 @@ CHANGES = (
     Change(r"harness\.mutate.*--seed", "other seeds plant other bugs in the same way", {"--seed": "1"}),
     Change(r'^pytest -k "?attention', LONG, words=("--collect-only", "--quiet")),
     Change(r"^pytest -k", "collects every test first", words=("tests/kernels/test_battery.py",)),
-    Change(r"^pytest tests/harness/gpu", LONG, {"-k": "layer_norm and warp"}),
+    Change(r"^pytest tests/harness/cuda", LONG, {"-k": "layer_norm and warp"}),
     Change(r"^pytest -n 2 --dist worksteal", LONG, words=("tests/registry/test_dims.py",)),
     Change(r"^pytest", "the outer pytest has a cache", words=("-p", "no:cacheprovider")),
     Change(r"^ruff", "the whole project is checked by `make lint`", stand_ins={".": "registry"}),
@@ -73,7 +73,7 @@ GPU, NETWORK, MINUTES = "needs a GPU", "needs a network", "takes minutes"
 # code the page says so, in a comment behind the command.
 NOT_RUN = {
     r"--device cuda": GPU,
-    r"harness\.gpu\.check|make gpu-check": GPU,
+    r"harness\.gpu_check|make gpu-check": GPU,
     r"^pip install": NETWORK,
 }
 # Commands that change the pages themselves: the test named here runs them in a way that changes nothing.

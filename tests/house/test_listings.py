@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from harness import explain, inspect, mutate, verify
-from harness.board import report
-from harness.board.cuda import Footprint
-from harness.gpu import check
-from harness.gpu.agreement import Agreement
-from harness.gpu.mutants import Mutant
-from harness.gpu.mutations import RULES, Mutation
-from harness.proof.battery import Proof
+from harness import gpu_check as check
+from harness.cuda.agreement import Agreement
+from harness.mutation.mutants import Mutant
+from harness.mutation.rules import RULES, Mutation
+from harness.proof.result import Proof
+from harness.report import boards as report
+from harness.report.cuda_page import Footprint
 from models.workloads import workloads_of
 from registry.__main__ import listing, listing_of
 from registry.paths import ROOT
@@ -138,7 +138,7 @@ TABLES = {
     "trainer --explain": lambda: of_choices(explained=True),
     "inspect": of_inspect,
     "mutate": of_mutate,
-    "gpu.check": of_gpu_check,
+    "gpu_check": of_gpu_check,
 }
 
 

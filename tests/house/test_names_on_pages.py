@@ -13,8 +13,8 @@ PATH = re.compile(rf"(?:{ROOMS})/[\w./-]*\w/?")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 OPTION = re.compile(r"--[a-z][\w-]*")
 COMMANDS = (
-    "registry.__main__", "harness.bench", "harness.explain", "harness.gpu.check", "harness.inspect", "harness.leaderboard",
-    "harness.mutate", "harness.readme", "harness.verify", "trainer.run",
+    "registry.__main__", "harness.bench", "harness.explain", "harness.gpu_check", "harness.inspect", "harness.leaderboard",
+    "harness.mutate", "harness.pages", "harness.verify", "trainer.run",
 )  # fmt: skip
 OF_OTHERS = {"--shutdown-timeout": "torchrun"}
 COMING = {"models/gpt2.py"}  # the package that holds the models' calls of ops

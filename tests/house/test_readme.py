@@ -2,7 +2,7 @@
 
 import re
 
-from harness.readme import board, main, pages
+from harness.pages import board, main, pages
 from models import MODELS
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Store
@@ -18,8 +18,8 @@ def test_generated_pages_are_up_to_date(capsys):
 def test_a_page_that_was_edited_by_hand_is_noticed(monkeypatch, tmp_path, capsys):
     edited = tmp_path / "README.md"
     edited.write_text("edited")
-    monkeypatch.setattr("harness.readme.pages", lambda **_: {edited: "generated"})
-    monkeypatch.setattr("harness.readme.ROOT", tmp_path)
+    monkeypatch.setattr("harness.pages.pages", lambda **_: {edited: "generated"})
+    monkeypatch.setattr("harness.pages.ROOT", tmp_path)
     assert main(["--check"]) == 1
     assert "make readme" in capsys.readouterr().err
 

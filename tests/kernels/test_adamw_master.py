@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.tolerance import refer
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
+from harness.proof.reference.tolerance import refer
 from kernels.adamw.spec import noise, rounded_by_chance
 from registry.dtypes import BFLOAT16
 from registry.problem import Problem

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
 from registry import Problem, discover
 from registry.cuda import simulation
 from registry.dtypes import DTYPES

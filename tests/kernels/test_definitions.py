@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.proof.oracle import answer, define
-from harness.proof.strategies import basics
-from harness.proof.values import materialise
+from harness.proof.cases.strategies import basics
+from harness.proof.cases.values import materialise
+from harness.proof.reference.oracle import answer, define
 from registry.table import discover
 
 

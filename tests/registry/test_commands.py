@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import verify
-from harness.proof.battery import Plan
+from harness.proof.plan import Plan
 from harness.race.contestant_process import ContestantProcess
 from registry import EvidenceError, Problem, discover
 from registry.cli import add_kernels_path

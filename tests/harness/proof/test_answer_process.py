@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
 
-from harness.proof import answer_process
-from harness.proof.answer_process import AnswerProcess, digest_of_code
-from harness.proof.strategies import basics, is_small, problems
-from harness.proof.tolerance import refer
-from harness.proof.values import materialise
+from harness.proof.cases.strategies import basics, is_small, problems
+from harness.proof.cases.values import materialise
+from harness.proof.reference import process as answer_process
+from harness.proof.reference.process import AnswerProcess, digest_of_code
+from harness.proof.reference.tolerance import refer
 from registry.errors import CrucibleError
 from registry.problem import parse_problem
 from registry.table import ROOT, discover
@@ -32,7 +32,7 @@ VALUES = materialise(LAYER_NORM, PROBLEM)
 
 def processes():
     """Return the processes that make keys."""
-    return [p for p in psutil.Process().children() if "harness.proof.answer_process" in p.cmdline()]
+    return [p for p in psutil.Process().children() if "harness.proof.reference.process" in p.cmdline()]
 
 
 def same(one, other):
@@ -123,7 +123,7 @@ def test_a_key_of_other_code_than_this_process_has_is_not_kept(tmp_path, monkeyp
             assert len(processes()) == before + 1
 
 
-@pytest.mark.parametrize("name", ["harness/proof/tolerance.py", "registry/dtypes.py", "kernels/gelu/spec.py"])
+@pytest.mark.parametrize("name", ["harness/proof/reference/tolerance.py", "registry/dtypes.py", "kernels/gelu/spec.py"])
 def test_every_byte_of_the_code_that_makes_keys_counts(tmp_path, name):
     for folder in ("harness/proof", "registry", "kernels"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -6,9 +6,9 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from harness.proof.answers import Answers
-from harness.proof.strategies import basics
-from harness.proof.tolerance import refer
+from harness.proof.cases.strategies import basics
+from harness.proof.reference.cache import Answers
+from harness.proof.reference.tolerance import refer
 from registry.table import discover
 
 OP = discover().op("layer_norm")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harness.proof import at_shape
 from harness.proof.at_shape import TooLargeError, compare
-from harness.proof.oracle import answer
-from harness.proof.tolerance import refer
-from harness.proof.training_values import training_values
+from harness.proof.cases.training_values import training_values
+from harness.proof.reference.oracle import answer
+from harness.proof.reference.tolerance import refer
 from registry.problem import Problem
 from registry.table import discover
 

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from harness import verify
-from harness.proof.battery import Plan, prove
-from harness.proof.worker_handle import Worker
+from harness.proof.battery import prove
+from harness.proof.plan import Plan
+from harness.proof.sandbox.client import Worker
 from registry.records import Store
 from registry.table import discover
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from harness.proof.battery import Plan, prove
-from harness.proof.tolerance import refer
-from harness.proof.values import materialise
-from harness.proof.worker_handle import Worker
+from harness.proof.battery import prove
+from harness.proof.cases.values import materialise
+from harness.proof.plan import Plan
+from harness.proof.reference.tolerance import refer
+from harness.proof.sandbox.client import Worker
 from registry.problem import FAMILIES, Problem
 from registry.table import discover
 

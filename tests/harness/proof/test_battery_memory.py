@@ -2,8 +2,9 @@
 
 import pytest
 
-from harness.proof.battery import Plan, prove, prove_on
-from harness.proof.worker_handle import Limits, Worker
+from harness.proof.battery import prove, prove_on
+from harness.proof.plan import Plan
+from harness.proof.sandbox.client import Limits, Worker
 from registry.problem import parse_problem
 from registry.table import discover
 

@@ -5,13 +5,15 @@ import shlex
 
 import pytest
 
-from harness.proof import asked, battery
-from harness.proof.battery import Plan, prove, prove_on
-from harness.proof.confinement import can_confine
-from harness.proof.strategies import basics, elements
-from harness.proof.worker_handle import Limits, Worker
+from harness.proof.battery import prove, prove_on
+from harness.proof.cases import selection as asked
+from harness.proof.cases.strategies import basics, elements
+from harness.proof.plan import Plan
+from harness.proof.sandbox.client import Limits, Worker
+from harness.proof.sandbox.confinement import can_confine
 from registry.machine import thread_count
 from registry.problem import parse_problem
+from registry.profiles import PROFILES, Profile
 from registry.table import discover
 
 FILE = '''"""{what}
@@ -279,7 +281,7 @@ def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
 
 
 def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
-    monkeypatch.setitem(battery.PROFILES, "dev", battery.Profile(24, 60.0))
+    monkeypatch.setitem(PROFILES, "dev", Profile(24, 60.0))
     variant = planted(folder, "numpy_returns")
     first = next(p for p in basics(variant.op) if p.spikes == ())
     proof = prove(variant, worker, Plan(), answers)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.strategies import (
+from harness.proof.cases.strategies import (
     MOST_ELEMENTS,
     TELL_LITTLE,
     aims,

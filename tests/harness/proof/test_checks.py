@@ -5,12 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.answers import Answers
-from harness.proof.buffers import FINITE, GUARD, MARGIN, POISON, STALE, WORD, Buffers, Memory, bits_of, fresh_inouts, view
-from harness.proof.checks import Case, Rejected, check_call, check_repeats, check_values
-from harness.proof.tolerance import refer
-from harness.proof.values import materialise
-from harness.proof.worker_handle import Worker
+from harness.proof.cases.values import materialise
+from harness.proof.gates import Case, Rejected, check_call, check_repeats, check_values
+from harness.proof.reference.cache import Answers
+from harness.proof.reference.tolerance import refer
+from harness.proof.sandbox.buffers import (
+    FINITE,
+    GUARD,
+    MARGIN,
+    POISON,
+    STALE,
+    WORD,
+    Buffers,
+    Memory,
+    bits_of,
+    fresh_inouts,
+    view,
+)
+from harness.proof.sandbox.client import Worker
 from registry.dtypes import DTYPES
 from registry.problem import Problem, Spike
 from registry.table import discover

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.proof.confinement import can_confine
+from harness.proof.sandbox.confinement import can_confine
 
 pytestmark = pytest.mark.skipif(not can_confine(), reason="this system has no Landlock")
 
@@ -25,7 +25,7 @@ TRIES = {
 SCRIPT = """
 import os, subprocess, sys
 from pathlib import Path
-from harness.proof.confinement import confine_writes
+from harness.proof.sandbox.confinement import confine_writes
 allowed, there = Path(sys.argv[1]), Path(sys.argv[2])
 confine_writes([allowed, allowed / "does not exist"])
 try:

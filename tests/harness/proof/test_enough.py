@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import verify
-from harness.proof.asked import drawn, refusals
-from harness.proof.asked import given as fixed_cases
-from harness.proof.battery import PROFILES, Plan, prove
-from harness.proof.strategies import basics, inside, is_small, problems
+from harness.proof.battery import prove
+from harness.proof.cases.selection import drawn, refusals
+from harness.proof.cases.selection import given as fixed_cases
+from harness.proof.cases.strategies import basics, inside, is_small, problems
+from harness.proof.plan import Plan
 from registry.errors import EvidenceError
+from registry.profiles import PROFILES
 from registry.records import Evidence, Store
 from registry.table import discover
 from trainer.missing_records import QUICK_EXAMPLES

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from harness.proof.nulls import Tally, nulls_of
-from harness.proof.strategies import basics
-from harness.proof.tolerance import refer
-from harness.proof.values import materialise
+from harness.proof.cases.strategies import basics
+from harness.proof.cases.values import materialise
+from harness.proof.reference.fakes import Tally, nulls_of
+from harness.proof.reference.tolerance import refer
 from registry.problem import Problem
 from registry.table import discover
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.oracle import define
-from harness.proof.slices import independent_dims, parts, take
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
+from harness.proof.reference.oracle import define
+from harness.proof.reference.slices import independent_dims, parts, take
 from registry.problem import Problem
 from registry.table import discover
 

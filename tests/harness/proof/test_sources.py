@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness import verify
-from harness.proof.battery import Plan, prove
-from harness.proof.worker_handle import Worker
+from harness.proof import prove_all
+from harness.proof.battery import prove
+from harness.proof.plan import Plan
+from harness.proof.sandbox.client import Worker
 from registry.fingerprint import Snapshot, source_hash, sources
 from registry.records import Store
 from registry.table import ROOT, discover
@@ -154,14 +156,14 @@ def test_nothing_is_stored_and_the_command_fails(tmp_path, capsys, monkeypatch):
     def proves_and_saves(variant, worker, plan, answers, **options):
         return proves(variant, worker, plan, Saving(answers, lambda: path.write_text(path.read_text() + "# more\n")), **options)
 
-    monkeypatch.setattr(verify, "prove", proves_and_saves)
+    monkeypatch.setattr(prove_all, "prove", proves_and_saves)
     words = ["--op", "softmax", "--variant", "numpy_soft", "--kernels-path", str(tmp_path), "--results", str(tmp_path / "kept")]
     assert verify.main([*words, "--json"]) == 1
     told = capsys.readouterr()
     assert '"status": "source_changed"' in told.out
     assert "source changed while it was proven" in told.err
     assert Store(tmp_path / "kept").evidence() == []
-    monkeypatch.setattr(verify, "prove", proves)
+    monkeypatch.setattr(prove_all, "prove", proves)
     discover.cache_clear()  # as a new command would
     assert verify.main(words) == 0
     [stored] = Store(tmp_path / "kept").evidence()

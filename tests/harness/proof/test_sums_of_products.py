@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.proof.sums_of_products import is_sum_of_products, root_of_squared_terms
-from harness.proof.tolerance import EPS, _condition
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
+from harness.proof.reference.sums_of_products import is_sum_of_products, root_of_squared_terms
+from harness.proof.reference.tolerance import EPS, _condition
 from registry.problem import Problem
 from registry.table import discover
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.proof.oracle import define
-from harness.proof.strategies import problems
-from harness.proof.tolerance import Verdict, exact_outputs, refer
-from harness.proof.values import materialise
+from harness.proof.cases.strategies import problems
+from harness.proof.cases.values import materialise
+from harness.proof.reference.oracle import define
+from harness.proof.reference.tolerance import Verdict, exact_outputs, refer
 from registry.dtypes import BFLOAT16
 from registry.error_law import Exact, Sum
 from registry.problem import Problem, Spike

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof import training_values as module
-from harness.proof.training_values import training_values
+from harness.proof.cases import training_values as module
+from harness.proof.cases.training_values import training_values
 from registry.problem import Problem
 from registry.table import discover
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.strategies import basics, problems
-from harness.proof.values import LARGEST_INTEGER, change_one, drawn_arguments, materialise
+from harness.proof.cases.strategies import basics, problems
+from harness.proof.cases.values import LARGEST_INTEGER, change_one, drawn_arguments, materialise
 from registry.dims import evaluate
 from registry.dtypes import is_float
 from registry.problem import FAMILIES, Problem, Spike, parse_problem

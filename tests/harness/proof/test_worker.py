@@ -7,9 +7,9 @@ import numpy as np
 import psutil
 import pytest
 
-from harness.proof.buffers import Buffers
-from harness.proof.values import materialise
-from harness.proof.worker_handle import Closed, Died, Limits, Raised, Worker
+from harness.proof.cases.values import materialise
+from harness.proof.sandbox.buffers import Buffers
+from harness.proof.sandbox.client import Closed, Died, Limits, Raised, Worker
 from registry.machine import thread_count
 from registry.problem import Problem
 from registry.table import discover

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.proof.values import materialise
+from harness.proof.cases.values import materialise
 from harness.race import clock, contestant_calls
 from harness.race.board import params_for, shrunken
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from harness import bench, explain, leaderboard, verify
-from harness.race import controls
+from harness import bench, explain, verify
+from harness.race import champions, controls
 from harness.race.board import boards_for
 from harness.race.outcome import Outcome
 from harness.race.refutation import refutation
@@ -83,7 +83,7 @@ def test_a_wrong_answer_in_a_race_revokes_the_proof_until_the_source_changes(tmp
         Store(results).require_proof(variant)
     assert bench.main(race) == 2
     assert "its proof is revoked" in capsys.readouterr().err
-    assert leaderboard.derive(Store(results), discover(folder)) == []
+    assert champions.derive(Store(results), discover(folder)) == []
     assert explain.main(["--op", "residua[l]", "--kernels-path", str(folder), "--results", str(results)]) == 1
     capsys.readouterr()
 

@@ -1,1 +1,0 @@
-"""Shows what was proved and raced: tables, pages, ladders."""

@@ -1,1 +1,0 @@
-"""Tools for CUDA variants: NVIDIA's compiler, resources, data sheets, advice, planted bugs, and the check of a real GPU."""

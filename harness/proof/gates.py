@@ -1,0 +1,241 @@
+"""The gates, each a plain function that raises `Rejected` under its own name.
+
+Two of them make calls of their own, and yield before they compare: the answer keys are made meanwhile.
+
+==============  ===============================================================================================
+contract        the variant returns None and raises nothing
+simulation      no race, access out of bounds, uninitialised read, ... in the simulator (CUDA variants)
+isolation       its process neither crashes nor hangs nor exits
+memory          guards and inputs are as before, every output element was written, and no result depends on the contents
+                of outputs and scratch memory before the call
+values          every element within its budget of torch in float64 (forward and update ops)
+gradients       the same for backward ops, against autograd; accumulating twice gives the sum
+exact           on small integers, whole-number outputs are equal to the bit
+specials        NaN and infinities come out where they must, and nowhere else
+replay          other values in the same buffers, one element changed, the same values elsewhere: nothing is remembered
+determinism     the same call again gives the same bits, unless the variant is declared ``run_to_run``
+non-vacuity     the drawn problems could tell a right kernel from null kernels
+==============  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from harness.proof.sandbox.buffers import FINITE, NAN, STALE, Buffers, bits_of
+from harness.proof.sandbox.client import Died, Raised, Schedule
+from registry.error_law import Exact
+from registry.op import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from harness.proof.reference.cache import Answer, Answers
+    from harness.proof.reference.tolerance import Verdict
+    from harness.proof.sandbox.client import Worker
+    from registry.op import Op
+    from registry.problem import Problem
+    from registry.variant import Variant
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+__all__ = [
+    "Case",
+    "Rejected",
+    "check_accumulates",
+    "check_again_afresh",
+    "check_call",
+    "check_contents",
+    "check_one_thread",
+    "check_order",
+    "check_remembers_nothing",
+    "check_repeats",
+    "check_values",
+]
+
+SHIFT = 4096 + 64  # bytes by which "other buffers" lie elsewhere
+
+
+class Rejected(Exception):  # noqa: N818 (the outcome of a check)
+    """A variant did not pass a gate on a problem."""
+
+    def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed") -> None:
+        self.gate, self.message, self.problem, self.status = gate, message, problem, status
+        self.ratio = 0.0
+        self.case: Case | None = None
+        super().__init__(f"{gate}: {message}")
+
+    @classmethod
+    def by_value(cls, gate: str, case: Case, verdict: Verdict) -> Self:
+        """Return the rejection of a wrong value; the case is kept, to see what a fresh process says to it."""
+        rejected = cls(gate, verdict.message, case.problem)
+        rejected.ratio, rejected.case = verdict.ratio, case
+        return rejected
+
+
+@dataclass(frozen=True)
+class Case:
+    """One variant on one problem, with the answer key that it never sees."""
+
+    variant: Variant
+    answer: Answer
+    answers: Answers
+    worker: Worker
+    threads: int
+    device: str = "host"
+    before: str = NAN  # what outputs and scratch memory hold before a call, as in `Buffers.fill`
+
+    @property
+    def op(self) -> Op:
+        """The op."""
+        return self.variant.op
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self.answer.problem
+
+    def on(self, answer: Answer) -> Case:
+        """Return the same case on other values."""
+        return dataclasses.replace(self, answer=answer)
+
+    def after(self, before: str) -> Case:
+        """Return the same case with other contents of outputs and scratch memory before the call."""
+        return dataclasses.replace(self, before=before)
+
+
+def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | int = "ascending") -> dict[str, NDArray[Any]]:
+    """Call the variant once and return its outputs: gates contract, isolation, memory and simulation.
+
+    Parameters
+    ----------
+    shift : int
+        Bytes by which the buffers lie elsewhere.
+    mode, order : str
+        How the simulator runs a CUDA variant.
+    """
+    size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
+    buffers = Buffers(case.op, case.problem, size, shift)
+    buffers.fill(case.worker.memory, case.answer.values, case.before)
+    try:
+        schedule = None if case.device == "host" else Schedule(case.device, mode, order)
+        case.worker.call(case.variant, buffers, case.threads, schedule)
+    except Raised as outcome:
+        if outcome.fault:
+            raise Rejected("simulation", str(outcome), case.problem, status=outcome.fault) from None
+        raise Rejected("contract", str(outcome), case.problem) from None
+    except Died as outcome:
+        raise Rejected("isolation", str(outcome), case.problem, status=outcome.status) from None
+    if damage := buffers.damage(case.worker.memory, case.answer.values):
+        raise Rejected("memory", damage, case.problem)
+    return buffers.outputs(case.worker.memory)
+
+
+def _gate_of_values(case: Case, name: str) -> str:
+    if case.problem.spikes:
+        return "specials"
+    if case.answer.reference.outputs[name].exact and not isinstance(case.op.error, Exact):
+        return "exact"
+    return "gradients" if case.op.direction is Direction.BACKWARD else "values"
+
+
+def check_values(case: Case, outputs: Arrays, gate: str = "") -> float:
+    """Compare with the answer key: gates values, gradients, exact and specials; return the worst error over its budget."""
+    worst = 0.0
+    for name, expected in case.answer.reference.outputs.items():
+        verdict = expected.judge(name, outputs[name])
+        if verdict.message:
+            raise Rejected.by_value(gate or _gate_of_values(case, name), case, verdict)
+        worst = max(worst, verdict.ratio)
+    return worst
+
+
+def _same_bits(one: Arrays, other: Arrays) -> str:
+    for name, array in one.items():
+        different = np.flatnonzero(bits_of(array) != bits_of(other[name]))
+        if different.size:
+            where = int(different[0])
+            values = f"{array.reshape(-1)[where]:.9g}, then {other[name].reshape(-1)[where]:.9g}"
+            return f"{name} differs at element {where}: {values} ({different.size} in all)"
+    return ""
+
+
+def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
+    """Compare with another call on the same values: gate determinism."""
+    if case.variant.determinism != "bitwise":
+        check_values(case, again, "determinism")
+    elif message := _same_bits(outputs, again):
+        raise Rejected("determinism", f"two calls on the same values: {message}", case.problem)
+
+
+def check_contents(case: Case, outputs: Arrays, again: Arrays) -> None:
+    """Compare with a call before which outputs and scratch memory held `case.before`, and not NaN: gate memory.
+
+    Where the results differ, two more calls tell a kernel that reads what it never wrote from one that wavers.
+    """
+    try:
+        check_repeats(case, outputs, again)
+    except Rejected as rejected:
+        for _ in range(2):
+            check_repeats(case, outputs, check_call(case.after(NAN)))
+        held = {FINITE: "finite numbers", STALE: "what the last call left"}[case.before]
+        message = f"with {held} in its outputs and scratch memory before the call, and not NaN: {rejected.message}"
+        raise Rejected("memory", message, case.problem) from None
+
+
+def check_remembers_nothing(case: Case, outputs: Arrays) -> Iterator[None]:
+    """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
+    others = [case.on(answer) for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer))]
+    found = [check_call(other.after(STALE)) for other in others]
+    moved = check_call(case.after(FINITE), shift=SHIFT)
+    yield
+    for other, its_outputs in zip(others, found, strict=True):
+        check_values(other, its_outputs)
+    if case.variant.determinism != "bitwise":
+        check_values(case, moved, "replay")
+    elif message := _same_bits(outputs, moved):
+        raise Rejected("replay", f"the same values in other buffers, after other calls: {message}", case.problem)
+
+
+def check_accumulates(case: Case) -> None:
+    """Call once more, adding to what the first call gives: gate gradients."""
+    twice = case.answers.added(case.answer)
+    if twice is not None:
+        added = case.on(twice)
+        check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.spikes else "gradients")
+
+
+def check_one_thread(case: Case) -> Iterator[None]:
+    """Call with a single thread: the values must hold there too."""
+    if case.threads > 1 and case.device == "host":
+        single = dataclasses.replace(case, threads=1)
+        found = check_call(single.after(FINITE))
+        yield
+        check_values(single, found)
+
+
+def check_order(case: Case, outputs: Arrays, found: Arrays) -> None:
+    """Compare with a call in which the simulator ran the warps in another order: gate determinism."""
+    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, found)):
+        raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
+
+
+def check_again_afresh(rejected: Rejected) -> Rejected:
+    """Repeat a call that gave a wrong value in a fresh process: right there means that something was remembered."""
+    if rejected.case is None:
+        return rejected
+    rejected.case.worker.renew()
+    try:
+        check_values(rejected.case, check_call(rejected.case))
+    except Rejected as again:
+        return again
+    if rejected.gate != "determinism":
+        rejected.gate = "replay"
+        rejected.message += "; in a fresh process it is right"
+    return rejected

@@ -1,0 +1,184 @@
+"""``python -m harness.proof.sandbox.worker``: the process that calls variants; it has no answer keys.
+
+The first process imports a family's variants when it is first told of one, and forks one child per variant, so that each
+starts from the same state without paying for the imports again. Parent and worker talk in short JSON messages over one
+socket; arrays lie in shared memory. What a variant prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.proof.sandbox.buffers import Slot, fresh_inouts, view
+from harness.proof.sandbox.confinement import confine_writes
+from harness.proof.sandbox.mapping import GuardedMap
+from harness.proof.sandbox.process_state import ProcessState
+from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
+from registry.devices import set_threads
+from registry.op import Role
+from registry.table import ROOT, discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from registry.table import Table
+    from registry.variant import Variant
+
+__all__ = ["main"]
+
+LONGEST_MESSAGE = 1 << 16
+PR_SET_PDEATHSIG = 1
+WRITABLE = (ROOT / ".cache" / "numba", ROOT / ".cache" / "simulator", Path("/dev"))  # and the folder for temporary files
+GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after which nothing in the process can use the GPU any more
+
+
+def _die_with_parent(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be asked
+        os._exit(1)
+
+
+def _limit_memory(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Child:
+    """The process of one variant: it maps the memory, calls, and says that it is done."""
+
+    def __init__(self, variant: Variant, talk: socket.socket, memory: int) -> None:
+        self.variant, self.talk, self.memory = variant, talk, memory
+        self.map: GuardedMap | None = None
+        self.threads = 0
+        self.state = ProcessState()
+
+    def serve(self) -> None:
+        """Answer calls until told to stop."""
+        while (message := self.talk.recv(LONGEST_MESSAGE)) and (call := json.loads(message)) != "stop":
+            self.talk.send(json.dumps(self.answer(call)).encode())
+
+    def answer(self, call: dict[str, Any]) -> dict[str, str]:
+        """Call the variant once; an exception is an answer too."""
+        if self.map is None or self.map.size != call["size"]:
+            if self.map is not None:
+                self.map.close()
+            self.map = GuardedMap(self.memory, call["size"])
+        arrays = [view(self.map.buffer, Slot(*slot)) for slot in call["slots"]]
+        params = dict(call["params"])
+        if call["workspace"]:
+            params["workspace"] = arrays.pop()
+        if call["threads"] != self.threads:
+            self.threads = call["threads"]
+            set_threads(self.threads)
+        call_it = self._on_host if "schedule" not in call else partial(self._on_gpu, call["schedule"])
+        try:
+            returned: object = call_it(arrays, params)
+        except SimulatedFault as fault:
+            return {"error": "\n".join(fault.lines()), "fault": fault.kind}
+        except Exception as error:  # noqa: BLE001 (somebody else's code may raise anything)
+            lost = type(error).__name__ in GPU_ERRORS
+            return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", **({"lost": "context"} if lost else {})}
+        if call.get("schedule", {}).get("device") != "cuda" and (changed := self.state.changed(self.threads)):
+            return {"error": f"changed {changed}", "lost": "state"}
+        return {"error": "" if returned is None else f"returned a {type(returned).__name__}, the convention is None"}
+
+    def _on_host(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
+        function: Callable[..., object] = self.variant.function
+        return function(*arrays, **params)
+
+    def _unwritten(self, arrays: list[NDArray[Any]], params: dict[str, Any]) -> list[NDArray[Any]]:
+        """Return the arrays whose contents mean nothing before the variant writes them."""
+        op = self.variant.op
+        fresh = {a.name for a in op.with_role(Role.OUTPUT)} | set(fresh_inouts(op, params))
+        found = [array for argument, array in zip(op.arguments, arrays, strict=True) if argument.name in fresh]
+        return [*found, *([params["workspace"]] if "workspace" in params else [])]
+
+    def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
+        """Call in the simulator, or on the GPU (unverified on hardware)."""
+        if schedule["device"] == "sim":
+            with simulation(schedule["mode"], schedule["order"], unwritten=self._unwritten(arrays, params)):
+                return self._on_host(arrays, params)
+        import cupy
+
+        # The memory travels as a whole, there and back: views lie as (mis)aligned as here, and guard bands show what was hit.
+        memory = np.frombuffer(self.map.buffer if self.map else b"", np.uint8)
+        whole = cupy.asarray(memory)
+
+        def there(array: NDArray[Any]) -> Any:  # noqa: ANN401 (CuPy has no types)
+            start = array.ctypes.data - memory.ctypes.data
+            return whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+
+        work = {"workspace": there(params["workspace"])} if "workspace" in params else {}
+        returned = self._on_host([there(array) for array in arrays], {**params, **work})
+        memory[...] = cupy.asnumpy(whole)
+        return returned
+
+
+def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
+    talk.send(json.dumps({"ready": os.getpid()}).encode())
+    while message := talk.recv(LONGEST_MESSAGE):
+        order = json.loads(message)
+        variant = table.variant(order["op"], order["variant"])  # its family is imported once, for all children
+        if order["device"] == "sim":
+            load_simulator()  # the same
+        parent = os.getpid()
+        gc.freeze()  # what children share is no garbage: to search it would copy its pages to each
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # BLAS has threads, and survives a fork
+            pid = os.fork()
+        if pid == 0:
+            gc.enable()
+            _die_with_parent(parent)
+            if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory, and keeps files
+                _limit_memory(limit)
+                confine_writes((*WRITABLE, Path(tempfile.gettempdir())))
+            talk.send(json.dumps({"pid": os.getpid()}).encode())
+            if order["ahead"]:
+                with suppress(Exception):  # told by the call that meets it
+                    compile_ahead(variant)
+            Child(variant, talk, memory).serve()
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve variants over the inherited socket until the parent hangs up."""
+    parser = argparse.ArgumentParser(prog="python -m harness.proof.sandbox.worker", description=__doc__)
+    parser.add_argument("--parent", type=int, required=True, help="process that this one ends with")
+    parser.add_argument("--socket", type=int, required=True, help="inherited socket to the parent")
+    parser.add_argument("--memory", type=int, required=True, help="inherited memory that holds the arrays")
+    parser.add_argument("--memory-limit", type=int, required=True, help="bytes that a variant may allocate")
+    parser.add_argument("--kernels-path", type=Path, action="append", default=[], help="a folder of more variants")
+    options = parser.parse_args(argv)
+    _die_with_parent(options.parent)
+    gc.disable()  # until there is more than imports
+    for folder in WRITABLE:
+        folder.mkdir(parents=True, exist_ok=True)
+    os.dup2(2, 1)
+    np.seterr(all="ignore")
+    with socket.socket(fileno=options.socket) as talk:
+        _serve_variants(discover(*options.kernels_path), talk, options.memory, options.memory_limit)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""A race as people and programs read it: board rows, the ``--json`` document, rich and Markdown tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.race.board import YARDSTICK
+from harness.race.statistics import best_probability, paired_ratio, rank_text, ranks, summarise
+from registry.listing import Column, Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registry.records import Run
+
+__all__ = [
+    "COLUMNS",
+    "board",
+    "cells",
+    "document",
+    "dtype_told",
+    "duration",
+    "floor_of",
+    "listing",
+    "markdown",
+    "race_json",
+]
+
+COLUMNS = ("rank", "variant", "median", "20-80 %", "lower quartile", "against torch", "of roofline", "best", "remark")
+LEAST_WIDTH = {"20-80 %": 120, "lower quartile": 140, "best": 100, "remark": 90}
+WIDE = max(LEAST_WIDTH.values())
+
+
+def floor_of(run: Run) -> float:
+    """Return the milliseconds that the roofline allows at least; 0 where there is no roofline.
+
+    The simulator's times are shares of no roofline: the CPU that simulates is not the machine that the kernel is for.
+    """
+    return 0.0 if run.device == "sim" else run.roofline.get("floor_ms", 0.0)
+
+
+def board(run: Run) -> dict[str, Any]:
+    """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
+
+    Every passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch``
+    with ``speedup_interval`` (95 %), ``percent_of_roofline`` (null without a roofline, as in the
+    simulator), and, unless it is a yardstick, ``rank`` and ``p_best``.
+    """
+    floor_ms = floor_of(run)
+    torch = next((r.samples_ms for r in run.rows if r.variant == YARDSTICK and r.samples_ms), None)
+    ranked = [r for r in run.rows if r.samples_ms and not r.yardstick]
+    samples = [r.samples_ms for r in ranked]
+    places = {r.variant: (rank_text(k), p) for r, k, p in zip(ranked, ranks(samples), best_probability(samples), strict=True)}
+    rows = []
+    for row in run.rows:
+        shown: dict[str, Any] = dict.fromkeys(
+            (
+                "median_ms",
+                "q20_ms",
+                "q80_ms",
+                "lower_quartile_ms",
+                "speedup_vs_torch",
+                "speedup_interval",
+                "percent_of_roofline",
+            )
+        )
+        if row.samples_ms:
+            found = summarise(row.samples_ms)
+            shown |= {
+                "median_ms": found.median,
+                "q20_ms": found.q20,
+                "q80_ms": found.q80,
+                "lower_quartile_ms": found.lower_quartile,
+                "percent_of_roofline": 100 * floor_ms / found.median if floor_ms else None,
+            }
+            if torch:
+                ratio = paired_ratio(torch, row.samples_ms)
+                shown |= {"speedup_vs_torch": ratio.ratio, "speedup_interval": [ratio.low, ratio.high]}
+        rank, probability = places.get(row.variant, (None, None))
+        shown |= {"variant": row.variant, "status": row.status, "rank": rank, "p_best": probability}
+        rows.append({**shown, "yardstick": row.yardstick, "rounds": len(row.samples_ms), "note": row.note})
+    rows.sort(key=lambda r: (r["median_ms"] is None, r["median_ms"]))
+    return {"workload": run.workload, "dtype": run.dtype, "dims": run.dims, "params": run.params, "rows": rows}
+
+
+def race_json(runs: list[Run]) -> dict[str, Any]:
+    """Return the ``--json`` document of one op's boards; all of `runs` come from one session."""
+    first = runs[0]
+    return {
+        "op": first.op,
+        "protocol": first.protocol,
+        "threads": first.threads,
+        "controls": first.controls,
+        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms" and first.device != "sim"},
+        "boards": [board(run) for run in runs],
+    }
+
+
+def document(runs: Iterable[Run]) -> dict[str, Any]:
+    """Return the ``--json`` document: one op's own, or ``{"races": [...]}`` where there are several ops."""
+    by_op: dict[str, list[Run]] = {}
+    for run in runs:
+        by_op.setdefault(run.op, []).append(run)
+    races = [race_json(found) for found in by_op.values()]
+    return races[0] if len(races) == 1 else {"races": races}
+
+
+def duration(ms: float, digits: int = 3) -> str:
+    """Return a time in the unit that suits it."""
+    size, unit = next(((s, u) for s, u in ((1e3, "s"), (1.0, "ms")) if ms >= s), (1e-3, "us"))
+    value = ms / size
+    return f"{value:.{max(digits - len(str(int(value))), 0)}f} {unit}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"  # noqa: PLR2004 (two digits either way)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return what `COLUMNS` show of one row of `board`."""
+    if row["median_ms"] is None:
+        return ["yardstick" if row["yardstick"] else "", row["variant"], row["status"], "", "", "", "", "", row["note"]]
+    against = ""
+    if row["speedup_vs_torch"] is not None and row["variant"] != YARDSTICK:
+        low, high = row["speedup_interval"]
+        against = f"{_ratio(row['speedup_vs_torch'])} ({_ratio(low)} to {_ratio(high)})"
+    percent = row["percent_of_roofline"]
+    return [
+        "yardstick" if row["yardstick"] else row["rank"],
+        row["variant"],
+        duration(row["median_ms"]),
+        f"{duration(row['q20_ms'])} to {duration(row['q80_ms'])}",
+        duration(row["lower_quartile_ms"]),
+        against,
+        "" if percent is None else f"{percent:.{0 if percent >= 10 else 1}f} %",  # noqa: PLR2004 (two digits either way)
+        "" if row["p_best"] is None else f"{row['p_best']:.0%}",
+        row["note"],
+    ]
+
+
+def dtype_told(run: Run) -> str:
+    """Return what a heading adds where floats are not stored as usual."""
+    return "" if run.dtype == "float32" else f", {run.dtype}"
+
+
+def listing(run: Run, width: int = WIDE) -> Listing:
+    """Return one board for a terminal `width` characters wide; a narrow one shows fewer columns."""
+    hidden = {column for column, least in LEAST_WIDTH.items() if width < least}
+    dims = " ".join(f"{k}={v}" for k, v in run.dims.items())
+    title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads{dtype_told(run)}"
+    left = ("rank", "variant", "remark")
+    columns = [
+        Column(name, key=name == "variant", wrap=name == "remark", justify="left" if name in left else "right")
+        for name in COLUMNS
+        if name not in hidden
+    ]
+    table = Listing(*columns, title=title)
+    for row in board(run)["rows"]:
+        style = "dim" if row["yardstick"] else "red" if row["median_ms"] is None else "bold" if row["rank"][0] == "1" else ""
+        shown = zip(COLUMNS, cells(row), strict=True)
+        table.add(*(cell for column, cell in shown if column not in hidden), style=style)
+    return table
+
+
+def markdown(run: Run) -> str:
+    """Return one board as a Markdown table under a heading."""
+    lines = [
+        f"### {run.op}, {run.workload}{dtype_told(run)}",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + " --- |" * len(COLUMNS),
+    ]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in board(run)["rows"]]
+    return "\n".join(lines) + "\n"
