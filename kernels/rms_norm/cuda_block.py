@@ -8,7 +8,7 @@ Source: M. Harris, Faster parallel reductions on Kepler (NVIDIA developer blog, 
     Increase performance with vectorized memory access (NVIDIA developer blog, 2013), for 16 bytes; the row in shared memory
     is the sixth kernel of karpathy/llm.c, dev/cuda/layernorm_forward.cu.
 Costs: a row must fit shared memory. Rows that do not start at a multiple of 16 bytes move one element at a time. Threads
-    without a vector idle: in float32 a row fills the block from 1024 channels on.
+    without a vector idle: in float32 a row fills the block from 512 channels on.
 """
 
 from kernels.cuda import ceil_div, wide
@@ -17,7 +17,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256  # a row of Llama-2-7B in float32 is four vectors for each thread
+THREADS = 128  # a row of Llama-2-7B is eight vectors for each thread in float32, four in bfloat16
+SWEEP = 8 * THREADS  # bfloat16 that a block moves in one turn of its loops; in float32 it takes two turns
 SHARED = 48 * 1024 - 64  # bytes that every GPU gives a block, less the shares of the sum
 _KERNEL = CudaKernel(__file__, "rms_norm_block")
 
@@ -27,7 +28,7 @@ def _refuses(C, **_):
         yield f"a row of {C} channels in float32 does not fit {SHARED} bytes of shared memory"
 
 
-@register(RMS_NORM, dtypes=DTYPES, tiles={"C": (4, 8, THREADS)}, refuses=_refuses)
+@register(RMS_NORM, dtypes=DTYPES, tiles={"C": (4, 8, THREADS, SWEEP, SWEEP + 8)}, refuses=_refuses)
 def cuda_block(x, weight, y, rstd, *, eps):
     rows, channels = x.shape
     if rows:

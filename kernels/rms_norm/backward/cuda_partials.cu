@@ -1,6 +1,6 @@
 #include "crucible.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 128;
 
 extern __shared__ float4 sums_C[];  // dweight over the rows of this block
 

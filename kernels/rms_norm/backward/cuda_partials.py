@@ -7,7 +7,7 @@ Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whos
     kernels/layer_norm/backward/cuda_partials.py.
 Costs: workspace of a row for each block, and two barriers for each row. Rows that do not start at a multiple of 16 bytes
     move one element at a time. In bfloat16, the eight sums of a thread lie in the same banks as those of the thread four
-    places on. The registers of the first kernel limit a multiprocessor to three blocks in float32; the launch asks for
+    places on. The registers of the first kernel limit a multiprocessor to seven blocks in float32; the launch asks for
     about two.
 """
 
@@ -17,7 +17,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256  # a row of Llama-2-7B in float32 is four vectors for each thread
+THREADS = 128  # a row of Llama-2-7B is eight vectors for each thread in float32, four in bfloat16
+SWEEP = 8 * THREADS  # bfloat16 that a block moves in one turn of its loops; in float32 it takes two turns
 MOST_BLOCKS = 256  # about two for each multiprocessor of an A100 (108) or H100 (132); more of them add to the workspace
 WARP, GROUPS = 32, 8  # threads of a block that adds up columns
 SHARED = 48 * 1024 - 64  # bytes that every GPU gives a block, less the shares of a sum
@@ -37,7 +38,7 @@ def _refuses(C, **_):
 @register(
     RMS_NORM_BACKWARD,
     dtypes=DTYPES,
-    tiles={"N": (MOST_BLOCKS,), "C": (4, 8, WARP, THREADS)},
+    tiles={"N": (MOST_BLOCKS,), "C": (4, 8, WARP, THREADS, SWEEP, SWEEP + 8)},
     workspace=lambda _threads, *, N, C: min(N, MOST_BLOCKS) * C,
     refuses=_refuses,
 )
