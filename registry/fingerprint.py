@@ -113,8 +113,9 @@ class Snapshot:
         folders = tuple(folder.resolve() for folder in (ROOT / "kernels", *self.folders))
         files = {}
         for path in (p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES):
-            with suppress(OSError):  # a folder, or a file that an editor has just put aside
-                files[path] = _state(path)
+            with suppress(OSError):  # an editor has just put the file aside
+                if path.is_file():  # no folder, and no pipe, which could be read for ever
+                    files[path] = _state(path)
         object.__setattr__(self, "folders", folders)
         object.__setattr__(self, "files", files)
 
