@@ -51,7 +51,7 @@ __all__ = ["Outcome", "TooLargeError", "compare"]
 PART_ELEMENTS = 1 << 20  # of all arrays of a part together: larger ones cost fresh pages of memory each time
 FEWEST = 1 << 12  # indices that the battery's judge gets, so that torch's error, which it looks at, is a typical one
 # Float64 arrays of the size of all arguments that are held at the same time, at most.
-COPIES, FULL_JUDGE_COPIES = 8, 24
+COPIES, FULL_JUDGE_COPIES = 5, 8
 
 
 class TooLargeError(Exception):
