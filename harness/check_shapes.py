@@ -124,8 +124,8 @@ def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
         if given.keys() != set(wanted):
             names = ", ".join(wanted) or "none"
             raise RequestError(f"--calls {str(path)!r}: {kind} of {op.name} are {names}; given: {given!r}")
-    if not all(isinstance(size, int) and size > 0 for size in entry["dims"].values()):
-        raise RequestError(f"--calls {str(path)!r}: dims of {op.name} are whole numbers from 1 up; given: {entry['dims']!r}")
+    if not all(isinstance(size, int) and size >= 0 for size in entry["dims"].values()):
+        raise RequestError(f"--calls {str(path)!r}: dims of {op.name} are whole numbers from 0 up; given: {entry['dims']!r}")
     if entry["dtype"] not in DTYPES:
         raise UnknownNameError("dtype", entry["dtype"], DTYPES)
     return Problem(op.name, entry["dims"], entry["params"], entry["dtype"])

@@ -113,7 +113,9 @@ class Comparisons:
         for call in self.calls:
             for variant in (chosen[call.need] for chosen in sets):
                 key = call.key(variant, self.threads)
-                if not variant.is_definition and key not in seen:
+                if variant.is_definition or variant.refusals(call.dims, call.params, call.dtype):
+                    continue  # the program says which call a variant refuses
+                if key not in seen:
                     seen.add(key)
                     yield call, variant
 

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "TooLargeError", "compare"]
 
-PART_ELEMENTS = 1 << 22  # of all arrays of a part together
+PART_ELEMENTS = 1 << 20  # of all arrays of a part together: larger ones cost fresh pages of memory each time
 FEWEST = 1 << 12  # indices that the battery's judge gets, so that torch's error, which it looks at, is a typical one
 # Float64 arrays of the size of all arguments that are held at the same time, at most.
-COPIES, FULL_JUDGE_COPIES = 8, 24
+COPIES, FULL_JUDGE_COPIES = 5, 8
 
 
 class TooLargeError(Exception):
@@ -138,7 +138,9 @@ def _bounds(part: Part) -> Iterator[tuple[Bound, bool]]:
     exact = answer(op, values, problem.params)
     allowed = min(gammas(op, problem))
     with np.errstate(all="ignore"):
-        units = {n: np.abs(a) + floor_of(op, n, values, problem.params, a.shape) for n, a in exact.items()}
+        units = {n: np.abs(a) for n, a in exact.items()}
+        for name in op.error.floor:
+            units[name] += floor_of(op, name, values, problem.params, units[name].shape)
     products = is_sum_of_products(op)
     yield {n: (exact[n], allowed * (EPS * unit + TINY)) for n, unit in units.items()}, products
     _check_memory(part, COPIES)
@@ -167,9 +169,9 @@ def _within(part: Part, bound: Bound) -> tuple[float, Masks]:
     ratio, good = 0.0, {}
     with np.errstate(all="ignore"):
         for name, (exact, budget) in bound.items():
-            error = error_of(part.outputs[name], exact)
-            good[name] = error <= budget  # false for NaN
-            ratio = max(ratio, float(np.where(good[name], error / budget, 0.0).max(initial=0.0)))
+            ratios = error_of(part.outputs[name], exact) / budget
+            good[name] = ratios <= 1  # false for NaN
+            ratio = max(ratio, float(ratios.max(initial=0.0, where=good[name])))
     return ratio, good
 
 

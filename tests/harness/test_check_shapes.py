@@ -117,7 +117,7 @@ def test_a_wrong_request_is_one_clear_line(capsys, words, line):
         ("[1]", "call 0 needs op, variant, dims, params and dtype: 1"),
         (json.dumps([{**CALL, "dtype": 3}]), "call 0 needs op, variant, dims, params and dtype"),
         (json.dumps([{**CALL, "variant": "numpy", "dims": {"N": 1}}]), "dims of softmax are N, C; given: {'N': 1}"),
-        (json.dumps([{**CALL, "variant": "numpy", "dims": {"N": 0, "C": 1}}]), "whole numbers from 1 up"),
+        (json.dumps([{**CALL, "variant": "numpy", "dims": {"N": -1, "C": 1}}]), "whole numbers from 0 up"),
         (json.dumps([{**CALL, "variant": "numpy", "params": {"eps": 1}}]), "params of softmax are none"),
         (json.dumps([{**CALL, "variant": "numpy", "dtype": "float16"}]), "unknown dtype 'float16'"),
         (json.dumps([{**CALL, "op": "softmaxx"}]), "did you mean 'softmax'"),

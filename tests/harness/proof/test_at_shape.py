@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.proof import at_shape
@@ -74,6 +74,7 @@ def test_one_wrong_element_is_found_and_named(name, where, seed, data):
     output = data.draw(st.sampled_from(sorted(outputs)), label="output")
     wrong = data.draw(st.sampled_from(["budget", "nan", "inf"]), label="wrong")
     index = np.unravel_index(int(where * (outputs[output].size - 1)), outputs[output].shape)
+    assume(np.isfinite(expected[output].budget[index]))  # the judge leaves an element free where the condition is unknown
     beyond = 4 * max(float(expected[output].budget[index]), 1e-6 * abs(float(expected[output].value[index])))
     outputs[output][index] = {"budget": expected[output].value[index] + beyond, "nan": np.nan, "inf": np.inf}[wrong]
     found = compare(op, problem, values, outputs)
