@@ -114,6 +114,14 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)  # noqa: T201 (the benchmark reads it)
 
 
+def use_caches(folder: Path) -> None:
+    """Have numba keep its machine code in a folder; the kernels must not have been imported yet."""
+    import numba
+
+    importlib.import_module("kernels.simd")  # sets the project's folder, which numba reads whenever a function is decorated
+    numba.config.CACHE_DIR = str(folder)
+
+
 def crucible_run(settings: Settings, caches: Path | None) -> Built:
     """Return a run with memory and kernels, after it proved and raced them where the machine has no champions.
 
@@ -123,10 +131,7 @@ def crucible_run(settings: Settings, caches: Path | None) -> Built:
         A folder for numba's cache; by default it is where the project has it.
     """
     if caches:
-        import numba
-
-        importlib.import_module("kernels.simd")  # sets the folder, which numba reads whenever a function is decorated
-        numba.config.CACHE_DIR = str(caches)
+        use_caches(caches)
     return build(prepare(settings, _say))
 
 

@@ -117,11 +117,13 @@ def test_numba_compiles_into_the_folder_that_the_arm_was_given(tmp_path):
 import numpy as np
 from argparse import Namespace
 from pathlib import Path
-from benchmarks.step_arm import crucible_session, settings_of
+from benchmarks.step_arm import settings_of, use_caches
+from registry import discover
 options = dict(model="gpt2-nano", batch=1, sequence=8, threads=1, kernels="numpy", results=Path({str(tmp_path)!r}))
-session = crucible_session(settings_of(Namespace(**options)), Path({str(tmp_path / "caches")!r}))
+settings_of(Namespace(**options))
+use_caches(Path({str(tmp_path / "caches")!r}))
 x, y, out = np.ones((3, 32), np.float32).copy()
-session.table.variant("residual", "numba_flat").function(x, y, out)
+discover().variant("residual", "numba_flat").function(x, y, out)
 print(out.sum())
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 import pytest
-from registry.models import find_model
 
+from models import find
 from registry.errors import DONE, FAILED
 from registry.table import ROOT, discover
 from tests.house.command_rules import CHANGES, NOT_RUN, OUT, RESULTS, TESTED_ELSEWHERE, TEXT, VARIANTS
@@ -171,7 +171,7 @@ def test_the_options_of_a_command_that_is_not_run_exist(text):
         table = discover()
         table.select(table.select_ops(options["op"]), options.get("variant"))
     if options.get("model"):
-        find_model(options["model"])
+        find(options["model"])
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.in_block], ids=label)

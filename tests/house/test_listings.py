@@ -9,11 +9,11 @@ from rich.console import Console
 from harness import explain, inspect, mutate, verify
 from harness import gpu_check as check
 from harness.cuda.agreement import Agreement
+from harness.cuda.footprint import Footprint
 from harness.mutation.mutants import Mutant
 from harness.mutation.rules import RULES, Mutation
 from harness.proof.result import Proof
 from harness.report import boards as report
-from harness.report.cuda_page import Footprint
 from models.workloads import workloads_of
 from registry.__main__ import listing, listing_of
 from registry.paths import ROOT

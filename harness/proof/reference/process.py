@@ -52,7 +52,7 @@ __all__ = ["AnswerProcess", "digest_of_code", "kept_folder", "main"]
 
 FOLDER = ROOT / ".cache" / "answers"
 ROOM = 1 << 29  # bytes on disk; what was used longest ago goes first
-MAKERS = ("harness/proof/*.py", "registry/*.py", "kernels/*/spec.py")
+MAKERS = ("harness/proof/**/*.py", "registry/*.py", "kernels/*/spec.py")
 LARGEST = 1 << 16  # elements of all outputs: larger keys are not kept, which only a CPU meets
 UNUSABLE = (OSError, sqlite3.Error, diskcache.Timeout)
 
