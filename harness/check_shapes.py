@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
+from rich.text import Text
 
 from harness.proof.call_at_shape import CallAtShape, limits_for
 from harness.proof.reference.oracle import load
@@ -27,6 +27,7 @@ from registry.comparison import NOT_COMPARED, PASSED
 from registry.devices import DEVICES, device
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
+from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count
 from registry.problem import Problem, parse_problem
 from registry.records import RESULTS, Store
@@ -132,13 +133,13 @@ def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
 
 
 def _show(found: Sequence[Comparison], console: Console) -> None:
-    shown = RichTable("op", "variant", "shape", "status", "gate", "compared", title="At the shapes of a training run")
-    for heading in ("worst / budget", "seconds"):
-        shown.add_column(heading, justify="right")
+    keys = (Column(name, key=True) for name in ("op", "variant", "shape"))
+    numbers_of = (Column(name, justify="right") for name in ("worst / budget", "seconds"))
+    shown = Listing(*keys, "status", "gate", "compared", *numbers_of, title="At the shapes of a training run")
     for one in found:
-        status = f"[{COLOURS.get(one.status, 'red')}]{one.status}[/]"
+        status = Text(one.status, style=COLOURS.get(one.status, "red"))
         numbers = (f"{one.worst_over_budget:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
-        shown.add_row(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
+        shown.add(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
     console.print(shown)
     for one in found:
         if one.status != PASSED:

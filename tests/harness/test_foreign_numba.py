@@ -52,7 +52,7 @@ def test_each_command_works_in_each_process(tmp_path):
     shared = (f"--kernels-path={folder}", f"--results={tmp_path / 'results'}")
     dims = "B=1 T=4 V=8 P=0 S=0 C=8"
     commands = {
-        "harness.verify": (*ONE, "--variant", both, "--examples", 1, *shared),
+        "harness.verify": (*ONE, "--variant", both, "--examples", 6, *shared),
         "harness.bench": ("--op", "embeddin[g]", "--variant", both, "--dims", dims, "--budget", "1s", *shared),
         "pytest": ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", shared[0], *ONE, "--variant", both),
         "tests.trainer.pico_run": (
@@ -79,7 +79,7 @@ def test_no_evidence_is_made_by_machine_code_of_a_helper_as_it_was(tmp_path):
     written(folder / "numba_helped.py", text)
     for sign in ("+", "-", "+"):
         written(folder / "helper_of_tests.py", helper.format(sign=sign))
-        words = (*ONE, "--variant", "numba_helped", "--examples", 1, "--json", "--kernels-path", folder, "--results", tmp_path)
+        words = (*ONE, "--variant", "numba_helped", "--examples", 6, "--json", "--kernels-path", folder, "--results", tmp_path)
         done = ran("harness.verify", *words, path=folder)
         statuses += [result["status"] for result in json.loads(done.stdout)["results"]]
     assert statuses == ["passed", "failed", "passed"]

@@ -42,7 +42,7 @@ def test_a_name_whose_file_is_not_loaded_is_refused_with_the_reason(command, nam
 
 
 def test_a_glob_proves_the_others_and_reports_the_file(folder, tmp_path, capsys):
-    words = ["--op", "residua[l]", "--variant", "numba_fla*", "--examples", "1", "--json"]
+    words = ["--op", "residua[l]", "--variant", "numba_fla*", "--examples", "6", "--json"]
     assert verify.main([*words, "--kernels-path", str(folder), "--results", str(tmp_path)]) == 1
     said = capsys.readouterr()
     proof, failed = json.loads(said.out)["results"]

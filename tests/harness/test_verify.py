@@ -69,7 +69,7 @@ def test_passing_variant_leaves_fresh_evidence(capsys, tmp_path):
 
 def test_evidence_is_the_user_s_own_unless_it_is_to_be_kept(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "RESULTS", tmp_path)
-    about = ("--op", "residua[l]", "--variant", "numpy", "--examples", 1, "--results", tmp_path)
+    about = ("--op", "residua[l]", "--variant", "numpy", "--examples", 6, "--results", tmp_path)
     assert verified(capsys, *about)[0] == 0
     assert [path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("evidence.jsonl")] == ["local"]
     assert verified(capsys, *about, "--keep")[0] == 0

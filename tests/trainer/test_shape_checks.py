@@ -71,7 +71,9 @@ def plant(folder, name, fault, word=""):
 def prove(store, variant):
     """Write evidence that a variant passed, as the battery would."""
     hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
-    store.add_evidence(Evidence(op=variant.op.name, variant=variant.name, status="passed", versions=versions("host"), **hashes))
+    store.add_evidence(
+        Evidence(op=variant.op.name, variant=variant.name, status="passed", problems=40, versions=versions("host"), **hashes)
+    )
 
 
 def crown(store, variant, **dims):

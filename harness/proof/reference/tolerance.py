@@ -44,6 +44,7 @@ DRAWS = 8  # the root mean square of 8 draws falls below a tenth of its mean abo
 PAIRS = 2  # of the draws, with their reverse beside them
 BENT = 0.25  # of the response: what a rounding and its reverse may leave over
 TORCH_MULTIPLE = 8.0  # times torch's worst float32 error of the output
+BEYOND_LAW = 2.0  # times the same, where torch's own error exceeds the law
 LEAST_ULPS = 2.0  # of the law: what a running sum from left to right needs, seen over every op's domain
 
 
@@ -311,9 +312,15 @@ def gammas(op: Op, problem: Problem) -> tuple[float, float]:
 
 
 def _cut(gamma: float, least: float, torch_error: NDArray[Any], unit: NDArray[Any]) -> float:
-    """Return gamma, cut to what torch's own error on this problem justifies."""
+    """Return gamma, cut to a few times torch's own error on this problem.
+
+    Where torch's error exceeds the law, the law does not hold: it is linear, and the response to roundings of its size is not
+    (softmax of scores beyond 1e6). There a kernel may be twice as wrong as torch.
+    """
     with np.errstate(all="ignore"):
         seen = float(np.nan_to_num(torch_error / unit).max(initial=0.0))
+    if seen > gamma:
+        return BEYOND_LAW * seen
     return min(gamma, max(TORCH_MULTIPLE * seen, least))
 
 

@@ -151,7 +151,7 @@ def test_a_cuda_source_or_header_saved_meanwhile_voids_the_proof_and_changes_the
 
 def test_nothing_is_stored_and_the_command_fails(tmp_path, capsys, monkeypatch):
     path = written(tmp_path)
-    proves = verify.prove
+    proves = prove_all.prove
 
     def proves_and_saves(variant, worker, plan, answers, **options):
         return proves(variant, worker, plan, Saving(answers, lambda: path.write_text(path.read_text() + "# more\n")), **options)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from harness.proof.cases.strategies import problems
 from harness.proof.cases.values import materialise
-from harness.proof.reference.oracle import define
+from harness.proof.reference.oracle import answer, define
 from harness.proof.reference.tolerance import Verdict, exact_outputs, refer
 from registry.dtypes import BFLOAT16
 from registry.error_law import Exact, Sum
-from registry.problem import Problem, Spike
+from registry.problem import Problem, Spike, parse_problem
 from registry.table import discover
 
 TABLE = discover()
@@ -66,6 +66,20 @@ def test_budget_of_zero_refuses_a_single_rounding():
     _, _, reference = referred()
     tight = dataclasses.replace(reference.outputs["y"], budget=np.zeros_like(reference.outputs["y"].budget))
     assert tight.judge("y", reference.outputs["y"].rounded).message
+
+
+def test_where_torch_breaks_the_law_a_kernel_may_be_twice_as_wrong():
+    """Scores near 8e6 are 0.5 apart in float32: no kernel can keep a law that is linear in such roundings."""
+    op = TABLE.op("attention")
+    line = "B=3 T=31 H=3 D=66 num_heads=3 dtype=float32 layout=aligned family=offset seed=1"
+    problem = parse_problem(op, line)
+    values = materialise(op, problem)
+    expected = refer(op, problem, values).outputs["y"]
+    exact, torch32 = (answer(op, values, problem.params, *dtype)["y"] for dtype in ((), ("float32",)))
+    off = torch32.astype(np.float64) - exact
+    assert expected.judge("y", torch32).ratio <= 1
+    assert expected.judge("y", (exact + 0.9 * off).astype(np.float32)).ratio <= 1
+    assert expected.judge("y", (exact + 20 * off).astype(np.float32)).ratio > 1
 
 
 def test_law_wider_than_torch_needs_is_cut():

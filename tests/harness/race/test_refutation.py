@@ -55,7 +55,7 @@ def test_a_wrong_answer_in_a_race_revokes_the_proof_until_the_source_changes(tmp
     folder, results = tmp_path / "kernels", tmp_path / "results"
     folder.mkdir()
     variant = planted(folder)
-    prove = command(folder, results, "--examples", "2")
+    prove = command(folder, results, "--examples", "6")
     assert verify.main(prove) == 0, capsys.readouterr()
     assert Store(results).require_proof(variant).status == "passed"
     capsys.readouterr()
@@ -100,7 +100,7 @@ def test_a_changed_source_may_be_proven_again(tmp_path, capsys):
     other = tmp_path / "mended"
     other.mkdir()
     mended = planted(other, "pass")
-    assert verify.main(command(other, results, "--examples", "2")) == 0, capsys.readouterr()
+    assert verify.main(command(other, results, "--examples", "6")) == 0, capsys.readouterr()
     assert Store(results).require_proof(mended).status == "passed"
     assert Store(results).proof(wrong).revokes
 
