@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compare the tracked champions.json with what the tracked records give; exit 1 if it differs",
     )
+    parser.add_argument(
+        "--compact", action="store_true", help="first drop the proofs of older sources, and those that a later proof replaced"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_keep(parser)
     add_device(parser)
@@ -73,6 +76,11 @@ def main(argv: list[str] | None = None) -> int:
         store = Store(options.results, machine, keep=options.keep or options.check)
         if options.check:
             return _check(store, table)
+        if options.compact:
+            before, after = store.compact_evidence()
+            wide_console(stderr=True).print(
+                f"kept {after} of {before} proofs in {store.folder}", highlight=False, soft_wrap=True
+            )
         every = standings(store, table)
         store.write_champions(s.champion for s in every if s.champion is not None)
         found = [s for s in every if s.run.op in names]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Stamp", "append_lines", "digest", "read_document", "read_lines", "stamp", "write_document"]
+__all__ = ["Stamp", "append_lines", "digest", "read_document", "read_lines", "replace_lines", "stamp", "write_document"]
 
 Stamp = tuple[int, int, int] | None
 
@@ -66,6 +66,22 @@ def append_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text)
+    except OSError as error:
+        raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
+
+
+def replace_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Replace a file of JSON lines, whole or not at all.
+
+    Raises
+    ------
+    CrucibleError
+        The file cannot be written.
+    """
+    try:
+        draft = path.with_suffix(".tmp")
+        draft.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+        draft.replace(path)
     except OSError as error:
         raise CrucibleError(f"cannot write {path}: {error.strerror}") from error
 

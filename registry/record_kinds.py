@@ -152,7 +152,9 @@ def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[E
             counts = one
         elif counts is None or counts.status != "passed":
             counts = one
-    return (failures[-1] if failures else counts), failures
+    if failures:
+        counts = next((one for one in reversed(failures) if one.revokes), failures[-1])
+    return counts, failures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key
 from registry.paths import RESULTS
 from registry.profiles import fewest_problems
-from registry.record_files import Stamp, append_lines, digest, read_document, read_lines, stamp, write_document
+from registry.record_files import Stamp, append_lines, digest, read_document, read_lines, replace_lines, stamp, write_document
 from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run, standing
 from registry.table import discover
 
@@ -166,6 +166,35 @@ class Store:
             if place == device and op in ops and (counts := standing(same, ops[op])[0]) is not None:
                 found[op, variant] = counts
         return found
+
+    def compact_evidence(self) -> tuple[int, int]:
+        """Keep the evidence that counts for the newest source of each variant and device, and drop the rest.
+
+        Failures that still stand, and races that refuted any source of a variant, are kept as well.
+
+        Returns
+        -------
+        tuple of int
+            Number of records before and after.
+        """
+        path, ops = self.folder / "evidence.jsonl", discover().ops
+        lines = [line for _, line in read_lines(path)]
+        about: dict[tuple[str, str, str], list[tuple[int, Evidence]]] = {}
+        for number, line in enumerate(lines):
+            evidence = _record(Evidence, f"{path}:{number + 1}", line)
+            about.setdefault((evidence.op, evidence.variant, evidence.device), []).append((number, evidence))
+        kept: set[int] = set()
+        for (op, _, _), known in about.items():
+            newest = known[-1][1]
+            same = [
+                (n, e)
+                for n, e in known
+                if (e.source, e.contract, e.versions) == (newest.source, newest.contract, newest.versions)
+            ]
+            counts, failures = standing([e for _, e in same], ops[op]) if op in ops else (newest, [])
+            kept |= {n for n, e in known if e.revokes or e is counts or any(e is failure for failure in failures)}
+        replace_lines(path, (line for number, line in enumerate(lines) if number in kept))
+        return len(lines), len(kept)
 
     def proof(self, variant: Variant, device: str = "") -> Evidence | None:
         """Return the evidence that counts for `variant` as it is now, passed or not, as `standing` says; None if there is none.

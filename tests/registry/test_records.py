@@ -257,3 +257,21 @@ def test_champions_that_are_not_json_are_one_clear_error(tmp_path):
     (store.folder / "champions.json").write_text("[")
     with pytest.raises(CrucibleError, match=r"delete it and run: python -m harness\.leaderboard"):
         store.champions()
+
+
+def test_compacting_keeps_the_evidence_that_counts(tmp_path):
+    store = Store(tmp_path)
+    older = evidence(source="0" * 16, created="2026-01-01")
+    refuted = evidence(status="wrong", gate="race", source="1" * 16, created="2026-01-02")
+    simulated = evidence(device="sim", status="failed", gate="values", created="2026-01-03")
+    store.add_evidence(
+        older, refuted, simulated, evidence(seed=1), failure(LINE), evidence(seed=2), evidence(status="partial", problems=1)
+    )
+    before = store.proof(VARIANT), store.failures([VARIANT], "host"), store.proof(VARIANT, "sim")
+    assert store.compact_evidence() == (7, 3)
+    again = Store(tmp_path)
+    assert (again.proof(VARIANT), again.failures([VARIANT], "host"), again.proof(VARIANT, "sim")) == before
+    assert again.compact_evidence() == (3, 3)
+    again.add_evidence(evidence(seed=3, rechecked=[LINE]))
+    assert again.compact_evidence() == (4, 3)  # the failure no longer stands
+    assert Store(tmp_path).require_proof(VARIANT).seed == 3

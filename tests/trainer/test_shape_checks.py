@@ -101,7 +101,8 @@ def everything_else():
 
 def train(tmp_path, *words, folder):
     """Train for two steps in a process of its own; return its code, its document and what it said."""
-    common = [f"--results={tmp_path / 'results'}", f"--out={tmp_path / 'out'}", f"--data={tmp_path / 'text.txt'}", "--json"]
+    out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
+    common = [f"--results={tmp_path / 'results'}", f"--out={out}", f"--data={tmp_path / 'text.txt'}", "--json"]
     command = [sys.executable, "-m", "tests.trainer.pico_run", *common, "--batch=8", "--steps=2", *words]
     command += [f"--kernels-path={folder}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
