@@ -73,7 +73,7 @@ class Field:
             return roofline.floor_ms(session.roof, board.flops, board.moved)
 
         def impossible(entry: Entry) -> bool:
-            return bool(entry.samples_ms) and summarise(entry.samples_ms).median < floor()
+            return bool(entry.samples_ms) and roofline.is_impossible(summarise(entry.samples_ms).median, floor())
 
         for _ in range(MEASURED_AGAIN):  # a roofline that was measured while the machine was busy must not refute a time
             if any(map(impossible, entries)):

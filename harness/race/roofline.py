@@ -24,7 +24,7 @@ from registry.devices import Host
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["bandwidth_sizes", "cold_over_warm", "floor_ms", "is_plausible", "measure", "merged", "sweep"]
+__all__ = ["bandwidth_sizes", "cold_over_warm", "floor_ms", "is_impossible", "is_plausible", "measure", "merged", "sweep"]
 
 FASTMATH = {"reassoc", "contract", "nsz"}
 SIZES = tuple(1 << k for k in range(14, 29, 2))
@@ -33,6 +33,7 @@ SPAN_NS = 4e6
 ACCUMULATORS = 12
 KEY = "gb_s@"
 LEAST_OF_BEST = 0.5  # a measurement below this share of the best on record was disturbed
+TRUSTED = 0.75  # of the floor: the bandwidth of a virtual machine was seen to vary by a quarter within minutes
 
 
 def _lanes() -> int:
@@ -112,6 +113,17 @@ def _scale(source: Any, target: Any, times: int) -> None:  # noqa: ANN401 (compi
                 target[thread, i] = source[thread, i] * np.float32(0.5)
 
 
+@numba.njit(parallel=True, fastmath=FASTMATH, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no types
+def _update(values: Any, times: int) -> None:  # noqa: ANN401 (compiled)
+    for thread in prange(values.shape[0]):
+        for _ in range(times):
+            quarter = values.shape[1] // 4
+            a, b = values[thread, :quarter], values[thread, quarter : 2 * quarter]
+            c, d = values[thread, 2 * quarter : 3 * quarter], values[thread, 3 * quarter : 4 * quarter]
+            for i in range(quarter):
+                a[i], b[i], c[i], d[i] = -a[i], -b[i], -c[i], -d[i]
+
+
 def _best(run: Callable[[int], None]) -> float:
     """Return the shortest time in nanoseconds of one repetition inside `run`."""
     run(1)
@@ -131,7 +143,11 @@ def _best(run: Callable[[int], None]) -> float:
 
 
 def _bandwidth(size: int, threads: int) -> float:
-    """Return the best of reading, copying and scaling `size` bytes in all, in bytes per nanosecond (GB/s)."""
+    """Return the best of reading, copying, scaling and updating in place `size` bytes in all, in bytes per nanosecond (GB/s).
+
+    The update works on four parts at once, as AdamW does on its arrays. It fetches no line of the cache only to overwrite it,
+    and keeps more reads in flight than a single stream: on a Xeon it moved 45 GB/s where a copy moved 25.
+    """
     whole = Host().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
     whole.fill(1.0)
     half = whole.shape[1] // 2
@@ -141,6 +157,7 @@ def _bandwidth(size: int, threads: int) -> float:
         _best(lambda times: _read(whole, out, times)),
         _best(lambda times: _copy(source, target, times)),
         _best(lambda times: _scale(source, target, times)),
+        _best(lambda times: _update(source, times)),
     )
 
 
@@ -170,6 +187,11 @@ def bandwidth_sizes(roof: Mapping[str, float]) -> list[tuple[int, float]]:
         best = max(best, value)
         pairs.append((size, best))
     return pairs[::-1]
+
+
+def is_impossible(milliseconds: float, floor: float) -> bool:
+    """Return whether a median time is too short to be true."""
+    return milliseconds < TRUSTED * floor
 
 
 def floor_ms(roof: Mapping[str, float], flops: float, moved: float) -> float:
