@@ -16,7 +16,7 @@ from registry.errors import ContractError, RequestError, UnknownNameError
 from registry.foreign import import_file
 from registry.op import Op
 from registry.paths import KERNELS, ROOT
-from registry.variant import BACKENDS, Variant, definition_variant, registered_by
+from registry.variant import BACKENDS, Variant, reference_variant, registered_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -203,7 +203,7 @@ class Table:
     def add_op(self, op: Op) -> None:
         """Add an op and its plain definition."""
         self.ops[op.name] = op
-        self.known[op.name] = {"numpy": definition_variant(op)}
+        self.known[op.name] = {"numpy": reference_variant(op)}
         if op.family not in self._waiting:
             self._waiting.append(op.family)
 

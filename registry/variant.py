@@ -121,7 +121,7 @@ class Variant:
         return BACKENDS[self.backend]
 
     @property
-    def is_definition(self) -> bool:
+    def is_reference(self) -> bool:
         """Whether this is the op's plain definition: a yardstick, never a champion."""
         return self.name == "numpy"
 
@@ -193,7 +193,7 @@ def _check_signature(variant: Variant) -> None:
         raise ContractError(f"variant {variant}: keyword parameters {sorted(keywords)}, the op passes {sorted(wanted)}")
 
 
-def definition_variant(op: Op) -> Variant:
+def reference_variant(op: Op) -> Variant:
     """Return the op's plain definition as a variant called ``numpy``."""
 
     def numpy(*arrays: Any, **params: Any) -> None:

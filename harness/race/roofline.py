@@ -19,7 +19,7 @@ from llvmlite import binding, ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from registry.devices import Host
+from registry.devices import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +132,7 @@ def _best(run: Callable[[int], None]) -> float:
 
 def _bandwidth(size: int, threads: int) -> float:
     """Return the best of reading, copying and scaling `size` bytes in all, in bytes per nanosecond (GB/s)."""
-    whole = Host().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
+    whole = Cpu().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
     whole.fill(1.0)
     half = whole.shape[1] // 2
     source, target = whole[:, :half], whole[:, half : 2 * half]

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import RequestError
-from registry.devices import Host, device, kind_of, set_threads
+from registry.devices import Cpu, device, kind_of, set_threads
 from registry.machine import thread_count
 
 
 @given(st.lists(st.integers(0, 17), max_size=3).map(tuple), st.sampled_from(["float32", "int32", "float64"]))
 def test_arrays_start_on_a_cache_line(shape, dtype):
-    array = Host().empty(shape, dtype)
+    array = Cpu().empty(shape, dtype)
     assert array.shape == shape
     assert array.dtype == dtype
     assert array.size == 0 or array.ctypes.data % 64 == 0
