@@ -217,7 +217,7 @@ def test_an_edited_header_is_compiled_anew(cupy, kernel, monkeypatch, tmp_path):
     assert made[0] != made[1]
 
 
-@pytest.mark.parametrize(("args", "said"), [((1, 2.0), "no array"), ((np.zeros(1), OnGpu()), "the host and of a GPU")])
+@pytest.mark.parametrize(("args", "said"), [((1, 2.0), "no array"), ((np.zeros(1), OnGpu()), "the CPU and of a GPU")])
 def test_a_launch_without_a_device_is_refused(kernel, args, said):
     with pytest.raises(ContractError, match=said):
         launch(kernel, 1, 1, args)
