@@ -45,9 +45,7 @@ def as_folder(text: str) -> Path:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--device``, for commands that read races."""
-    parser.add_argument(
-        "--device", default="cpu", metavar="cpu|cuda", help="the device of the races: the CPU, or the GPU of this machine"
-    )
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="use the races of this device")
 
 
 def add_keep(parser: argparse.ArgumentParser) -> None:

@@ -122,7 +122,7 @@ class _Simulation:
     launches: list[simulator.Launch] = field(default_factory=list)
 
     def take_unwritten(self, args: Sequence[Any]) -> tuple[int, ...]:
-        """Return the numbers of `args` in memory that no launch has received yet, and count the memory as written from now on."""
+        """Return the numbers of `args` whose memory no launch has received yet, and count that memory as written."""
         arrays = {number: a for number, a in enumerate(args) if isinstance(a, np.ndarray)}
         fresh = [n for n, a in arrays.items() if any(np.may_share_memory(a, u) for u in self.unwritten)]
         self.unwritten[:] = [u for u in self.unwritten if not any(np.may_share_memory(arrays[n], u) for n in fresh)]

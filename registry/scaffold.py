@@ -1,6 +1,6 @@
-"""``python -m registry new OP NAME`` and ``new-op NAME``: files for a new variant or a new op, complete but for the idea.
+"""``python -m registry new OP NAME`` and ``new-op NAME`` write the files of a new variant or a new op, without a body.
 
-A new variant fails its test with the sentence that says which arrays its body must fill.
+The test of a new variant fails with a sentence that names the arrays to write.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _oracle(torch, x):
 
 @dataclass(frozen=True)
 class Scaffold:
-    """Files that were written, and the commands that come next.
+    """The written files, and the next commands.
 
     Attributes
     ----------
@@ -157,9 +157,9 @@ class Scaffold:
     commands: tuple[str, ...]
 
 
-def _checked(name: str, what: str) -> str:
+def _checked(name: str, kind: str) -> str:
     if not NAME.fullmatch(name):
-        raise RequestError(f"{what} {name!r}: write lower-case words joined by '_', such as numba_two_rows")
+        raise RequestError(f"{kind} {name!r}: write lower-case words joined by '_', such as numba_two_rows")
     return name
 
 
@@ -174,15 +174,15 @@ def _shown(path: Path) -> str:
 
 
 def _write(contents: dict[Path, str]) -> tuple[Path, ...]:
-    """Write all files or none.
+    """Write all files, unless one of them exists.
 
     Raises
     ------
     RequestError
-        One of them exists, or cannot be written.
+        A file exists, or cannot be written.
     """
-    if taken := [path for path in contents if path.exists()]:
-        raise RequestError(f"{_shown(taken[0])} exists and stays as it is; choose another name or delete the file first")
+    if existing := [path for path in contents if path.exists()]:
+        raise RequestError(f"{_shown(existing[0])} exists and is left unchanged; choose another name or delete the file first")
     for path, text in contents.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _cpp(op: Op, dtypes: dict[str, str]) -> str:
 
 
 def _options(op: Op, backend: str) -> str:
-    """Return the options of `register` by which a variant takes what the op takes: float32 alone needs none."""
+    """Return the option of `register` for the dtypes of the op; float32 alone needs no option."""
     if op.dtypes == DTYPES:
         return ", dtypes=DTYPES" if backend == "cuda" else ""
     return "" if op.dtypes == ("float32",) else f", dtypes={op.dtypes!r}".replace("'", '"')
@@ -224,9 +224,9 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
     Raises
     ------
     RequestError
-        The name has another form, the variant exists, or a file cannot be written.
+        The name has a wrong form, the variant exists, or a file cannot be written.
     UnknownNameError
-        No such op or backend; the nearest name is offered.
+        The op or the backend does not exist; the message offers the nearest name.
     """
     found, backend = table.op(op), _checked(name, "variant").partition("_")[0]
     if backend not in BACKENDS or backend == name:
@@ -259,12 +259,12 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
 
 
 def new_op(table: Table, name: str) -> Scaffold:
-    """Write the folder of a new family: its package and its spec.
+    """Write the folder of a new family: its ``__init__.py`` and its spec.
 
     Raises
     ------
     RequestError
-        The name has another form, an op of that name exists, or a file cannot be written.
+        The name has a wrong form, an op has the name already, or a file cannot be written.
     """
     if _checked(name, "op") in table.ops:
         raise RequestError(f"op {name!r} exists; add a variant with: python -m registry new {name} numba_mine")

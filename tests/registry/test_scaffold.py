@@ -60,7 +60,7 @@ def test_a_file_that_exists_stays_as_it_is(tmp_path, capsys):
     mine = tmp_path / "numba_mine.py"
     mine.write_text("precious")
     assert main(["new", "layer_norm", "numba_mine", "--into", str(tmp_path)]) == 2
-    assert "exists and stays as it is" in capsys.readouterr().err
+    assert "exists and is left unchanged" in capsys.readouterr().err
     assert mine.read_text() == "precious"
 
 

@@ -120,5 +120,5 @@ def test_the_other_families_are_there_when_they_are_asked_for():
 def test_a_file_in_the_folder_of_another_family_is_told_where_it_belongs():
     table = discover()
     stray = table.variant("gelu", "numba_sigmoid")
-    with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs into kernels/gelu/"):
+    with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs in kernels/gelu/"):
         table._add(stray, "softmax")  # noqa: SLF001 (what loading a file of kernels/softmax/ does)
