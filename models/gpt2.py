@@ -88,7 +88,7 @@ class GPT2(Model):
     Attributes
     ----------
     layers, channels, heads : int
-        Number of transformer blocks, C, and H.
+        The number of transformer blocks, of channels C, and of attention heads H.
     """
 
     layers: int
@@ -190,7 +190,7 @@ class GPT2(Model):
         return Norm(name, layer, sum_NC, y_NC, mean_N, rstd_N)
 
     def _norm_backward(self, build: Builder, state: State, norm: Norm, dy_NC: View, dresidual_NC: View | None = None) -> View:
-        """Record the gradient of a layer norm and of the sum before it; return the gradient of the stream."""
+        """Record the gradient of a layer norm and, with `dresidual_NC`, of its sum; return the gradient of the stream."""
         weight, _ = _of_norm(state.parameters, norm.name, norm.layer)
         dweight, dbias = _of_norm(state.gradients, norm.name, norm.layer)
         gradients = {"dweight": dweight, "dbias": dbias, "accumulate": ACCUMULATE}

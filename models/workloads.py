@@ -72,7 +72,7 @@ def parse_step(name: str) -> tuple[Model, int, int]:
     Raises
     ------
     RequestError
-        The name has a wrong form, or T is longer than the model's context.
+        The name has a wrong form or an unknown model, or T is longer than the model's context.
     """
     match = _STEP.match(name)
     if match is None:
