@@ -22,7 +22,7 @@ __all__ = ["Buffer", "Init", "Kind", "Tensor", "View", "cut", "parameter_count",
 
 
 class Kind(Enum):
-    """The purpose of a buffer. Transient buffers may share bytes with each other, and with gradients before these are written."""
+    """The purpose of a buffer. Transient buffers may share bytes with each other and with gradients not yet written."""
 
     PARAMETERS = "parameters"
     GRADIENTS = "gradients"

@@ -171,9 +171,9 @@ def workloads_of(op: Op, name: str | None = None, dtype: str | None = None) -> l
     if step == EXAMPLE:
         return _examples(op, label)
     stored = dtype if dtype in op.dtypes else op.dtypes[0]
-    found = [w for w in step_workloads(step, stored) if w.op == op.name]
-    if not found and name is None:
+    workloads = [w for w in step_workloads(step, stored) if w.op == op.name]
+    if not workloads and name is None:
         return _examples(op, "")
-    if label and found and label not in (labels := [w.label for w in found]):
+    if label and workloads and label not in (labels := [w.label for w in workloads]):
         raise UnknownNameError(f"call of {op.name} in {step}", label, labels)
-    return [w for w in found if label in ("", w.label)]
+    return [w for w in workloads if label in ("", w.label)]

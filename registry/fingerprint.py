@@ -42,28 +42,28 @@ def _with_headers(files: set[Path]) -> set[Path]:
 
     A header is searched beside the source and in ``kernels/cuda/``. If both folders have it, both files are returned.
     """
-    found, waiting = set(files), list(files)
+    known, waiting = set(files), list(files)
     while waiting:
         source = waiting.pop()
         for name in re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', source.read_text(), flags=re.MULTILINE):
             for folder in (source.parent, ROOT / "kernels" / "cuda"):
                 header = (folder / name).resolve()
-                if header.is_file() and header not in found:
-                    found.add(header)
+                if header.is_file() and header not in known:
+                    known.add(header)
                     waiting.append(header)
-    return found
+    return known
 
 
 def sources(path: Path) -> list[Path]:
     """Return a file, all kernel and helper files that it imports, directly or not, their ``.cu`` files, and the headers."""
-    found, waiting = {path}, [path]
+    known, waiting = {path}, [path]
     while waiting:
         for imported in _imports(waiting.pop()):
-            if imported not in found:
-                found.add(imported)
+            if imported not in known:
+                known.add(imported)
                 waiting.append(imported)
-    cuda = {p.with_suffix(".cu") for p in found if p.with_suffix(".cu").exists()}
-    return sorted(found | _with_headers(cuda))
+    cuda = {p.with_suffix(".cu") for p in known if p.with_suffix(".cu").exists()}
+    return sorted(known | _with_headers(cuda))
 
 
 def _digest(paths: Iterable[Path]) -> str:

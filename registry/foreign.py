@@ -86,19 +86,19 @@ def local_files(name: str, importer: Path) -> list[Path]:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ROOMS:
         return []
-    found = _files_in(importer.parent, name) or _files_on_path(name, tuple(sys.path))
-    return [path.resolve() for path in found if not is_installed(path)]
+    files = _files_in(importer.parent, name) or _files_on_path(name, tuple(sys.path))
+    return [path.resolve() for path in files if not is_installed(path)]
 
 
 @cache
 def _files_on_path(name: str, folders: tuple[str, ...]) -> list[Path]:
-    return next((found for folder in folders if (found := _files_in(Path(folder), name))), [])
+    return next((files for folder in folders if (files := _files_in(Path(folder), name))), [])
 
 
 def _files_in(folder: Path, name: str) -> list[Path]:
     """Return the files of a dotted module name below `folder`: those of its packages, and the module's own file."""
-    found, base = [], folder
+    files, base = [], folder
     for part in name.split("."):
         base /= part
-        found += [path for path in (base / "__init__.py", base.with_name(f"{part}.py")) if path.is_file()]
-    return found
+        files += [path for path in (base / "__init__.py", base.with_name(f"{part}.py")) if path.is_file()]
+    return files

@@ -228,30 +228,30 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
     UnknownNameError
         The op or the backend does not exist; the message offers the nearest name.
     """
-    found, backend = table.op(op), _checked(name, "variant").partition("_")[0]
+    contract, backend = table.op(op), _checked(name, "variant").partition("_")[0]
     if backend not in BACKENDS or backend == name:
         raise UnknownNameError("backend at the start of a variant's name", name, [f"{known}_{name}" for known in BACKENDS])
     if name in table.variants[op]:
         raise RequestError(f"variant {name!r} of {op} exists: {table.variant(op, name).path}; choose another name")
-    suffix = found.name.removeprefix(found.family).removeprefix("_")
-    home = folder if folder is not None else ROOT / "kernels" / found.family / suffix
+    suffix = contract.name.removeprefix(contract.family).removeprefix("_")
+    home = folder if folder is not None else ROOT / "kernels" / contract.family / suffix
     path = home / f"{name}.py"
-    arrays = [a.name for a in found.arguments]
-    outputs = [a.name for a in found.arguments if a.role is not Role.INPUT]
+    arrays = [a.name for a in contract.arguments]
+    outputs = [a.name for a in contract.arguments if a.role is not Role.INPUT]
     words = {
-        "name": name, "op": op, "family": found.family, "constant": _constant(found), "path": _shown(path),
+        "name": name, "op": op, "family": contract.family, "constant": _constant(contract), "path": _shown(path),
         "below": BUILDS_ON[backend] if BUILDS_ON[backend] in table.variants[op] else "numpy",
-        "shapes": ", ".join(f"{a.name} ({a.dims.replace(' ', ', ')})" for a in found.arguments),
-        "arguments": ", ".join([*arrays, "*", *found.params] if found.params else arrays),
-        "positional": ", ".join([*arrays, *found.params]),
+        "shapes": ", ".join(f"{a.name} ({a.dims.replace(' ', ', ')})" for a in contract.arguments),
+        "arguments": ", ".join([*arrays, "*", *contract.params] if contract.params else arrays),
+        "positional": ", ".join([*arrays, *contract.params]),
         "task": f"write {', '.join(outputs)}", "first": outputs[0], "kernel": f"{op}_{name.removeprefix('cuda_')}",
-        "launched": ", ".join(arrays), "options": _options(found, backend),
-        "dtypes_import": "from registry.dtypes import DTYPES\n" if found.dtypes == DTYPES else "",
-        "parameters": _cpp(found, {"int32": "int", "float32": "float"}),
+        "launched": ", ".join(arrays), "options": _options(contract, backend),
+        "dtypes_import": "from registry.dtypes import DTYPES\n" if contract.dtypes == DTYPES else "",
+        "parameters": _cpp(contract, {"int32": "int", "float32": "float"}),
     }  # fmt: skip
     contents = {path: {"numba": NUMBA, "cuda": CUDA_PYTHON}.get(backend, VARIANT).format(**words)}
     if backend == "cuda":
-        words["task"] += ", and pass the parameters " + ", ".join(found.params) if found.params else ""
+        words["task"] += ", and pass the parameters " + ", ".join(contract.params) if contract.params else ""
         contents[path.with_suffix(".cu")] = CUDA_SOURCE.format(**words)
     words_of_folder = [] if folder is None else [f"--kernels-path={folder}"]
     prove = shlex.join(["pytest", "--op", op, "--variant", name, *words_of_folder])
