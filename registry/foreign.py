@@ -96,7 +96,7 @@ def _files_on_path(name: str, folders: tuple[str, ...]) -> list[Path]:
 
 
 def _files_in(folder: Path, name: str) -> list[Path]:
-    """Return the files of a dotted module name below `folder`: those of its packages, and the module's own file."""
+    """Return the files of a dotted module name below `folder`: its own file, and ``__init__.py`` of its packages."""
     files, base = [], folder
     for part in name.split("."):
         base /= part
