@@ -184,7 +184,7 @@ def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *
         The simulator found a fault in the kernel.
     """
     on_cpu = [isinstance(a, np.ndarray) for a in args]
-    on_gpu = [hasattr(type(a), "__cuda_array_interface__") for a in args]  # of the type: on the object it would be computed
+    on_gpu = [hasattr(type(a), "__cuda_array_interface__") for a in args]  # on the type: CuPy computes it on the object
     if any(on_cpu) == any(on_gpu):
         arrays = "arrays of the CPU and of a GPU" if any(on_cpu) else "no array"
         raise ContractError(f"kernel {kernel.name!r} received {arrays}: its arrays decide where it runs")
