@@ -1,4 +1,4 @@
-"""What pytest asks of the battery: options, one test per variant that this machine can run, and what could not be loaded."""
+"""The battery in pytest: its options, one test per variant that this machine can run, and a list of unloadable files."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ sources_key = pytest.StashKey[Snapshot]()
 
 
 def pytest_addoption(parser):
-    """Add the options that choose what the battery runs and how hard it tries."""
+    """Add the options that choose the variants, and the number and the seed of their problems."""
     group = parser.getgroup("crucible", "the battery")
-    group.addoption("--op", metavar="PATTERN", help="run the battery for this op, family or glob, and nothing else")
-    group.addoption("--variant", metavar="A,B", help="run the battery for these variants, and nothing else")
+    group.addoption("--op", metavar="PATTERN", help="run only the battery, for this op, family or glob")
+    group.addoption("--variant", metavar="A,B", help="run only the battery, for these variants")
     group.addoption(
         "--kernels-path", type=as_folder, action="append", default=[], metavar="DIR", help="a folder of more variants"
     )
-    group.addoption("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: dev)")
+    group.addoption("--profile", default="dev", choices=PROFILES, help="how many problems are drawn (default: dev)")
     group.addoption(
-        "--seed", type=int, default=0, metavar="N", help="of the drawn problems, unless the profile is derandomised"
+        "--seed", type=int, default=0, metavar="N", help="the seed of the drawn problems, unless the profile is derandomised"
     )
 
 
 def pytest_configure(config):
-    """Load the profile for every property test, and refuse wrong names before anything is collected."""
+    """Load the profile for every property test, and refuse wrong names before the collection of tests."""
     register_profiles()
     hypothesis.settings.load_profile(config.getoption("--profile"))
     if config.getoption("--op") or config.getoption("--variant") or config.getoption("--kernels-path"):
@@ -51,7 +51,7 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    """Say what is drawn, so that a run can be had again."""
+    """Show the profile and the seed, so that the run can be repeated."""
     profile, seed = config.getoption("--profile"), config.getoption("--seed")
     drawn = "the same problems each time" if PROFILES[profile].derandomised else f"seed {seed} (another: --seed N)"
     return f"crucible: profile {profile}, {drawn}"
@@ -59,13 +59,13 @@ def pytest_report_header(config):
 
 def _table(config) -> Table:
     if table_key not in config.stash:
-        config.stash[sources_key] = Snapshot(tuple(config.getoption("--kernels-path")))  # before any of them is imported
+        config.stash[sources_key] = Snapshot(tuple(config.getoption("--kernels-path")))  # before a variant is imported
         config.stash[table_key] = discover(*config.getoption("--kernels-path"))
     return config.stash[table_key]
 
 
 def _chosen(config):
-    """Return the variants that the options stand for; a wrong name is a usage error in one line."""
+    """Return the variants that the options choose. A wrong name is a usage error in one line."""
     try:
         table = _table(config)
         return table.select(table.select_ops(config.getoption("--op") or "all"), config.getoption("--variant"))
@@ -74,24 +74,24 @@ def _chosen(config):
 
 
 def pytest_generate_tests(metafunc):
-    """Make one battery test per variant; its id holds the op and the variant for ``-k``."""
+    """Make one battery test per variant. Its id holds the op and the variant for ``-k``."""
     if BATTERY in metafunc.fixturenames:
         variants = _chosen(metafunc.config)
         metafunc.parametrize(BATTERY, variants, ids=[f"{v.op.name}-{v.name}" for v in variants])
 
 
 def _is_narrowed(config):
-    """Return whether an op or a variant was asked for."""
+    """Return whether an option names an op or a variant."""
     return bool(config.getoption("--op") or config.getoption("--variant"))
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Import no other tests where an op or a variant was asked for: that would take longer than the battery."""
+    """Import no other tests if an option names an op or a variant: the imports would take longer than the battery."""
     return True if _is_narrowed(config) and collection_path.suffix == ".py" and collection_path.name != BATTERY_FILE else None
 
 
 def pytest_collection_modifyitems(config, items):
-    """Keep the battery alone where an op or a variant was asked for."""
+    """Deselect all other tests if an option names an op or a variant."""
     if not _is_narrowed(config):
         return
     kept = [i for i in items if BATTERY in getattr(i, "fixturenames", ())]
@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Name the files that could not be loaded, wherever they lie; with --op, those of the named ops."""
+    """List the files that could not be loaded, of the ops that --op names."""
     if table_key not in config.stash:
         return
     unloadable = _unloadable(config)
@@ -111,31 +111,31 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """Let a run fail in which a file of --kernels-path that was asked for could not be loaded, as `harness.verify` does."""
+    """Fail the run if a selected file of --kernels-path could not be loaded. `harness.verify` does the same."""
     config = session.config
     if exitstatus != pytest.ExitCode.OK or not config.getoption("--kernels-path") or table_key not in config.stash:
         return
     chosen, keyword = config.getoption("--variant"), config.getoption("-k")
-    asked = [f for f in _unloadable(config, chosen) if not is_own(f.path) and (not keyword or f.name in keyword)]
-    if asked:
+    selected = [f for f in _unloadable(config, chosen) if not is_own(f.path) and (not keyword or f.name in keyword)]
+    if selected:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _unloadable(config, names=None):
-    """Return the files that could not be loaded; with --op, those of the named ops."""
+    """Return the files that could not be loaded, of the ops that --op names."""
     table = _table(config)
     return table.unloadable_of(table.select_ops(config.getoption("--op") or "all"), names)
 
 
 @pytest.fixture(scope="session")
 def table(request):
-    """Return every op and variant, those of --kernels-path included."""
+    """Return every op and variant, with the variants of --kernels-path."""
     return _table(request.config)
 
 
 @pytest.fixture(scope="session")
 def plan(request):
-    """Return what the options say about drawing."""
+    """Return the plan of the proofs by the options."""
     option = request.config.getoption
     paths, sources = tuple(option("--kernels-path")), request.config.stash.get(sources_key, None)
     return Plan(profile=option("--profile"), seed=option("--seed"), kernels_path=paths, sources=sources)
@@ -143,17 +143,17 @@ def plan(request):
 
 @pytest.fixture(scope="session")
 def worker(plan):
-    """Start the process in which variants are called."""
-    with Worker(plan.kernels_path, sources=plan.sources) as made:
-        yield made
+    """Start the process that calls the variants."""
+    with Worker(plan.kernels_path, sources=plan.sources) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")
 def helpers(plan, request):
-    """Start another one to share a variant's problems, unless another process of pytest uses the core."""
+    """Start a second worker for the problems of a variant, unless another process of pytest uses the core."""
     alone = not hasattr(request.config, "workerinput")
-    with Worker(plan.kernels_path, sources=plan.sources) as made:
-        yield [made] if alone and thread_count() > 1 else []
+    with Worker(plan.kernels_path, sources=plan.sources) as process:
+        yield [process] if alone and thread_count() > 1 else []
 
 
 @pytest.fixture(scope="session")

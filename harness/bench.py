@@ -171,7 +171,7 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     """Return the ops that one of the `placed` variants does in the wanted dtype."""
 
     def takes(variant: Variant) -> bool:
-        return options.dtype in variant.dtypes and not variant.is_definition
+        return options.dtype in variant.dtypes and not variant.is_reference
 
     if found := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
         return found

@@ -26,7 +26,7 @@ from harness.race.board import params_for, parse_dims, shrunken
 from models.workloads import STANDARD_STEP, Workload, workloads_of
 from registry.cli import add_kernels_path, guarded, wide_console
 from registry.cuda import SimulatedFault, simulation
-from registry.devices import Host
+from registry.devices import Cpu
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
@@ -83,7 +83,7 @@ def _merged(parts: list[Counters]) -> Counters:
 def _call(variant: Variant, problem: Problem) -> list[Any]:
     op = variant.op
     values = materialise(op, problem)
-    host = Host()  # 64-byte aligned, as allocations of a GPU are at least
+    host = Cpu()  # 64-byte aligned, as allocations of a GPU are at least
     arrays = {a.name: host.empty(a.shape(problem.dims), a.numpy_dtype(problem.dtype)) for a in op.arguments}
     for name, array in arrays.items():
         array[...] = values.get(name, 0)

@@ -102,7 +102,7 @@ def _proof(variant: Variant, store: Store) -> str:
 
 def _board_row(op: Op, table: Table, store: Store) -> str:
     times, variants = step_times(op, store.runs(), STEP), table.variants[op.name]
-    chosen = times.fastest(name for name, variant in variants.items() if not variant.is_definition)
+    chosen = times.fastest(name for name, variant in variants.items() if not variant.is_reference)
     torch, naive = times.total("torch"), times.total("numba_naive")
     calls = str(times.count) if times.count else times.note
     if not chosen or torch is None:
@@ -155,8 +155,7 @@ def _family_row(family: str, table: Table, store: Store) -> str:
     if not counted:
         return f"| {family} | not part of a GPT-2 step | | | |"
     chosen = {
-        name: found.fastest(n for n, v in table.variants[name].items() if not v.is_definition)
-        for name, found in counted.items()
+        name: found.fastest(n for n, v in table.variants[name].items() if not v.is_reference) for name, found in counted.items()
     }
     torch = [found.total("torch") for found in counted.values()]
     calls = sum(found.count for found in counted.values())

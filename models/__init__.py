@@ -1,4 +1,4 @@
-"""Model families written as calls of ops. A training step is recorded once, and every other room reads the recorded calls.
+"""Model families, written as calls of ops. A training step is recorded once, and the other rooms read the recorded calls.
 
 Dims: B batch, T time.
 """
@@ -21,7 +21,7 @@ def find(name: str) -> Model:
     Raises
     ------
     UnknownNameError
-        No such model; the nearest name is offered.
+        The model does not exist; the message offers the nearest name.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)

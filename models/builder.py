@@ -1,4 +1,4 @@
-"""`Builder`: records a model's calls of ops over named arrays. It has no memory and knows no variants."""
+"""`Builder` records a model's calls of ops over named arrays. It allocates no memory and chooses no variants."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["ACCUMULATE", "RUNTIME_PARAMS", "Builder", "Call", "MicroStep"]
 
 
 class MicroStep(Enum):
-    """Parameter values that depend on which micro-step of an update it is."""
+    """Parameter values that depend on the number of the micro-step in its update."""
 
     ACCUMULATE = "False in the first micro-step of an update, True in the later ones"
 
 
 ACCUMULATE: Final = MicroStep.ACCUMULATE
 
-# Parameters of the update that change from step to step. A variant may refuse a problem by them: the values are examples.
+# Parameters of the update that change from step to step, with example values for the `refuses` functions of variants.
 RUNTIME_PARAMS = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "chance": 1}
 
 
@@ -41,15 +41,15 @@ class Call:
     ----------
     op : Op
     label : str
-        Which of the op's calls in a training step this is, such as ``qkv`` for `matmul`; "" for an op with one kind of call.
+        Name of the call among the calls of its op, such as ``qkv`` for `matmul`; "" for an op with one kind of call.
     where : str
-        For people: ``"layer 3"``.
+        Place of the call in the model, for messages: ``"layer 3"``.
     dims : mapping of str to int
         Values of the op's dims.
     arrays : mapping of str to View
-        Argument name to array.
+        The array of each argument, by name.
     params : mapping
-        Parameters known in advance; `RUNTIME_PARAMS` are given when the call runs.
+        Parameters with known values. `RUNTIME_PARAMS` get their values when the call runs.
     dtype : str
         Dtype of the problem.
     """
@@ -63,17 +63,17 @@ class Call:
     dtype: str = "float32"
 
     def in_micro_step(self, *, accumulate: bool) -> Call:
-        """Return the call as it is in the first micro-step of an update, or in a later one, which accumulates gradients."""
+        """Return the call of the first micro-step of an update, or of a later one, which accumulates gradients."""
         values = {name: accumulate if value is ACCUMULATE else value for name, value in self.params.items()}
         return dataclasses.replace(self, params=values)
 
     def all_params(self) -> dict[str, Any]:
-        """Return a value for every parameter: known ones, those that equal a dim, and examples of those given at run time."""
+        """Return a value for every parameter: known values, values that equal a dim, and examples of run-time values."""
         runtime = {name: value for name, value in RUNTIME_PARAMS.items() if name in self.op.params}
         return {**runtime, **self.op.bound_params(self.dims), **self.params}
 
     def refusals(self, variant: Variant) -> list[str]:
-        """Return the reasons why a variant does not take this problem; an empty list means that it does."""
+        """Return the reasons why a variant does not support this call. An empty list means that it does."""
         return variant.refusals(self.dims, self.all_params(), self.dtype)
 
     def __str__(self) -> str:
@@ -82,14 +82,14 @@ class Call:
 
 
 class Builder:
-    """Records calls in order, and makes a new transient buffer for each output that is not given.
+    """Records calls in order, and makes a new transient buffer for each output without an array.
 
     Parameters
     ----------
     ops : mapping of str to Op
         The ops by name, as `registry.discover().ops` holds them.
     dtype : {"float32", "bfloat16"}
-        Dtype of the problems: what activations, parameters and gradients are stored in.
+        Dtype of activations, parameters and gradients.
     """
 
     def __init__(self, ops: Mapping[str, Op], dtype: str = "float32") -> None:
@@ -109,12 +109,12 @@ class Builder:
         op : str
             Name of the op.
         label : str
-            Which of the op's calls this is.
+            Name of the call among the op's calls.
         where : str
-            For people: ``"layer 3"``.
+            Place of the call in the model, for messages: ``"layer 3"``.
         **given
-            By name: a `View` for each input and in-out (and for an output whose memory exists already), values of parameters,
-            and values of dims that the shapes do not determine.
+            By name: a `View` for each input and in-out (and for an output in an existing buffer), values of parameters, and
+            values of dims that the shapes do not determine.
 
         Returns
         -------
@@ -124,23 +124,23 @@ class Builder:
         Raises
         ------
         UnknownNameError
-            There is no such op, or it has no argument, parameter or dim of a given name.
+            The op does not exist, or it has no argument, parameter or dim of a given name.
         ContractError
             An input or in-out is missing, or the shapes or dtypes do not fit.
         """
         if op not in self.ops:
             raise UnknownNameError("op", op, self.ops)
-        found = self.ops[op]
-        arguments = {a.name: a for a in found.arguments}
-        names = {*arguments, *found.params, *found.domain}
+        contract = self.ops[op]
+        arguments = {a.name: a for a in contract.arguments}
+        names = {*arguments, *contract.params, *contract.domain}
         for name in given:
             if name not in names:
                 raise UnknownNameError(f"argument, parameter or dim of {op}", name, names)
         arrays = {name: given[name] for name in arguments if name in given}
-        for argument in found.with_role(Role.INPUT, Role.INOUT):
+        for argument in contract.with_role(Role.INPUT, Role.INOUT):
             if argument.name not in arrays:
                 raise ContractError(f"call of {op}: no array for {argument.name!r}")
-        dims = found.solve({name: view.shape for name, view in arrays.items()}, given)
+        dims = contract.solve({name: view.shape for name, view in arrays.items()}, given)
         for name, argument in arguments.items():
             dtype = str(argument.numpy_dtype(self.dtype))
             if name not in arrays:
@@ -148,7 +148,9 @@ class Builder:
                 arrays[name] = Buffer(title, argument.shape(dims), dtype=dtype).whole
             elif arrays[name].buffer.dtype != dtype:
                 raise ContractError(f"call of {op}: argument {name!r} is {dtype}, its array is {arrays[name].buffer.dtype}")
-        params = {name: given[name] for name, values in found.params.items() if name in given and not isinstance(values, str)}
+        params = {
+            name: given[name] for name, values in contract.params.items() if name in given and not isinstance(values, str)
+        }
         ordered = {name: arrays[name] for name in arguments}
-        self._calls.append(Call(found, label, where, dims, ordered, params, self.dtype))
-        return tuple(ordered[a.name] for a in found.with_role(Role.OUTPUT))
+        self._calls.append(Call(contract, label, where, dims, ordered, params, self.dtype))
+        return tuple(ordered[a.name] for a in contract.with_role(Role.OUTPUT))

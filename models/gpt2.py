@@ -1,7 +1,7 @@
-"""GPT-2 as calls of ops: forward, loss and backward, written by hand, without autograd.
+"""GPT-2 as calls of ops: forward pass, loss and backward pass, written by hand, without autograd.
 
-Each sum of the residual stream is made together with the layer norm that reads it (op `residual_layer_norm`). In the
-backward pass the gradient of the stream runs from sum to sum, and each layer norm adds the gradient of its branch.
+The op `residual_layer_norm` computes each sum of the residual stream together with the layer norm that reads the sum. In the
+backward pass the gradient of the stream goes from sum to sum, and each layer norm adds the gradient of its branch.
 
 Source: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019).
 Shapes, as suffixes of names: B batch, T time, N = B*T rows, C channels, F = 4*C, H heads, D = C/H, V vocabulary with padding.
@@ -29,7 +29,7 @@ __all__ = ["GPT2", "MODELS", "NORM_EPS", "TENSORS"]
 VOCABULARY, PADDED_VOCABULARY = 50257, 50304
 NORM_EPS = 1e-5
 
-# llm.c's sixteen tensors, in its order and under its names. V+P: the vocabulary and the rows that pad it to a multiple of 128.
+# The sixteen tensors of llm.c, with its order and names. V+P: the vocabulary, and rows that pad it to a multiple of 128.
 TENSORS = (
     Tensor("wte", "V+P C", Init.NORMAL, decays=True, rows="V"),
     Tensor("wpe", "S C", Init.NORMAL, decays=True),
@@ -74,7 +74,7 @@ class Block(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """The arrays that the forward pass leaves for the backward pass."""
+    """The arrays that the forward pass saves for the backward pass."""
 
     blocks: list[Block]
     lnf: Norm
@@ -88,7 +88,7 @@ class GPT2(Model):
     Attributes
     ----------
     layers, channels, heads : int
-        Transformer blocks, C, and H.
+        The number of transformer blocks, of channels C, and of attention heads H.
     """
 
     layers: int
@@ -105,18 +105,18 @@ class GPT2(Model):
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Values of the dims that the tensors mention."""
+        """Values of the dims of the tensors."""
         padding = self.padded_vocabulary - self.vocabulary
         return {"L": self.layers, "C": self.channels, "S": self.context, "V": self.vocabulary, "P": padding}
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """llm.c's sixteen tensors."""
+        """The sixteen tensors of llm.c."""
         return TENSORS
 
     @property
     def zeros(self) -> Mapping[str, tuple[int, ...]]:
-        """The bias of the head, which has none."""
+        """Zeros in place of a bias of the head: GPT-2 has no such bias."""
         return {"head bias": (self.padded_vocabulary,)}
 
     def small(self) -> Self:
@@ -165,12 +165,12 @@ class GPT2(Model):
         for i in reversed(range(self.layers)):
             dstream_NC = self._block_backward(build, state, i, saved.blocks[i], dstream_NC)
         dx_BTC = dstream_NC.reshape(*tokens_BT.shape, self.channels)
-        # The head has written dwte: the embedding always adds to it.
-        how = {"accumulate_wte": True, "accumulate_wpe": ACCUMULATE, "V": self.vocabulary}
-        build.call("embedding_backward", tokens=tokens_BT, dx=dx_BTC, dwte=d["wte"], dwpe=d["wpe"], **how)
+        # The backward pass of the head has written dwte: the embedding always adds to it.
+        flags = {"accumulate_wte": True, "accumulate_wpe": ACCUMULATE, "V": self.vocabulary}
+        build.call("embedding_backward", tokens=tokens_BT, dx=dx_BTC, dwte=d["wte"], dwpe=d["wpe"], **flags)
 
     def _linear(self, build: Builder, state: State, name: str, layer: int, x: View) -> tuple[View, ...]:
-        """Record linear layer `name`; that of ``fc`` comes with its GELU, and returns the argument of the GELU as well."""
+        """Record linear layer `name`. Layer ``fc`` includes its GELU, and also returns the argument of the GELU."""
         op, label = ("matmul_gelu", "") if name == "fc" else ("matmul", name)
         weight, bias = (state.parameters[name + part].layer(layer) for part in "wb")
         return build.call(op, label, f"layer {layer}", x=x, weight=weight, bias=bias)
@@ -183,14 +183,14 @@ class GPT2(Model):
     def _add_and_norm(
         self, build: Builder, state: State, before: Norm, branch_NC: View, block: int, name: str, layer: int | None
     ) -> Norm:
-        """Record the sum of the stream and the branch of `block` that ends here, with the layer norm that reads the sum."""
+        """Record the sum of the stream and a branch of `block`, with the layer norm that reads the sum."""
         weight, bias = _of_norm(state.parameters, name, layer)
         inputs = {"x1": before.stream_NC, "x2": branch_NC, "weight": weight, "bias": bias}
         sum_NC, y_NC, mean_N, rstd_N = build.call("residual_layer_norm", "", f"layer {block}", **inputs, eps=NORM_EPS)
         return Norm(name, layer, sum_NC, y_NC, mean_N, rstd_N)
 
     def _norm_backward(self, build: Builder, state: State, norm: Norm, dy_NC: View, dresidual_NC: View | None = None) -> View:
-        """Record the gradient of a layer norm, with that of the sum it is made with; return the gradient of its input."""
+        """Record the gradient of a layer norm and, with `dresidual_NC`, of its sum; return the gradient of the stream."""
         weight, _ = _of_norm(state.parameters, norm.name, norm.layer)
         dweight, dbias = _of_norm(state.gradients, norm.name, norm.layer)
         gradients = {"dweight": dweight, "dbias": dbias, "accumulate": ACCUMULATE}
@@ -217,7 +217,7 @@ class GPT2(Model):
         return dx
 
     def _block_backward(self, build: Builder, state: State, i: int, saved: Block, dstream_NC: View) -> View:
-        """Record the backward pass of block `i`: from the gradient of the stream behind the block to the one before it."""
+        """Record the backward pass of block `i`: from the gradient of its output to the gradient of its input."""
         where, (rows, channels) = f"layer {i}", dstream_NC.shape
         attended_NC = saved.attended_BTC.reshape(rows, channels)
         self._parameters_backward(build, state, "fcproj", i, dstream_NC, saved.hidden_NF)
@@ -238,7 +238,7 @@ class GPT2(Model):
 
 
 def _of_norm(tensors: Mapping[str, View], name: str, layer: int | None) -> tuple[View, View]:
-    """Return gain and shift of a layer norm among parameters or gradients; `layer` is None for ``lnf``."""
+    """Return weight and bias of a layer norm, from parameters or gradients; `layer` is None for ``lnf``."""
     weight, bias = tensors[f"{name}w"], tensors[f"{name}b"]
     return (weight, bias) if layer is None else (weight.layer(layer), bias.layer(layer))
 

@@ -1,4 +1,4 @@
-"""`Model`: what a model family gives, so that a training step can be recorded, raced and trained without knowing the family."""
+"""`Model`: the interface of a model family. The other rooms record, race and train a step through it alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Model", "Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training settings that suit a model on a CPU; each can be overridden by an option.
+    """Training settings that suit a model on a CPU. Options override them.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Recipe:
     steps : int
         Number of updates.
     learning_rate : float
-        Peak of the schedule.
+        Peak of the learning rate schedule.
     """
 
     batch: int = 4
@@ -53,7 +53,7 @@ class Model(ABC):
     vocabulary, padded_vocabulary : int
         Number of token ids in use, and rows of the token embedding.
     tokenizer : str
-        Name of the tokenizer that gives the token ids.
+        Name of the tokenizer that makes the token ids.
     recipe : Recipe
     """
 
@@ -67,12 +67,12 @@ class Model(ABC):
     @property
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
-        """Values of the dims that the declared tensors mention."""
+        """Values of the dims of the declared tensors."""
 
     @property
     @abstractmethod
     def tensors(self) -> tuple[Tensor, ...]:
-        """The declared parameters, in the order in which they lie in memory and in checkpoints."""
+        """The declared parameters, in their order in memory and in checkpoints."""
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -85,20 +85,20 @@ class Model(ABC):
         return parameter_count(self.tensors, self.sizes)
 
     def describe(self) -> dict[str, Any]:
-        """Return the sizes and names that tell which model a checkpoint holds, as plain data."""
+        """Return the sizes and names that identify the model of a checkpoint, as plain data."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "recipe"}
 
     @property
     def zeros(self) -> Mapping[str, tuple[int, ...]]:
-        """Names and shapes of constant arrays that stay 0, such as the bias of a layer that has none."""
+        """Names and shapes of constant zero arrays, such as the bias argument of a layer without a bias."""
         return {}
 
     @abstractmethod
     def small(self) -> Self:
-        """Return a tiny relative with the same kinds of calls: a training step of it compiles every kernel in a moment."""
+        """Return a tiny model with the same kinds of calls: its training step compiles every kernel in a short time."""
 
     @abstractmethod
-    def forward(self, build: Builder, state: State, tokens_BT: View) -> Any:  # noqa: ANN401 (each family saves other arrays)
+    def forward(self, build: Builder, state: State, tokens_BT: View) -> Any:  # noqa: ANN401 (each family saves its own arrays)
         """Record the calls from token ids to logits.
 
         Returns
@@ -108,15 +108,15 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def loss(self, build: Builder, saved: Any, targets_N: View, losses_N: View) -> None:  # noqa: ANN401 (what `forward` returned)
-        """Record the calls from logits to the loss of each row; the logits stay as they are."""
+    def loss(self, build: Builder, saved: Any, targets_N: View, losses_N: View) -> None:  # noqa: ANN401 (the result of `forward`)
+        """Record the calls from logits to the loss of each row. The logits stay unchanged."""
 
     @abstractmethod
     def backward(
         self,
         build: Builder,
         state: State,
-        saved: Any,  # noqa: ANN401 (what `forward` returned)
+        saved: Any,  # noqa: ANN401 (the result of `forward`)
         tokens_BT: View,
         targets_N: View,
         losses_N: View,
@@ -129,7 +129,7 @@ class Model(ABC):
         build : Builder
         state : State
         saved : object
-            The arrays that `forward` returned; the calls may overwrite the logits.
+            The result of `forward`. The calls may overwrite the logits.
         tokens_BT, targets_N, losses_N : View
         scale : float
             Weight of one token's loss in the loss of an update.

@@ -26,8 +26,8 @@ def gradient_norm(build: Builder, state: State) -> None:
 def adamw(build: Builder, model: Model, state: State) -> None:
     """Record one AdamW call for each tensor.
 
-    Tensors with the same dims, in any order, and with the same weight decay make one kind of call. Its label is the name of
-    the first of them, so the labels are the same for every model of a family.
+    Tensors with the same dims, in any order, and the same weight decay share one label: the name of the first such tensor.
+    The labels are therefore the same for every model of a family.
     """
     op = "adamw_master" if state.master else "adamw"
     labels: dict[tuple[tuple[str, ...], bool], str] = {}

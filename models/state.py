@@ -1,4 +1,4 @@
-"""The arrays that last from step to step: parameters, gradients, moments, constants, and those of the batch.
+"""The arrays that last from step to step: parameters, gradients, moments, constants, and the arrays of the batch.
 
 Dims: B batch, T time, N = B*T rows, K parameters.
 """
@@ -16,18 +16,18 @@ __all__ = ["Batch", "State"]
 
 
 class State:
-    """Parameters, gradients and moments of a model, each one flat buffer that is cut into tensors.
+    """Parameters, gradients and moments of a model. Each is one flat buffer, which is cut into tensors.
 
-    Where parameters and gradients are bfloat16, the update works on master weights in float32.
+    If parameters and gradients are bfloat16, the update works on master weights in float32.
 
     Attributes
     ----------
     parameters, gradients, m, v : dict of str to View
         The model's tensors by name.
     master : dict of str to View, or None
-        Master weights; None where the parameters are float32.
+        Master weights; None if the parameters are float32.
     zeros : dict of str to View
-        Constants that stay 0.
+        Constant zero arrays.
     norm : Buffer
         The norm of all gradients, shape (1,).
     """
@@ -54,7 +54,7 @@ class State:
 
 
 class Batch:
-    """The token ids of a micro-step, the ids that follow them, and the loss of each."""
+    """The arrays of a micro-step: token ids, the id after each of them, and the loss of each."""
 
     def __init__(self, batch: int, sequence: int) -> None:
         rows = batch * sequence

@@ -1,4 +1,4 @@
-"""A recorded training step of a model at one batch and sequence length: the calls that are run, raced and counted."""
+"""A recorded training step of a model at one batch size and sequence length: the calls to run, to race and to count."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["Step", "record_forward", "record_step"]
 
 @dataclass(frozen=True)
 class Step:
-    """The calls of a training step, by what they are for.
+    """The calls of a training step, by purpose.
 
     Attributes
     ----------
     state, batch : State, Batch
-        The arrays that the calls share and that last from step to step.
+        The arrays that last from step to step.
     logits_NV : View
-        The logits, which the backward pass overwrites by their gradients.
+        The logits, which the backward pass overwrites with their gradients.
     forward, loss, backward, gradient_norm, update : list of Call
         An update runs `forward` and `backward` for each micro-step, then `gradient_norm` and `update`. A validation runs
-        `forward` and `loss`. Calls of `backward` hold the parameter ACCUMULATE.
+        `forward` and `loss`. Calls of `backward` hold the value `ACCUMULATE`.
     """
 
     state: State
@@ -63,9 +63,9 @@ def record_step(
     batch, sequence : int
         B and T of a micro-step.
     dtype : {"float32", "bfloat16"}
-        What parameters, gradients and activations are stored in.
+        Dtype of parameters, gradients and activations.
     scale : float, optional
-        Weight of one token's loss in the loss of an update. Default: 1 / (B T), an update of one micro-step.
+        Weight of one token's loss in the loss of an update. Default: 1 / (B T), for an update of one micro-step.
     """
     state, arrays, build = State(model, dtype), Batch(batch, sequence), Builder(ops, dtype)
     tokens, targets, losses = arrays.tokens_BT.whole, arrays.targets_N.whole, arrays.losses_N.whole

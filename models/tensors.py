@@ -1,6 +1,6 @@
-"""Arrays of a training step before they have memory: buffers, views of them, and the declared parameters of a model.
+"""Arrays of a training step without memory: buffers, views of buffers, and the declared parameters of a model.
 
-Dims: L layers, C channels, S context, V vocabulary in use, P rows that pad it.
+Dims: L layers, C channels, S context, V vocabulary in use, P rows that pad the vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Buffer", "Init", "Kind", "Tensor", "View", "cut", "parameter_count",
 
 
 class Kind(Enum):
-    """The purpose of a buffer. Transient buffers may share bytes with one another and with gradients not yet written."""
+    """The purpose of a buffer. Transient buffers may share bytes with each other and with gradients not yet written."""
 
     PARAMETERS = "parameters"
     GRADIENTS = "gradients"
@@ -34,7 +34,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """A named array for which a memory plan will find a place."""
+    """A named array, to which a memory plan assigns a place."""
 
     name: str
     shape: tuple[int, ...]
@@ -43,18 +43,18 @@ class Buffer:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def whole(self) -> View:
-        """All of the buffer as a view."""
+        """The whole buffer as a view."""
         return View(self, self.shape)
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of a buffer as an array: `shape`, from element number `start` on."""
+    """A part of a buffer as an array of `shape`, from element number `start` on."""
 
     buffer: Buffer
     shape: tuple[int, ...]
@@ -95,7 +95,7 @@ class View:
 
 
 class Init(Enum):
-    """How a parameter is initialised: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019), 2.3."""
+    """The initial values of a parameter: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019), 2.3."""
 
     NORMAL = "normal, std 0.02"
     RESIDUAL = "normal, std 0.02 / sqrt(2 L)"
@@ -110,15 +110,14 @@ class Tensor:
     Attributes
     ----------
     name : str
-        Its name in checkpoints.
+        Name in checkpoints.
     dims : str
-        Its shape as expressions over the model's sizes, such as ``"L 3*C C"``. A tensor whose first dim is ``L`` holds all
-        layers together.
+        Shape as expressions over the model's sizes, such as ``"L 3*C C"``. A tensor whose first dim is ``L`` holds all layers.
     init : Init
     decays : bool
-        Whether weight decay acts on it.
+        Whether weight decay applies.
     rows : str
-        Dim expression of the rows that are drawn at random; the rows behind them are 0. "" means all rows.
+        Dim expression of the number of randomly initialised rows; later rows are 0. "" means all rows.
     """
 
     name: str
@@ -148,7 +147,7 @@ def parameter_count(tensors: Iterable[Tensor], sizes: Mapping[str, int]) -> int:
 
 
 def cut(tensors: Iterable[Tensor], sizes: Mapping[str, int], buffer: Buffer) -> dict[str, View]:
-    """Return the tensors as parts of one flat buffer, one behind the other without gaps."""
+    """Return the tensors as parts of one flat buffer, one after the other without gaps."""
     views, start = {}, 0
     for name, shape in parameter_shapes(tensors, sizes).items():
         views[name] = View(buffer, shape, start)

@@ -1,7 +1,7 @@
 """The workloads of a training step: its distinct calls, each with the number of times that the step makes it.
 
-A workload is named after the step: ``gpt2-124m-b4-t64/qkv`` is the QKV product of a 124M step at B=4, T=64. An op that no
-step calls has the examples of its spec as workloads: ``example/llama-7b``.
+The name of a workload begins with its step: ``gpt2-124m-b4-t64/qkv`` is the QKV product of a 124M step at B=4, T=64. An op
+that no step calls has the examples of its spec as workloads: ``example/llama-7b``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STEP = re.compile(r"^(?P<model>.+)-b(?P<batch>[1-9]\d*)-t(?P<sequence>[1-9]\d*)
 
 @dataclass(frozen=True)
 class Workload:
-    """One problem that is worth racing.
+    """One call to race.
 
     Attributes
     ----------
@@ -41,11 +41,10 @@ class Workload:
     op, label : str
     dims : mapping of str to int
     params : mapping
-        Parameters that the step knows in advance.
+        Parameters with known values.
     dtype : str
     count : int
-        How many calls of an update of one micro-step it stands for; 0 for a call that only a validation makes, and for an
-        example.
+        Number of such calls in an update of one micro-step; 0 for a call that only a validation makes, and for an example.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Workload:
 
     @property
     def step(self) -> str:
-        """The training step that this call is part of; ``example`` for an op that no step calls."""
+        """The name of the training step; ``example`` for an op that no step calls."""
         return self.name.partition("/")[0]
 
 
@@ -73,7 +72,7 @@ def parse_step(name: str) -> tuple[Model, int, int]:
     Raises
     ------
     RequestError
-        The name has another form, names an unknown model, or T is longer than the model's context.
+        The name has a wrong form or an unknown model, or T is longer than the model's context.
     """
     match = _STEP.match(name)
     if match is None:
@@ -90,7 +89,7 @@ def _named(step: str, label: str) -> str:
 
 
 def call_workload(step: str, call: Call) -> str:
-    """Return the name of the workload that a call of the step `step` stands for."""
+    """Return the name of the workload of a call in the step `step`."""
     return _named(step, call.label)
 
 
@@ -124,12 +123,12 @@ def step_workloads(step: str, dtype: str = "float32") -> tuple[Workload, ...]:
     step : str
         ``MODEL-bB-tT``.
     dtype : {"float32", "bfloat16"}
-        What the step stores.
+        Dtype of the step's parameters, gradients and activations.
 
     Raises
     ------
     RequestError
-        The name is not that of a step.
+        The name is not the name of a step.
     """
     model, batch, sequence = parse_step(step)
     recorded = record_step(model, discover().ops, batch, sequence, dtype)
@@ -151,8 +150,8 @@ def workloads_of(op: Op, name: str | None = None, dtype: str | None = None) -> l
     ----------
     op : Op
     name : str, optional
-        A step, one of its calls (``gpt2-124m-b4-t64/qkv``), ``example`` or one example (``example/llama-7b``). By default
-        the calls that the standard step makes of the op, or the op's examples if it makes none.
+        A step, one of its calls (``gpt2-124m-b4-t64/qkv``), ``example`` or one example (``example/llama-7b``). Default:
+        the calls of the op in the standard step, or the op's examples if the standard step has no call of it.
     dtype : str, optional
         Default: the first dtype of the op.
 
@@ -164,17 +163,17 @@ def workloads_of(op: Op, name: str | None = None, dtype: str | None = None) -> l
     Raises
     ------
     RequestError
-        The name is not that of a workload.
+        The name is not the name of a workload.
     UnknownNameError
-        The model or the label does not exist; the nearest name is offered.
+        The model or the label does not exist; the message offers the nearest name.
     """
     step, _, label = (name or STANDARD_STEP).partition("/")
     if step == EXAMPLE:
         return _examples(op, label)
     stored = dtype if dtype in op.dtypes else op.dtypes[0]
-    found = [w for w in step_workloads(step, stored) if w.op == op.name]
-    if not found and name is None:
+    workloads = [w for w in step_workloads(step, stored) if w.op == op.name]
+    if not workloads and name is None:
         return _examples(op, "")
-    if label and found and label not in (labels := [w.label for w in found]):
+    if label and workloads and label not in (labels := [w.label for w in workloads]):
         raise UnknownNameError(f"call of {op.name} in {step}", label, labels)
-    return [w for w in found if label in ("", w.label)]
+    return [w for w in workloads if label in ("", w.label)]

@@ -1,6 +1,6 @@
-"""``python -m registry``: the ops, their variants, and what is unavailable here and why.
+"""``python -m registry`` lists the ops, their variants, and the files that could not be loaded, with the reasons.
 
-``new OP NAME`` writes the file of a new variant, ``new-op NAME`` the folder of a new op. Both print the next commands.
+``new OP NAME`` writes the file of a new variant. ``new-op NAME`` writes the folder of a new op. Both print the next commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from registry.table import Table, discover
 
 
 def listing(table: Table, pattern: str) -> dict[str, Any]:
-    """Return the answer of ``--json``."""
+    """Return the document that ``--json`` prints."""
     ops = []
     for op in table.select_ops(pattern):
         variants = [
@@ -54,19 +54,19 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="new|new-op")
     variant = commands.add_parser("new", help="write the file of a new variant")
-    variant.add_argument("name_of_op", metavar="OP", help="the op that it computes, such as layer_norm")
+    variant.add_argument("name_of_op", metavar="OP", help="the op that the variant computes, such as layer_norm")
     variant.add_argument("name", metavar="NAME", help="<backend>_<idea>, such as numba_two_rows or cuda_warp")
     variant.add_argument("--into", type=as_folder, metavar="DIR", help="a folder of your own (default: the op's folder)")
     op = commands.add_parser("new-op", help="write the folder of a new op")
     op.add_argument("name", metavar="NAME", help="the name of the op, such as rms_norm")
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     add_kernels_path(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """List the registry; return an exit code."""
+    """List the registry or write new files, and return an exit code."""
     options = parser().parse_args(argv)
 
     def body() -> int:
@@ -74,11 +74,11 @@ def main(argv: list[str] | None = None) -> int:
         if options.command:
             _write(options, table)
             return 0
-        answer = listing(table, options.op)
+        document = listing(table, options.op)
         if options.json:
-            print(json.dumps(answer))  # noqa: T201 (a command line answers)
+            print(json.dumps(document))  # noqa: T201 (the output of the command)
         else:
-            _print(answer)
+            _print(document)
         return 0
 
     return guarded(body)
@@ -86,21 +86,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _write(options: argparse.Namespace, table: Table) -> None:
     if options.command == "new":
-        made = new_variant(table, options.name_of_op, options.name, options.into)
+        scaffold = new_variant(table, options.name_of_op, options.name, options.into)
     else:
-        made = new_op(table, options.name)
+        scaffold = new_op(table, options.name)
     console = wide_console()
-    for path in made.files:
+    for path in scaffold.files:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
     console.print(
-        "next:", *(f"    {command}" for command in made.commands), sep="\n", highlight=False, soft_wrap=True, markup=False
+        "next:", *(f"    {command}" for command in scaffold.commands), sep="\n", highlight=False, soft_wrap=True, markup=False
     )
 
 
-def listing_of(answer: dict[str, Any]) -> Listing:
-    """Return what is printed of the ops."""
+def listing_of(document: dict[str, Any]) -> Listing:
+    """Return the table of ops and variants."""
     shown = Listing(Column("op", key=True), "direction", Column("variants", wrap=True), title="Ops and their variants")
-    for op in answer["ops"]:
+    for op in document["ops"]:
         names = [
             Text(v["variant"]) if v["available"] else Text(f"{v['variant']} (not loadable)", "red") for v in op["variants"]
         ]
@@ -108,12 +108,12 @@ def listing_of(answer: dict[str, Any]) -> Listing:
     return shown
 
 
-def _print(answer: dict[str, Any]) -> None:
+def _print(document: dict[str, Any]) -> None:
     console = wide_console()
-    console.print(listing_of(answer))
-    for failed in answer["unloadable"]:
-        told = Text.assemble(("not loadable", "red"), f" {failed['path']}: {failed['reason']}")
-        console.print(told, soft_wrap=True)
+    console.print(listing_of(document))
+    for failed in document["unloadable"]:
+        line = Text.assemble(("not loadable", "red"), f" {failed['path']}: {failed['reason']}")
+        console.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

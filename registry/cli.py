@@ -1,4 +1,4 @@
-"""What every command line shares: options, and an error told in one line with an exit code."""
+"""Code that every command line shares: common options, errors in one line with an exit code, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ __all__ = ["add_device", "add_keep", "add_kernels_path", "as_folder", "given_wor
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
-SAME_SECONDS = 2.0  # Ctrl-C again within so many is the same wish
+SAME_SECONDS = 2.0  # a second Ctrl-C within this time is ignored
 
 
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
-    """Add ``--kernels-path DIR``, which may be given several times."""
+    """Add the option ``--kernels-path DIR``, which a user may give several times."""
     parser.add_argument(
         "--kernels-path", type=as_folder, action="append", default=[], metavar="DIR", help="a folder of more variants"
     )
 
 
 def as_folder(text: str) -> Path:
-    """Return the path of an option; a shell expands ``~`` in ``--option ~/mine``, but not in ``--option=~/mine``."""
+    """Return the path of an option, with ``~`` expanded: a shell does not expand it in ``--option=~/mine``."""
     return Path(text).expanduser()
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, for commands that read what was raced."""
-    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="whose races: those of the CPU, or of this GPU")
+    """Add the option ``--device``, for commands that read races."""
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="use the races of this device")
 
 
 def add_keep(parser: argparse.ArgumentParser) -> None:
-    """Add ``--keep``, for commands that write records."""
+    """Add the option ``--keep``, for commands that write records."""
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="read and write the tracked records alone, in results/<machine>/: for maintainers "
+        help="read and write only the tracked records, in results/<machine>/: for maintainers "
         "(default: write to results/local/<machine>/, which git ignores, and read both)",
     )
 
 
 def given_words(options: argparse.Namespace) -> list[str]:
-    """Return the options that a command suggested to the user needs as well, where the user gave them."""
+    """Return the options of the user's command that a command suggested to the user must repeat."""
     words = [word for path in options.kernels_path for word in ("--kernels-path", str(path))]
     if options.results.resolve() != RESULTS.resolve():
         words += ["--results", str(options.results)]
@@ -67,7 +67,7 @@ def given_words(options: argparse.Namespace) -> list[str]:
 
 
 def wide_console(*, stderr: bool = False) -> Console:
-    """Return a console for tables: as wide as the terminal, and wide enough for them where the output is a file or a pipe."""
+    """Return a console for tables: as wide as the terminal, and at least `PIPED_WIDTH` wide in a file or a pipe."""
     console = Console(stderr=stderr)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
@@ -76,25 +76,25 @@ def wide_console(*, stderr: bool = False) -> Console:
 
 @cache
 def _leave_garbage() -> None:
-    """Have this process end without a search for garbage, which takes longer than the end."""
+    """Skip the garbage collection at the end of the process: it takes longer than the rest of the exit."""
     atexit.register(gc.freeze)
 
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` once: those that follow at once must not cut short what tidies up after it."""
+    """Let Ctrl-C raise `KeyboardInterrupt` once: further ones within `SAME_SECONDS` must not interrupt the clean-up."""
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not ours or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    heard = -math.inf
+    last = -math.inf
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
+        nonlocal last
         del number, frame
-        before, heard = heard, time.monotonic()
-        if heard - before > SAME_SECONDS:
+        before, last = last, time.monotonic()
+        if last - before > SAME_SECONDS:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
@@ -105,14 +105,14 @@ def _interrupted_once() -> Iterator[None]:
 
 
 def guarded(body: Callable[[], int]) -> int:
-    """Run `body` and return its exit code; an error of ours becomes one line on standard error, and so does Ctrl-C."""
+    """Run `body` and return its exit code. A `CrucibleError` or Ctrl-C becomes one line on standard error."""
     _leave_garbage()
     try:
         with _interrupted_once():
             return body()
     except CrucibleError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a command line answers)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the output of the command)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; nothing more was written", file=sys.stderr)  # noqa: T201 (a command line answers)
+        print("interrupted; nothing more was written", file=sys.stderr)  # noqa: T201 (the output of the command)
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""Commands of the project as lines that can be pasted: each word is quoted where a shell would split or expand it."""
+"""Commands of the project as lines to paste into a shell. Words that a shell would split or expand are quoted."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["Folders", "folder_of", "pasted"]
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders that a command was given. A command that it prints or starts must be given the same ones.
+    """The folder options of a command. A command that it prints or starts needs the same options.
 
     Attributes
     ----------
     kernels_path : tuple of Path
         Folders of more variants.
     results : Path
-        The folder of records; the project's own one needs no option.
+        The folder of records. The project's own folder needs no option.
     """
 
     kernels_path: tuple[Path, ...] = ()
     results: Path = RESULTS
 
     def words(self) -> list[str]:
-        """Return the options, word by word, as a shell of the same folder would pass them."""
+        """Return the options as words, for a command that runs in the same folder."""
         words = [word for path in self.kernels_path for word in ("--kernels-path", str(path))]
         return words if self.results == RESULTS else [*words, "--results", str(self.results)]
 
@@ -46,5 +46,5 @@ def pasted(module: str, *words: str, folders: Folders | None = None) -> str:
 
 
 def folder_of(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return the folders that ``--kernels-path`` must name to find the files `paths`: none for the project's own files."""
+    """Return the folders that ``--kernels-path`` must name to find the files `paths`. The project's own files need none."""
     return tuple(dict.fromkeys(path.parent for path in paths if not is_own(path)))

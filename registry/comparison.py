@@ -1,4 +1,4 @@
-"""`Comparison`: the record that one variant was compared with the reference at the shape at which a training run calls it."""
+"""`Comparison`: the record of one variant compared with the reference at the shape of a training run."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Comparison(Record):
     Attributes
     ----------
     source, contract : str
-        Hashes of the variant's sources and of the op's contract. The record is fresh while both still hold.
+        Hashes of the variant's sources and of the op's contract. The record is fresh while neither changes.
     dims, params : dict
         The sizes and the parameters of the call.
     threads : int
-        CPU threads that the variant was given.
+        CPU threads of the variant.
     status : str
-        ``passed``; ``failed``, ``crashed``, ``hung`` or a finding of the simulator for a wrong variant; ``not_compared`` if
-        the reference would need more memory than the machine has.
+        ``passed``; ``not_compared`` if the reference would need more memory than the machine has; for a wrong variant
+        ``failed``, ``crashed``, ``hung`` or the kind of the simulator's finding.
     gate, message : str
-        The check that rejected the variant, and the worst element; both are empty if it passed.
+        The gate that rejected the variant, and the worst element. Both are empty if the variant passed.
     compared : str
-        How many of the output elements were compared.
+        Number of output elements that were compared, as text.
     worst_over_budget : float
-        An upper bound of the largest error over its budget. It is at most 1 if the variant passed.
+        An upper bound of the largest error divided by its tolerance. It is at most 1 if the variant passed.
     """
 
     op: str
@@ -76,16 +76,16 @@ class Comparison(Record):
 
     @property
     def is_failed(self) -> bool:
-        """Whether the variant was found wrong."""
+        """Whether the comparison found the variant wrong."""
         return self.status not in {PASSED, NOT_COMPARED}
 
     @property
     def shape(self) -> str:
-        """The dims as people read them: ``N=256 C=768``."""
+        """The dims in a readable form: ``N=256 C=768``."""
         return " ".join(f"{name}={size}" for name, size in self.dims.items())
 
     def is_fresh(self, variant: Variant) -> bool:
-        """Whether the record still speaks of `variant` as it is now, on this machine with these libraries."""
+        """Whether the record is about the present sources of `variant`, on this machine with these libraries."""
         return (
             (self.op, self.variant) == (variant.op.name, variant.name)
             and self.source == source_hash(variant)

@@ -1,7 +1,7 @@
-"""Launching CUDA kernels: on a GPU through CuPy where the arrays are CuPy's, in the simulator where they are numpy's.
+"""Launch CUDA kernels: on a GPU through CuPy for CuPy arrays, in the simulator for numpy arrays.
 
-The CuPy path is written to CuPy's documented interface (`cupy.RawModule`) and is unverified on hardware: no GPU has run it
-yet. Importing this module needs neither CuPy nor the simulator.
+The CuPy path follows CuPy's documented interface (`cupy.RawModule`). No GPU has run it yet. Importing this module needs
+neither CuPy nor the simulator.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ Shape = int | tuple[int, ...]
 Mode = Literal["fast", "checked"]
 Order = Literal["ascending", "descending"] | int
 
-STORED_AS = {"float32": (), "bfloat16": ("-DFLOATX=bf16",)}  # what `floatX` is in a kernel
+STORED_AS = {"float32": (), "bfloat16": ("-DFLOATX=bf16",)}  # compiler options that define `floatX`
 INCLUDE = ROOT / "kernels" / "cuda"
-SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of dynamic shared memory that a kernel may have without an attribute set
+SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of dynamic shared memory that a kernel gets without setting an attribute
 
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A ``__global__`` function of the ``.cu`` file that stands beside a variant's file under the same stem.
+    """A ``__global__`` function in the ``.cu`` file of a variant, which has the stem of the variant's Python file.
 
     Attributes
     ----------
     file : str
         The variant's ``__file__``.
     name : str
-        The kernel, declared ``extern "C"``.
+        Name of the kernel, which is declared ``extern "C"``.
     options : tuple of str
         Options for the compiler, such as ``"-DHEAD=64"``.
     """
@@ -75,23 +75,23 @@ class CudaKernel:
         return Path(self.file).with_suffix(".cu")
 
     def options_for(self, dtype: str) -> tuple[str, ...]:
-        """Return the compiler's options for a problem of `dtype`, which ``crucible.cuh`` makes known as ``floatX``."""
+        """Return the compiler options for a problem of `dtype`. They define ``floatX`` of ``crucible.cuh``."""
         return (*self.options, *STORED_AS[dtype])
 
 
 class KernelError(CrucibleError):
-    """A kernel that does not compile, or that the simulator cannot launch or execute: the message is the simulator's."""
+    """A kernel does not compile, or the simulator cannot launch or execute it; the message is the simulator's."""
 
 
-class SimulatedFault(CrucibleError):  # noqa: N818 (what happened, not what raised it)
-    """A kernel that the simulator found at fault: a race, an access out of bounds, a barrier that not all threads reach.
+class SimulatedFault(CrucibleError):  # noqa: N818 (it names the event)
+    """The simulator found a fault in a kernel: a race, an access out of bounds, a barrier that not all threads reach.
 
     Attributes
     ----------
     kind : str
-        Of the finding that is told first; the simulator's documentation names the kinds.
+        Kind of the finding that the message shows. The simulator's documentation lists the kinds.
     findings : sequence of simulator.Finding
-        All of them.
+        All findings.
     """
 
     def __init__(self, kind: str, findings: Sequence[simulator.Finding]) -> None:
@@ -102,11 +102,11 @@ class SimulatedFault(CrucibleError):  # noqa: N818 (what happened, not what rais
         self.kind, self.findings = kind, findings
 
     def lines(self) -> list[str]:
-        """Return one line for each finding: the line of the source, its code, what happened, and where first."""
-        return [_told(finding) for finding in self.findings] or [str(self)]
+        """Return one line for each finding: the source line, the kind, the message, the first thread, and the code."""
+        return [_finding_line(finding) for finding in self.findings] or [str(self)]
 
 
-def _told(finding: simulator.Finding) -> str:
+def _finding_line(finding: simulator.Finding) -> str:
     path = Path(finding.path)
     where = f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}:{finding.line}" if finding.path else "PTX"
     times = f", {finding.count} times" if finding.count > 1 else ""
@@ -122,7 +122,7 @@ class _Simulation:
     launches: list[simulator.Launch] = field(default_factory=list)
 
     def take_unwritten(self, args: Sequence[Any]) -> tuple[int, ...]:
-        """Return which of `args` lie in memory that no launch has been given yet, and count it as written from now on."""
+        """Return the numbers of `args` whose memory no launch has received yet, and count that memory as written."""
         arrays = {number: a for number, a in enumerate(args) if isinstance(a, np.ndarray)}
         fresh = [n for n, a in arrays.items() if any(np.may_share_memory(a, u) for u in self.unwritten)]
         self.unwritten[:] = [u for u in self.unwritten if not any(np.may_share_memory(arrays[n], u) for n in fresh)]
@@ -136,21 +136,21 @@ _simulation: ContextVar[_Simulation | None] = ContextVar("simulation", default=N
 def simulation(
     mode: Mode = "fast", order: Order = "ascending", *, unwritten: Iterable[NDArray[Any]] = ()
 ) -> Iterator[list[simulator.Launch]]:
-    """Say how kernels launched on numpy arrays are simulated inside the ``with`` block.
+    """Set how the simulator runs kernels that are launched inside the ``with`` block.
 
     Parameters
     ----------
     mode : {"fast", "checked"}
         ``checked`` looks for races, uninitialised reads and accesses out of bounds, and counts memory traffic.
     order : {"ascending", "descending"} or int
-        The order in which the warps of a block run; a number is the seed of a random one.
+        The order in which the warps of a block run. A number is the seed of a random order.
     unwritten : iterable of array
-        Outputs and workspace: in checked mode, the first launch that is given one of them must write before it reads.
+        Outputs and workspace. In checked mode, the first launch that receives one of them must write it before reading it.
 
     Yields
     ------
     list of simulator.Launch
-        Filled with every launch made inside the block, the one that is at fault included.
+        Receives every launch made inside the block, also a launch with findings.
     """
     chosen = _Simulation(mode, order, list(unwritten))
     token = _simulation.set(chosen)
@@ -161,7 +161,7 @@ def simulation(
 
 
 def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *, shared: int = 0) -> None:
-    """Launch a kernel on the device that its arrays are on; its ``floatX`` is bf16 if one of them is bfloat16, else float.
+    """Launch a kernel on the device of its arrays; its ``floatX`` is bf16 if an array is bfloat16, else float.
 
     Parameters
     ----------
@@ -169,26 +169,26 @@ def launch(kernel: CudaKernel, grid: Shape, block: Shape, args: Sequence[Any], *
     grid, block : int or tuple of up to three int
         Blocks of the grid and threads of a block.
     args : sequence
-        Contiguous arrays and scalars, in the kernel's order. A Python int may stand for any integer or bool parameter, a
-        Python float for a ``float`` one; numpy scalars are passed as they are.
+        Contiguous arrays and scalars, in the kernel's order. A Python int fits any integer or bool parameter, a Python
+        float fits a ``float`` parameter. Numpy scalars are passed unchanged.
     shared : int
         Bytes of dynamic shared memory.
 
     Raises
     ------
     ContractError
-        The arguments hold no array, or arrays of both kinds.
+        The arguments hold no array, or arrays of both the CPU and a GPU.
     KernelError
-        The kernel does not compile, or cannot be launched or simulated like this.
+        The kernel does not compile, or cannot be launched or simulated with these arguments.
     SimulatedFault
-        The simulator found the kernel at fault.
+        The simulator found a fault in the kernel.
     """
-    on_host = [isinstance(a, np.ndarray) for a in args]
-    on_device = [hasattr(type(a), "__cuda_array_interface__") for a in args]  # not the object: that would compute it
-    if any(on_host) == any(on_device):
-        what = "arrays of the host and of a GPU" if any(on_host) else "no array"
-        raise ContractError(f"kernel {kernel.name!r} was given {what}: its arrays say where it runs")
-    run = _simulate if any(on_host) else _launch_on_gpu
+    on_cpu = [isinstance(a, np.ndarray) for a in args]
+    on_gpu = [hasattr(type(a), "__cuda_array_interface__") for a in args]  # on the type: CuPy computes it on the object
+    if any(on_cpu) == any(on_gpu):
+        arrays = "arrays of the CPU and of a GPU" if any(on_cpu) else "no array"
+        raise ContractError(f"kernel {kernel.name!r} received {arrays}: its arrays decide where it runs")
+    run = _simulate if any(on_cpu) else _launch_on_gpu
     run(kernel, _dim3(grid), _dim3(block), args, shared)
 
 
@@ -201,22 +201,25 @@ def _options(kernel: CudaKernel, args: Sequence[Any]) -> tuple[str, ...]:
 
 
 def load_simulator() -> None:
-    """Have the simulator ready in this process, and so in those that are forked from it."""
+    """Load the simulator into this process. Processes that are forked from it later have it loaded, too."""
     import simulator
 
-    with suppress(simulator.SimulatorError):  # told by the launch that meets it
+    with suppress(simulator.SimulatorError):  # the first launch raises the error
         simulator.compile_ahead()
 
 
 def kernels_of(variant: Variant) -> list[CudaKernel]:
-    """Return the kernels that a variant's own file names, in its order."""
+    """Return the kernels that a variant's own file defines, in order."""
     values = list(vars(sys.modules[variant.function.__module__]).values())
     inside = [value.values() if isinstance(value, dict) else (value,) for value in values]
     return [value for values in inside for value in values if isinstance(value, CudaKernel)]
 
 
 def compile_ahead(variant: Variant) -> None:
-    """Compile a variant's kernels for the simulator, the last that a proof comes to first: it meets another process halfway."""
+    """Compile a variant's kernels for the simulator, the last one first.
+
+    A proof in another process compiles them as it uses them, the first one first: the two processes meet halfway.
+    """
     import simulator
 
     kernels = kernels_of(variant)
@@ -235,10 +238,10 @@ def _simulate(kernel: CudaKernel, grid: tuple[int, ...], block: tuple[int, ...],
     chosen = _simulation.get() or _Simulation()
     import simulator
 
-    how: dict[str, Any] = {"mode": chosen.mode, "order": chosen.order, "unwritten": chosen.take_unwritten(args)}
+    options: dict[str, Any] = {"mode": chosen.mode, "order": chosen.order, "unwritten": chosen.take_unwritten(args)}
     try:
         compiled = _simulated_module(kernel.source, _options(kernel, args)).kernel(kernel.name)
-        done = compiled.launch(grid, block, args, shared=shared, **how)
+        done = compiled.launch(grid, block, args, shared=shared, **options)
     except simulator.SimulatorError as error:
         raise KernelError(f"{type(error).__name__}: {error}") from error
     chosen.launches.append(done)
@@ -249,7 +252,7 @@ def _simulate(kernel: CudaKernel, grid: tuple[int, ...], block: tuple[int, ...],
 @cache
 def _gpu_module(source: Path, options: tuple[str, ...]) -> Any:  # noqa: ANN401 (CuPy has no types)
     cupy = importlib.import_module("cupy")
-    # CuPy caches by source and options: the headers' digest stands among them, so that an edited header is compiled anew.
+    # CuPy caches by source and options: a digest of the headers is one of the options, so that an edited header is compiled.
     headers = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(INCLUDE.glob("*.cuh")))).hexdigest()[:16]
     fixed = ("-std=c++17", "-lineinfo", f"-I{INCLUDE}", f"-DCRUCIBLE_HEADERS=0x{headers}")
     return cupy.RawModule(code=source.read_text(), options=(*fixed, *options))
@@ -261,7 +264,7 @@ def _gpu_function(source: Path, options: tuple[str, ...], name: str) -> Any:  # 
 
 
 def _as_parameter(argument: Any) -> Any:  # noqa: ANN401 (an array of any library, or a scalar)
-    """Return Python scalars as CuPy must pass them: it copies as many bytes as the parameter has, the lowest first."""
+    """Return a Python scalar as CuPy must pass it: CuPy copies the lowest bytes, as many as the parameter has."""
     if isinstance(argument, int):  # bool too
         return np.int64(argument)
     return np.float32(argument) if type(argument) is float else argument

@@ -1,7 +1,7 @@
-"""Devices: where arrays live and which variants run there; and one thread count for every pool in the process.
+"""Devices: where arrays are allocated and which variants run there. Also one thread count for every pool of the process.
 
-``cpu`` runs the variants of the host. ``cuda`` and ``sim`` run the CUDA variants: on a GPU through CuPy, or in the
-simulator, whose arrays are plain numpy. What has been proven on one of them has not been proven on the other.
+``cpu`` runs the numpy and numba variants. ``cuda`` and ``sim`` run the CUDA variants: on a GPU through CuPy, or in the
+simulator, whose arrays are plain numpy. A proof on one device says nothing about another device.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from registry.cuda_graph import GraphedWork
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
-from registry.replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["DEVICES", "Device", "Gpu", "Host", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
+__all__ = ["DEVICES", "Cpu", "Device", "Gpu", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
 
 ALIGNMENT = 64
-OLDEST_CUPY = 14  # the first that knows bfloat16
+OLDEST_CUPY = 14  # the first version with bfloat16
 DEVICES = ("cpu", "cuda", "sim")
 
 
 class Device(Protocol):
-    """Where arrays live.
+    """A place where arrays are allocated.
 
     Attributes
     ----------
     name : str
-        What records say: ``host``, ``cuda`` or ``sim``.
+        The name in records: ``host`` (the CPU), ``cuda`` or ``sim``.
     """
 
     name: str
@@ -47,25 +47,25 @@ class Device(Protocol):
         ...
 
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Copy values of the host into an array of this device."""
+        """Copy a CPU array into an array of this device."""
         ...
 
     def get(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array of this device as one of the host: the same one where the device is the host."""
+        """Return an array of this device as a CPU array; the CPU returns the array itself."""
         ...
 
     def repeated(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return what does `work`, which is the same calls on the same arrays each time, as quickly as this device can."""
+        """Return a function that runs `work`, which makes the same calls on the same arrays each time, as fast as possible."""
         ...
 
 
-class Host:
-    """Plain memory."""
+class Cpu:
+    """Memory of the CPU."""
 
     name = "host"
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an uninitialised array whose first byte stands at a multiple of 64."""
+        """Return an uninitialised array whose first byte is at a multiple of 64."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         raw = np.empty(size + ALIGNMENT, np.uint8)
@@ -73,7 +73,7 @@ class Host:
         return raw[start : start + size].view(dtype).reshape(shape)
 
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Copy values into an array, unless they are that array's own."""
+        """Copy values into an array, unless both are the same array."""
         if values is not target:
             target[...] = values
 
@@ -86,52 +86,52 @@ class Host:
         return work
 
 
-class SimulatedGpu(Host):
-    """Plain memory, which the simulator copies from and to at each launch."""
+class SimulatedGpu(Cpu):
+    """Memory of the CPU. The simulator copies arrays in and out at each launch."""
 
     name = "sim"
 
 
 class Gpu:
-    """Memory of the current CUDA device, through CuPy. Unverified on hardware."""
+    """Memory of the current CUDA device, through CuPy. No GPU has run this code yet."""
 
     name = "cuda"
 
     def __init__(self) -> None:
-        self._refused: Callable[[str], None] | None = None  # told of what no graph can hold; None where none are wanted
+        self._refused: Callable[[str], None] | None = None  # receives the reason; None: no CUDA graphs
 
     def take(self, number: int, processes: int, *, graphs: bool, say: Callable[[str], None]) -> None:
-        """Make GPU `number` this process's, and give it one stream for everything that follows.
+        """Select GPU `number` for this process, with one stream for all later work.
 
         Parameters
         ----------
         processes : int
-            How many on this machine want a GPU of their own.
+            Number of processes on this machine that need one GPU each.
         graphs : bool
             Capture repeated work in CUDA graphs.
         say : callable
-            Told, once, why something could not be captured.
+            Called once for each reason why work could not be captured.
 
         Raises
         ------
         RequestError
-            There are fewer GPUs.
+            There are fewer GPUs than processes.
         """
         import cupy
 
         count = int(cupy.cuda.runtime.getDeviceCount())
         if processes > count:
             raise RequestError(
-                f"{processes} processes want a GPU each and there are {count}: torchrun --nproc-per-node {count}"
+                f"{processes} processes need one GPU each, but there are {count}: torchrun --nproc-per-node {count}"
             )
         cupy.cuda.Device(number).use()
         cupy.cuda.Stream(non_blocking=True).use()
-        told: set[str] = set()
+        reported: set[str] = set()
 
-        def refused(why: str) -> None:
-            if why not in told:
-                say(f"launching kernels one by one where no CUDA graph can be captured: {why}")
-            told.add(why)
+        def refused(reason: str) -> None:
+            if reason not in reported:
+                say(f"launching kernels one by one where no CUDA graph can be captured: {reason}")
+            reported.add(reason)
 
         self._refused = refused if graphs else None
 
@@ -139,25 +139,25 @@ class Gpu:
         """Return an uninitialised CuPy array."""
         import cupy
 
-        made: NDArray[Any] = cupy.empty(shape, dtype)
-        return made
+        array: NDArray[Any] = cupy.empty(shape, dtype)
+        return array
 
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
-        """Copy values of the host to the GPU."""
+        """Copy a CPU array into a GPU array."""
         import cupy
 
         target[...] = cupy.asarray(values)
 
     def get(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return a copy on the host, once everything before has been computed."""
+        """Return a copy on the CPU, after all earlier work on the stream is done."""
         import cupy
 
         copied: NDArray[Any] = cupy.asnumpy(array)
         return copied
 
     def repeated(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return the work as a CUDA graph from the second time on, where graphs are wanted."""
-        return Replay(work, self._refused) if self._refused else work
+        """Return the work, as a CUDA graph from the second call on if `take` asked for graphs."""
+        return GraphedWork(work, self._refused) if self._refused else work
 
 
 def _why_no_gpu() -> str:
@@ -182,7 +182,7 @@ def device(name: str) -> Device:
     Raises
     ------
     RequestError
-        It is unknown or not available here, with the reason.
+        The device is unknown, or not available here for the given reason.
     """
     if name not in DEVICES:
         raise UnknownNameError("device", name, DEVICES)
@@ -190,24 +190,24 @@ def device(name: str) -> Device:
         if why := _why_no_gpu():
             raise RequestError(f"device 'cuda' is not available: {why}; CUDA variants also run on --device sim")
         return Gpu()
-    return SimulatedGpu() if name == "sim" else Host()
+    return SimulatedGpu() if name == "sim" else Cpu()
 
 
 def raced_device(name: str) -> Device:
-    """Return the device called `name` if races are run on it.
+    """Return the device called `name`, for a race.
 
     Raises
     ------
     RequestError
-        It is unknown, not available here, or simulated.
+        The device is unknown, not available here, or simulated.
     """
     if name == SimulatedGpu.name:
-        raise RequestError("--device sim: a simulated GPU has no time; race on --device cuda, where there is a GPU")
+        raise RequestError("--device sim: a simulated GPU has no time; on a machine with a GPU, race with --device cuda")
     return device(name)
 
 
 def kind_of(variant: Variant, *, gpu: bool = False) -> str:
-    """Return where a variant runs, as records say it: ``host``, else ``cuda`` if there is a `gpu`, else ``sim``."""
+    """Return the device name in records: ``host`` for a CPU variant, else ``cuda`` with a `gpu` and ``sim`` without."""
     if variant.device == "host":
         return "host"
     return "cuda" if gpu else "sim"

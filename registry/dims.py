@@ -1,7 +1,7 @@
 """Symbolic dimensions: ``"B T 3*H*D"`` becomes a shape once B, T, H and D have values.
 
-An expression holds names, whole numbers, ``+`` and ``*``: enough for packed QKV and padded vocabularies. `solve` goes the
-other way, from the shapes of arrays to the values of the dims.
+An expression holds names, whole numbers, ``+`` and ``*``: enough for packed QKV and padded vocabularies. `solve` does the
+reverse: it computes the values of the dims from the shapes of arrays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def evaluate(expression: str, dims: Mapping[str, int]) -> int:
     Raises
     ------
     ContractError
-        A name without a value, or an operator other than ``+`` and ``*``.
+        A name has no value, or an operator is neither ``+`` nor ``*``.
     """
 
     def value(node: ast.expr) -> int:
@@ -59,17 +59,17 @@ def evaluate(expression: str, dims: Mapping[str, int]) -> int:
 
 
 def shape_of(spec: str, dims: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape that a space-separated dim string stands for."""
+    """Return the shape of a space-separated string of dim expressions."""
     return tuple(evaluate(part, dims) for part in spec.split())
 
 
 def _coefficients(expression: str, name: str, dims: Mapping[str, int]) -> tuple[int, int]:
-    """Return `a` and `b` of ``a + b * name``, the value of `expression` where all other names have values.
+    """Return `a` and `b` such that `expression` is ``a + b * name``; all other names have values in `dims`.
 
     Raises
     ------
     ContractError
-        The expression is not linear in `name`, such as ``C*C``.
+        The expression is not linear in `name`; ``C*C`` is an example.
     """
     at = [evaluate(expression, {**dims, name: value}) for value in (0, 1, 2)]
     constant, slope = at[0], at[1] - at[0]
@@ -79,22 +79,22 @@ def _coefficients(expression: str, name: str, dims: Mapping[str, int]) -> tuple[
 
 
 def solve(equations: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Return the values of all dims that the equations mention.
+    """Return the values of all dims in the equations.
 
     Parameters
     ----------
     equations : iterable of (str, int)
-        Dim expressions and the sizes that they have, such as ``("3*H*D", 2304)`` and ``("H", 12)``.
+        Dim expressions with their sizes, such as ``("3*H*D", 2304)`` and ``("H", 12)``.
 
     Returns
     -------
     dict of str to int
-        Per dim its value; the values satisfy every equation.
+        The value of each dim. The values satisfy every equation.
 
     Raises
     ------
     ContractError
-        The equations contradict each other, leave a dim open, or need a dim that is no whole number from 0 up.
+        The equations contradict each other, do not determine a dim, or need a dim that is negative or no whole number.
     """
     equations = list(equations)
     dims: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""Dtypes of a problem: what its floats are stored in. Sums and functions of them are computed in float32 or better.
+"""Dtypes of a problem: its float arrays are stored in one of them. Kernels compute sums and functions in float32 or better.
 
-bfloat16 comes to numpy by the package ml_dtypes, whose arrays CuPy takes too (from version 14 on).
+The package ml_dtypes adds bfloat16 to numpy. CuPy accepts this dtype from version 14 on.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def is_bfloat16(array: Any) -> bool:  # noqa: ANN401 (an array of any library, or a scalar)
-    """Return whether an argument of a call is stored in bfloat16."""
+    """Return whether an argument of a call is a bfloat16 array or scalar."""
     return bool(getattr(array, "dtype", None) == BFLOAT16)
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Return whether elements of this dtype are floating-point numbers: numpy does not count bfloat16 among its own."""
+    """Return whether a dtype is a floating-point dtype. Numpy does not count bfloat16 as one."""
     return dtype.kind == "f" or dtype == BFLOAT16
 
 
 def rounded_to(dtype: np.dtype[Any], values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return float64 values as they are after being stored in `dtype`."""
+    """Return float64 values rounded to `dtype`, as float64."""
     with np.errstate(all="ignore"):
         return values.astype(dtype).astype(np.float64)

@@ -1,11 +1,11 @@
-"""Error laws: how far an honest floating-point kernel of an op may stand from the exact result.
+"""Error laws: the largest difference between a correct floating-point kernel of an op and the exact result.
 
-A law gives gamma, in units of the last place of float32: the harness multiplies it by the condition of each element,
-measured by perturbing the inputs by one rounding. `floor` adds, per output, a magnitude that honest intermediate
-results reach even where the exact result is small (``x`` for gelu, whose tail is a difference of near-equal numbers).
+A law gives gamma, in units in the last place of float32. The harness multiplies gamma by the condition of each element,
+which it measures by perturbing the inputs by one rounding. `floor` adds, per output, the magnitude of intermediate results
+where the exact result is smaller (``x`` for gelu, whose tail is a difference of near-equal numbers).
 
-Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), sections 3.1 and 4.2; the
-square root for rounding errors that do not conspire: N. J. Higham and T. Mary, SIAM J. Sci. Comput. 41 (2019), A2815.
+Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), sections 3.1 and 4.2; the square root
+for independent rounding errors: N. J. Higham and T. Mary, SIAM J. Sci. Comput. 41 (2019), A2815.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["Elementwise", "ErrorLaw", "Exact", "Sum"]
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorLaw:
-    """Base of the laws.
+    """Base class of the error laws.
 
     Attributes
     ----------
     ulps : float
-        The constant in front, in units in the last place.
+        The constant factor, in units in the last place.
     floor : mapping of str to callable
-        Per output: ``floor(*inputs, *inouts, **params)``, an array or number that broadcasts to the output, whose
-        rounding error is granted on top.
+        Per output: ``floor(*inputs, *inouts, **params)`` returns an array or number that broadcasts to the output. Its
+        rounding error is added to the tolerance.
     """
 
     ulps: float = 4.0
@@ -46,19 +46,19 @@ class ErrorLaw:
 
 @dataclass(frozen=True, kw_only=True)
 class Exact(ErrorLaw):
-    """Bit for bit: copies, gathers, integer results."""
+    """No error at all, for copies, gathers and integer results."""
 
     ulps: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Elementwise(ErrorLaw):
-    """A fixed number of roundings for each element."""
+    """The error of a fixed number of roundings for each element."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sum(ErrorLaw):
-    """A sum of K terms: the error grows as the square root of K, whatever the order of summation.
+    """The error of a sum of K terms, in any order of summation: it grows as the square root of K.
 
     Attributes
     ----------

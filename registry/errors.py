@@ -1,4 +1,4 @@
-"""The errors a user can meet: each message shows the value, what was allowed and the nearest name."""
+"""The errors that a user can cause. Each message shows the value, the allowed values and the nearest name."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ DONE, FAILED, BAD_REQUEST = 0, 1, 2
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice closest to `name`, or None where nothing is close."""
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.4)
-    return found[0] if found else None
+    """Return the choice closest to `name`, or None if no choice is close."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.4)
+    return matches[0] if matches else None
 
 
 class CrucibleError(Exception):
-    """Something that was asked for failed; `exit_code` is what the command line returns."""
+    """Base class of the errors. The command line returns `exit_code`."""
 
     exit_code = FAILED
 
 
 class RequestError(CrucibleError):
-    """The request itself was wrong."""
+    """The user's request is wrong."""
 
     exit_code = BAD_REQUEST
 
 
 class UnknownNameError(RequestError):
-    """A name that stands for nothing, with the nearest one that does."""
+    """A name is unknown; the message offers the nearest known name."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
         known = sorted(set(choices))
@@ -44,8 +44,8 @@ class UnknownNameError(RequestError):
 
 
 class ContractError(CrucibleError):
-    """An op, a variant file or a call that breaks the contract."""
+    """An op, a variant file or a call breaks the contract."""
 
 
 class EvidenceError(RequestError):
-    """A variant was asked for that has no fresh evidence; the message says how to make it."""
+    """A requested variant has no fresh evidence; the message holds the command that makes it."""

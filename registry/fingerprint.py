@@ -1,6 +1,6 @@
-"""Hashes that tie a proof to the code that was proven: a variant's sources, and its op's contract.
+"""Hashes of the code behind a proof: the sources of a variant, and the contract of its op.
 
-Every hash and every comparison reads the files from the disk; only what a text imports is remembered, by the text.
+Every hash and every comparison reads the files from the disk. Only the list of modules that a text imports is cached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUFFIXES = {".py", ".cu", ".cuh", ".h", ".hpp"}
 
 
 def _imports(path: Path) -> Iterator[Path]:
-    """Yield the files under ``kernels/`` and the helper files outside the project that a file imports."""
+    """Yield the files that a file imports: files under ``kernels/``, and helper files outside the project."""
     for name in imported_names(path.read_text()):
         if name.partition(".")[0] == "kernels":
             base = ROOT.joinpath(*name.split("."))
@@ -38,32 +38,32 @@ def _imports(path: Path) -> Iterator[Path]:
 
 
 def _with_headers(files: set[Path]) -> set[Path]:
-    """Return CUDA sources and the headers that they include, directly or not: the project's, and those beside a source.
+    """Return CUDA sources and the headers that they include, directly or not.
 
-    Where a name stands for a header beside the source and for one of the project's, both are returned.
+    A header is searched beside the source and in ``kernels/cuda/``. If both folders have it, both files are returned.
     """
-    found, waiting = set(files), list(files)
+    known, waiting = set(files), list(files)
     while waiting:
         source = waiting.pop()
         for name in re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', source.read_text(), flags=re.MULTILINE):
             for folder in (source.parent, ROOT / "kernels" / "cuda"):
                 header = (folder / name).resolve()
-                if header.is_file() and header not in found:
-                    found.add(header)
+                if header.is_file() and header not in known:
+                    known.add(header)
                     waiting.append(header)
-    return found
+    return known
 
 
 def sources(path: Path) -> list[Path]:
-    """Return a file, all kernel and helper files that it imports, directly or not, the ``.cu`` files beside, and headers."""
-    found, waiting = {path}, [path]
+    """Return a file, all kernel and helper files that it imports, directly or not, their ``.cu`` files, and the headers."""
+    known, waiting = {path}, [path]
     while waiting:
         for imported in _imports(waiting.pop()):
-            if imported not in found:
-                found.add(imported)
+            if imported not in known:
+                known.add(imported)
                 waiting.append(imported)
-    cuda = {p.with_suffix(".cu") for p in found if p.with_suffix(".cu").exists()}
-    return sorted(found | _with_headers(cuda))
+    cuda = {p.with_suffix(".cu") for p in known if p.with_suffix(".cu").exists()}
+    return sorted(known | _with_headers(cuda))
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -78,17 +78,17 @@ def _contract_file(op: Op) -> Path:
 
 
 def source_hash(variant: Variant) -> str:
-    """Return the hash of all sources that decide what `variant` computes."""
+    """Return the hash of all sources of `variant`."""
     return _digest(sources(variant.path))
 
 
 def contract_hash(op: Op) -> str:
-    """Return the hash of the files that hold the op's contract."""
+    """Return the hash of the op's contract: its spec and the files that the spec imports."""
     return _digest(sources(_contract_file(op)))
 
 
 def _state(path: Path) -> tuple[int, bytes]:
-    """Return when the file was last changed, and the digest of its contents."""
+    """Return the time of the last change of a file, and the digest of its contents."""
     return path.stat().st_ctime_ns, hashlib.sha256(path.read_bytes()).digest()
 
 
@@ -96,8 +96,8 @@ def _state(path: Path) -> tuple[int, bytes]:
 class Snapshot:
     """The state of every source file, taken before any process imports one of them.
 
-    A file counts as changed if its contents or its time of change differ: a file that was edited and put back while a
-    variant was proven may have been imported in between.
+    A file counts as changed if its contents or its time of change differ: a process may have imported a file between an
+    edit and its reversal.
 
     Parameters
     ----------
@@ -113,21 +113,21 @@ class Snapshot:
         folders = tuple(folder.resolve() for folder in (ROOT / "kernels", *self.folders))
         files = {}
         for path in (p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES):
-            with suppress(OSError):  # an editor has just put the file aside
-                if path.is_file():  # no folder, and no pipe, which could be read for ever
+            with suppress(OSError):  # an editor may be replacing the file
+                if path.is_file():  # reading a pipe could block for ever
                     files[path] = _state(path)
         object.__setattr__(self, "folders", folders)
         object.__setattr__(self, "files", files)
 
     def changed(self, variant: Variant) -> list[Path]:
-        """Return the sources of `variant` and of its op's contract that are no longer what they were."""
-        found: set[Path] = set()
+        """Return the sources of `variant` and of its op's contract that have changed since the snapshot."""
+        changed: set[Path] = set()
         for start in (variant.path, _contract_file(variant.op)):
             try:
-                found |= {path for path in sources(start) if self._is_changed(path.resolve())}
+                changed |= {path for path in sources(start) if self._is_changed(path.resolve())}
             except (OSError, SyntaxError, UnicodeDecodeError):  # a file is being written, or is gone
-                found.add(start)
-        return sorted(found)
+                changed.add(start)
+        return sorted(changed)
 
     def _is_changed(self, path: Path) -> bool:
         if path in self.files:

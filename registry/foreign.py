@@ -1,4 +1,4 @@
-"""Foreign files, of a folder that ``--kernels-path`` names: their module names, imports, and what they import themselves."""
+"""Foreign files, from a folder of ``--kernels-path``: their module names, and the modules and files that they import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from registry.numba_cache import keep_foreign_code_apart
 from registry.paths import ROOMS
-from registry.variant import forget
+from registry.variant import unregister
 
 __all__ = ["import_file", "imported_names", "is_installed", "local_files", "module_name"]
 
@@ -25,9 +25,9 @@ STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 def module_name(path: Path) -> str:
-    """Return the module name of a foreign file: the same in every process, and another for every file.
+    """Return the module name of a foreign file: the same in every process, and different for every file.
 
-    numba writes the name of a function's module beside the machine code that it keeps, and looks it up when it loads the code.
+    numba stores the name of a function's module with the cached machine code, and looks it up when it loads the code.
     The name therefore holds a digest of the file's resolved path: files of the same name in two folders do not collide.
     """
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
@@ -35,13 +35,13 @@ def module_name(path: Path) -> str:
 
 
 def import_file(path: Path) -> str:
-    """Import a foreign file anew and return its module name. Its prints go to standard error: standard output may be JSON."""
+    """Import a foreign file again and return its module name. Its prints go to standard error: standard output may be JSON."""
     name = module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     keep_foreign_code_apart(path)
-    forget(name)
+    unregister(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -55,11 +55,11 @@ def import_file(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def imported_names(text: str) -> tuple[str, ...]:
-    """Return the dotted names of all modules that some code may import; names relative to its folder come without dots.
+    """Return the dotted names of all modules that a text may import. Leading dots of relative imports are dropped.
 
-    The code is compiled and not parsed, as `ast.parse` of two threads at a time raises SystemError in Python 3.11.
+    The text is compiled and not parsed: `ast.parse` in two threads at once raises SystemError in Python 3.11.
     """
-    found: list[str] = []
+    imported: list[str] = []
     waiting = [compile(text, "source", "exec", dont_inherit=True)]
     while waiting:
         code = waiting.pop()
@@ -68,37 +68,37 @@ def imported_names(text: str) -> tuple[str, ...]:
         for instruction in dis.get_instructions(code):
             if instruction.opname == "IMPORT_NAME":
                 module = [instruction.argval] if instruction.argval else []
-                found += [*module, *(".".join([*module, name]) for name in names or ())]
-            names = instruction.argval  # the names of a "from" import are loaded just before
-    return tuple(found)
+                imported += [*module, *(".".join([*module, name]) for name in names or ())]
+            names = instruction.argval  # the instruction before a "from" import loads its names
+    return tuple(imported)
 
 
 def is_installed(path: Path) -> bool:
-    """Return whether a file belongs to Python or to an installed package: a new version of either makes all evidence stale."""
+    """Return whether a file belongs to Python or to an installed package. A new version of either makes all evidence stale."""
     return path.is_relative_to(STANDARD) or not INSTALLED.isdisjoint(path.parts)
 
 
 def local_files(name: str, importer: Path) -> list[Path]:
-    """Return the files of a module that `importer` names: of a helper beside it or on Python's path, packages included.
+    """Return the files of a helper module that `importer` imports: beside it or on Python's path, packages included.
 
-    Modules of Python, of installed packages and of the project's own rooms have none.
+    The result is empty for a module of Python, of an installed package or of the project itself.
     """
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ROOMS:
         return []
-    found = _files_in(importer.parent, name) or _files_on_path(name, tuple(sys.path))
-    return [path.resolve() for path in found if not is_installed(path)]
+    files = _files_in(importer.parent, name) or _files_on_path(name, tuple(sys.path))
+    return [path.resolve() for path in files if not is_installed(path)]
 
 
 @cache
 def _files_on_path(name: str, folders: tuple[str, ...]) -> list[Path]:
-    return next((found for folder in folders if (found := _files_in(Path(folder), name))), [])
+    return next((files for folder in folders if (files := _files_in(Path(folder), name))), [])
 
 
 def _files_in(folder: Path, name: str) -> list[Path]:
-    """Return the files of a dotted name below `folder`: of the packages on the way, and of the module."""
-    found, base = [], folder
+    """Return the files of a dotted module name below `folder`: its own file, and ``__init__.py`` of its packages."""
+    files, base = [], folder
     for part in name.split("."):
         base /= part
-        found += [path for path in (base / "__init__.py", base.with_name(f"{part}.py")) if path.is_file()]
-    return found
+        files += [path for path in (base / "__init__.py", base.with_name(f"{part}.py")) if path.is_file()]
+    return files

@@ -1,6 +1,6 @@
-"""Tables for terminals in which nothing is ever cut: a terminal that is too narrow shows a block of lines for each row.
+"""Tables for terminals that never cut a cell: a terminal that is too narrow shows a block of lines for each row.
 
-rich's own tables cut or break cells where they do not fit, also the names by which a reader tells one row from another.
+The tables of rich cut or break cells that do not fit, also the names that distinguish one row from another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Listing"]
 
 INDENT = 4
-BETWEEN, EDGE = 3, 1  # characters that a column's frame and padding take, and that the last one takes more
+BETWEEN, EDGE = 3, 1  # characters for the frame and padding of a column, and extra characters for the last column
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Column:
     Attributes
     ----------
     key : bool
-        It names the row: in a block, it stands in the first line.
+        The column names the row. A block shows it in its first line.
     wrap : bool
-        Its cells are prose that may go over several lines, broken at spaces. Cells of other columns are never broken.
+        The cells are prose that may be broken at spaces into several lines. Cells of other columns are never broken.
     """
 
     heading: str
@@ -44,14 +44,14 @@ class Column:
 
 
 class Listing:
-    """Rows under headings, as a rich renderable.
+    """A table of rows under headings, which rich can print.
 
     Parameters
     ----------
     *columns : Column or str
-        A plain string is a heading of a column that names nothing and is never broken.
+        A plain string is the heading of a column with default settings.
     title : str
-        A line above; "" for none.
+        A line above the table; "" for no line.
     """
 
     def __init__(self, *columns: Column | str, title: str = "") -> None:
@@ -60,14 +60,14 @@ class Listing:
         self.rows: list[tuple[list[Text], str]] = []
 
     def add(self, *cells: str | Text, style: str = "") -> None:
-        """Add a row; a plain string is shown as it is, without markup."""
+        """Add a row. A plain string is shown literally, without markup."""
         texts = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
         if len(texts) != len(self.columns):
             raise ValueError(f"{len(texts)} cells for {len(self.columns)} columns")
         self.rows.append((texts, style))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield a table if each column has the width it needs, else a block of lines for each row."""
+        """Yield a table if the terminal is wide enough, else a block of lines for each row."""
         if self.title:
             yield Text(self.title, style="table.title")
         widths = self._widths(console, options)
@@ -77,7 +77,7 @@ class Listing:
             yield self._table(widths)
 
     def _widths(self, console: Console, options: ConsoleOptions) -> list[int] | None:
-        """Return a width for each column, None if there is not enough room for all of them."""
+        """Return a width for each column, or None if the terminal is too narrow."""
         least, most = [], []
         wide = options.update(width=max(cell.cell_len for row, _ in [*self.rows, ([Text()], "")] for cell in row) + 1)
         for number, column in enumerate(self.columns):
@@ -89,7 +89,7 @@ class Listing:
         spare = options.max_width - BETWEEN * len(least) - EDGE - sum(least)
         if spare < 0:
             return None
-        for _ in range(spare):  # to the column that is furthest from its wish
+        for _ in range(spare):  # to the column that lacks most of its full width
             number = max(range(len(least)), key=lambda n: most[n] - least[n], default=0)
             if not least or least[number] >= most[number]:
                 break
@@ -116,7 +116,7 @@ class Listing:
 
 
 def _packed(texts: Sequence[Text], width: int, apart: str) -> list[Text]:
-    """Return the texts as lines, as many in each as have room."""
+    """Return the texts as lines, each with as many texts as fit."""
     lines: list[Text] = []
     for text in texts:
         if lines and lines[-1].cell_len + len(apart) + text.cell_len <= width:

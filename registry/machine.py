@@ -1,6 +1,6 @@
-"""Which machine this is: results are kept per machine and never compared across machines.
+"""The name of this machine and its library versions: results are kept per machine and never compared across machines.
 
-What ran on a GPU is kept under the GPU's name too, as CuPy tells it (unverified on hardware).
+Results of a GPU are kept under the GPU's name as well, which CuPy reports. No GPU has run this code yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def thread_count() -> int:
-    """Return how many CPU cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -36,7 +36,7 @@ def _slug(name: str) -> str:
 
 
 def _gpu() -> str:
-    """Return the name of the current GPU; "no-gpu" where there is none, which is no record's machine."""
+    """Return the name of the current GPU, or "no-gpu", which is the machine of no record, if there is none."""
     if importlib.util.find_spec("cupy") is None:
         return "no-gpu"
     import cupy
@@ -55,7 +55,7 @@ def machine_key(device: str = "host") -> str:
     Parameters
     ----------
     device : str
-        Under ``cuda`` the name of the GPU comes first.
+        ``host`` (the CPU), ``sim`` or ``cuda``. With ``cuda`` the name of the GPU comes first.
     """
     cpu = _cpu()
     model = _slug(cpu.get("model name", "cpu"))
@@ -67,15 +67,21 @@ def machine_key(device: str = "host") -> str:
 
 @cache
 def versions(device: str = "host") -> dict[str, str]:
-    """Return the versions that a proof or a time depends on; what bfloat16 comes from, but on the host; CuPy's on ``cuda``."""
-    found = {"python": platform.python_version()}
+    """Return the versions of the libraries on which a proof or a time depends.
+
+    Parameters
+    ----------
+    device : str
+        ``host`` (the CPU) adds numba. ``sim`` and ``cuda`` add the compiler and ml_dtypes, ``cuda`` also CuPy and CUDA.
+    """
+    known = {"python": platform.python_version()}
     for package in ("numpy", "llvmlite", *(("numba",) if device == "host" else ("ziglang", "ml_dtypes"))):
         try:
-            found[package] = version(package)
+            known[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
+            known[package] = "absent"
     if device == "cuda" and importlib.util.find_spec("cupy") is not None:
         import cupy
 
-        found |= {"cupy": cupy.__version__, "cuda": str(cupy.cuda.runtime.runtimeGetVersion())}
-    return found
+        known |= {"cupy": cupy.__version__, "cuda": str(cupy.cuda.runtime.runtimeGetVersion())}
+    return known

@@ -1,7 +1,7 @@
-"""Where numba keeps the machine code of foreign files: in a folder named after all sources that the code is made of.
+"""The cache folders in which numba keeps the machine code of foreign files: each is named after a hash of all sources.
 
-numba notices a change of the file that holds a function, but not of a file whose functions it calls. The project's own jitted
-code calls jitted code of its own file and of `kernels.simd` only; nobody can ask this of foreign files.
+numba notices a change of the file that holds a function, but no change of a file whose functions it calls. The project's own
+jitted code calls jitted code of its own file and of `kernels.simd` only; foreign files are free to call other files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _digest(path: Path) -> str:
 
 
 class ForeignCache:
-    """A place of numba's cache, as numba asks for it: one for each function that is compiled with ``cache=True``."""
+    """The cache place of one function that is compiled with ``cache=True``, with the methods of numba's cache locators."""
 
     def __init__(self, function: FunctionType, path: Path) -> None:
         self.path, self.line = path, function.__code__.co_firstlineno
@@ -41,7 +41,7 @@ class ForeignCache:
 
     @classmethod
     def from_function(cls, py_func: FunctionType, py_file: str) -> ForeignCache | None:
-        """Return the place for a function of a foreign file; None leaves other functions to numba."""
+        """Return the place for a function of a foreign file, or None for another function, which numba then places."""
         from registry.foreign import is_installed
 
         path = Path(py_file).resolve()
@@ -55,7 +55,7 @@ class ForeignCache:
         return place
 
     def ensure_cache_path(self) -> None:
-        """Make the folder, and fail where it cannot be written."""
+        """Make the folder, and raise an error if it cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=self.folder).close()
 
@@ -64,16 +64,16 @@ class ForeignCache:
         return str(self.folder)
 
     def get_source_stamp(self) -> str:
-        """Return the state of the source, which the folder is named after."""
+        """Return the digest of the sources, which is the name of the folder."""
         return self.folder.name
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of one name in one file apart."""
+        """Return the line number, which distinguishes functions of one name in one file."""
         return str(self.line)
 
 
 def keep_foreign_code_apart(path: Path) -> None:
-    """Have numba ask `ForeignCache` first, if it is used by the foreign file `path` or by a file that it imports."""
+    """Make numba try `ForeignCache` first, if the foreign file `path` or a file that it imports uses numba."""
     from registry.fingerprint import sources
 
     if "numba" not in sys.modules and not any(b"numba" in source.read_bytes() for source in sources(path)):
@@ -82,7 +82,7 @@ def keep_foreign_code_apart(path: Path) -> None:
     from numba.core.caching import CacheImpl
 
     ours = f"{__name__}.{ForeignCache.__name__}"
-    known: list[Any] = CacheImpl._locator_classes  # noqa: SLF001 (numba has no public list of its own)
+    known: list[Any] = CacheImpl._locator_classes  # noqa: SLF001 (numba has no public list of its classes)
     others = config.CACHE_LOCATOR_CLASSES or ",".join(known_class.__name__ for known_class in known)
     if ours not in others.split(","):
         config.CACHE_LOCATOR_CLASSES = f"{ours},{others}"

@@ -1,4 +1,4 @@
-"""`Op`: the contract that every variant of an operation must keep, read off its plain definition."""
+"""`Op`: the contract of an operation, which all its variants must keep. Its arguments are read from the reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Dims = dict[str, int]
 
 
 class Role(Enum):
-    """What a call does with an argument."""
+    """The use of an argument by a call."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -33,7 +33,7 @@ class Role(Enum):
 
 
 class Direction(Enum):
-    """Which pass of a training step an op belongs to."""
+    """The pass of a training step to which an op belongs."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
@@ -59,7 +59,7 @@ class Argument:
     role: Role
 
     def shape(self, dims: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the shape under bound `dims`."""
+        """Return the shape at the values `dims`."""
         return shape_of(self.dims, dims)
 
     def numpy_dtype(self, dtype: str = "float32") -> np.dtype[Any]:
@@ -76,48 +76,49 @@ def _array_annotation(name: str, annotation: Any) -> tuple[str, str]:  # noqa: A
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """An operation: its definition, its oracle, and everything the harness derives checks and races from.
+    """An operation: its reference, its oracle, and the data from which the harness derives checks and races.
 
     Parameters
     ----------
     definition : callable
-        Plain numpy, float64 inside. Its positional parameters are the inputs and in-outs, its keyword-only ones
-        the parameters; array annotations (jaxtyping) carry dims and dtypes. ``Float`` stands for the problem's dtype.
+        The reference: plain numpy, float64 inside. Its positional parameters are the inputs and in-outs of the op, its
+        keyword-only parameters are the parameters of the op. Array annotations (jaxtyping) hold dims and dtypes; ``Float``
+        stands for the problem's dtype.
     outputs : sequence of str
-        Names of the returned arrays, in order. One that is also a parameter is an in-out.
+        Names of the returned arrays, in order. An output that is also a parameter is an in-out.
     family : str
         The folder under ``kernels/``; ``--op FAMILY`` selects all its directions.
     direction : Direction
     oracle : callable
-        ``oracle(torch, *inputs, *inouts, **params) -> tuple of tensors``, independent of the definition. Backward ops
-        use autograd of the forward oracle.
+        ``oracle(torch, *inputs, *inouts, **params) -> tuple of tensors``, independent of the reference. The oracle
+        of a backward op uses autograd of the forward oracle.
     domain : mapping of str to range
-        The values the fuzzer may bind each dim to.
+        The values of each dim that the fuzzer may draw.
     flops : callable
-        Floating-point operations of one call, of the dims by keyword.
+        ``flops(**dims)`` returns the number of floating-point operations of one call.
     examples : mapping of str to dict
-        Named dims that are worth racing, for an op that no model calls. The calls of a model are its own workloads.
+        Named dims to race, for an op that no model calls. The calls of a model are workloads already.
     touched : mapping of str to str
-        Arguments of which a call touches only a part (rows of an embedding), and the dim expression of its elements.
+        Arguments of which a call touches only a part (rows of an embedding), with the dim expression of the part's size.
     params : mapping
-        Per keyword parameter: a tuple of values to draw from, or a dim expression (``"H"``) it always equals.
+        Per keyword parameter: a tuple of values to draw from, or a dim expression (``"H"``) that gives the value.
     integers : mapping of str to str
-        Integer arguments and the dim expression their values stay below (token ids).
+        Integer arguments, such as token ids, with the dim expression of the exclusive upper bound of their values.
     saved : callable, optional
-        ``saved(**drawn inputs, **params)`` returns the arguments that the forward pass would have saved, such as
-        ``mean`` and ``rstd``, or constrains drawn ones (a second moment is never negative).
+        ``saved(**drawn inputs, **params)`` returns the arguments that the forward pass saves, such as ``mean`` and
+        ``rstd``, or makes drawn values valid (a second moment is never negative).
     eager : callable, optional
-        ``eager(torch, *inputs, *inouts, **params)`` prepares torch's own way of doing this op and returns the call to be
-        timed, without arguments: for a backward op the graph is built first and only its gradient is timed. Without it
-        the oracle is timed.
+        ``eager(torch, *inputs, *inouts, **params)`` prepares torch's own implementation of this op and returns a function
+        without arguments to be timed: for a backward op the graph is built first and only its gradient is timed. Default:
+        the race times the oracle.
     dtypes : tuple of str
-        What its problems may be stored in.
+        Dtypes of its problems.
     error : ErrorLaw
 
     Raises
     ------
     ContractError
-        The definition's signature, outputs, domain and params do not fit together.
+        The reference's signature, outputs, domain and params do not fit together.
     """
 
     definition: Callable[..., Any]
@@ -145,7 +146,7 @@ class Op:
         keywords = {p.name for p in self._signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
         if keywords != set(self.params):
             raise ContractError(
-                f"op {self.name!r}: the definition takes {sorted(keywords)} by keyword, params has {sorted(self.params)}"
+                f"op {self.name!r}: the reference takes {sorted(keywords)} by keyword, params has {sorted(self.params)}"
             )
 
         for label, dims in self.examples.items():
@@ -158,7 +159,7 @@ class Op:
 
     @property
     def name(self) -> str:
-        """The name of the definition."""
+        """The name of the reference function."""
         return str(self.definition.__name__)
 
     @property
@@ -171,7 +172,7 @@ class Op:
         kinds = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
         if len(kinds) != len(self.outputs):
             raise ContractError(
-                f"op {self.name!r}: the definition returns {len(kinds)} arrays, outputs names {len(self.outputs)}"
+                f"op {self.name!r}: the reference returns {len(kinds)} arrays, outputs names {len(self.outputs)}"
             )
         positional = [p.name for p in self._signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
         inputs = [Argument(n, *_array_annotation(n, hints[n]), Role.INPUT) for n in positional if n not in self.outputs]
@@ -187,14 +188,14 @@ class Op:
         return tuple(a for a in self.arguments if a.role in roles)
 
     def bound_params(self, dims: Mapping[str, int]) -> dict[str, int]:
-        """Return the parameters that follow from the dims, such as ``num_heads`` from H."""
+        """Return the parameters that the dims determine: H determines ``num_heads``."""
         return {n: shape_of(v, dims)[0] for n, v in self.params.items() if isinstance(v, str)}
 
     def bytes_moved(self, dims: Mapping[str, int], dtype: str = "float32", params: Mapping[str, Any] | None = None) -> int:
-        """Return the bytes that a call must read or write at least.
+        """Return the least number of bytes that a call must read and write.
 
-        Each input is read once, each output is written once. An in-out is read and written, unless the parameter `accumulate`
-        (or `accumulate_wte` for the in-out ``dwte``) is False: then it is only written, and written whole.
+        A call reads each input once and writes each output once. It reads and writes an in-out, unless the parameter
+        `accumulate` (or `accumulate_wte` for the in-out ``dwte``) is False: then it writes the whole in-out and reads none.
 
         Parameters
         ----------
@@ -218,15 +219,15 @@ class Op:
         return bool(params.get(f"accumulate_{inout.removeprefix('d')}", params.get("accumulate", True)))
 
     def solve(self, shapes: Mapping[str, Sequence[int]], known: Mapping[str, Any] | None = None) -> Dims:
-        """Return the values of the dims at which the arguments have the given shapes.
+        """Return the values of the dims that give the arguments their shapes.
 
         Parameters
         ----------
         shapes : mapping of str to sequence of int
-            Argument name to shape; outputs may be left out where the other arguments determine every dim.
+            Shape of each argument by name. Outputs may be left out if the other arguments determine every dim.
         known : mapping, optional
-            Values of dims that shapes do not determine (``V``, where only ``V+P`` is a size), and parameters of the call, of
-            which those that equal a dim expression count (``num_heads`` is ``H``).
+            Values of dims that the shapes do not determine (``V``, if only ``V+P`` is a size), and parameters of the call. Only
+            parameters that equal a dim expression are used (``num_heads`` is ``H``).
 
         Returns
         -------
@@ -236,9 +237,9 @@ class Op:
         Raises
         ------
         ContractError
-            A shape has the wrong number of axes, two shapes contradict each other, or a dim stays open.
+            A shape has the wrong number of axes, two shapes contradict each other, or a dim is not determined.
         UnknownNameError
-            The op has no argument of that name.
+            The op has no argument of a given name.
         """
         arguments = {a.name: a for a in self.arguments}
         equations: list[tuple[str, int]] = []

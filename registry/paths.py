@@ -1,4 +1,4 @@
-"""Where the project lies: its root, its kernels, its records, and its caches."""
+"""Folders of the project: its root, its kernels, its records, and its caches."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ ROOMS = frozenset(path.parent.name for path in ROOT.glob("*/__init__.py")) | {KE
 
 
 def is_own(path: Path) -> bool:
-    """Return whether a file belongs to one of the project's packages; a user's folder may lie inside the project, too."""
+    """Return whether a file belongs to one of the project's packages. A user's folder inside the project does not count."""
     return path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS

@@ -1,4 +1,4 @@
-"""`Problem`: an op with bound dims, drawn as a descriptor, printed as one line that can be pasted back."""
+"""`Problem`: an op with values for its dims, and the recipe of its arrays. It prints as one line that can be pasted."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ from registry.errors import RequestError, UnknownNameError
 if TYPE_CHECKING:
     from registry.op import Op
 
-__all__ = ["FAMILIES", "LAYOUTS", "Problem", "Spike"]
+__all__ = ["ALIGNMENTS", "DISTRIBUTIONS", "SPECIAL_VALUES", "Problem", "SpecialValue", "parse_problem"]
 
-FAMILIES = ("normal", "uniform", "offset", "wide", "tiny", "huge", "zeros", "constant", "integers")
-LAYOUTS = ("aligned", "offset")
-SPIKES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "-0": -0.0}
+DISTRIBUTIONS = ("normal", "uniform", "offset", "wide", "tiny", "huge", "zeros", "constant", "integers")
+ALIGNMENTS = ("aligned", "offset")
+SPECIAL_VALUES = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "-0": -0.0}
 
 
 @dataclass(frozen=True)
-class Spike:
-    """One special value put into one element: argument number, position as a fraction of its size, and the value."""
+class SpecialValue:
+    """One special value that is put into one element of one argument.
+
+    Attributes
+    ----------
+    argument : int
+        Number of the argument.
+    where : float
+        Position of the element, as a fraction of the argument's size.
+    value : str
+        A key of `SPECIAL_VALUES`.
+    """
 
     argument: int
     where: float
@@ -33,73 +43,84 @@ class Spike:
 
 @dataclass(frozen=True)
 class Problem:
-    """One drawn case.
+    """One test problem of an op.
+
+    The printed line keeps older words for three fields: ``layout=``, ``family=`` and ``spikes=``.
 
     Attributes
     ----------
     dims, params : dict
-        Bound dims and parameters.
+        Values of the dims and of the parameters.
     dtype : {"float32", "bfloat16"}
-        What floats are stored in, but for arguments with a dtype of their own.
-    layout : {"aligned", "offset"}
-        64-byte aligned buffers, or buffers that start one element later.
-    family : str
-        How values are drawn; one of `FAMILIES`.
+        Dtype of the float arguments. An argument with a dtype of its own keeps that dtype.
+    alignment : {"aligned", "offset"}
+        Buffers start at a multiple of 64 bytes, or one element after it.
+    distribution : str
+        The distribution of the values; one of `DISTRIBUTIONS`.
     seed : int
         Seed of the values.
-    spikes : tuple of Spike
-        At most four special values.
+    special_values : tuple of SpecialValue
+        At most four.
     """
 
     op: str
     dims: dict[str, int]
     params: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
-    layout: str = "aligned"
-    family: str = "normal"
+    alignment: str = "aligned"
+    distribution: str = "normal"
     seed: int = 0
-    spikes: tuple[Spike, ...] = ()
+    special_values: tuple[SpecialValue, ...] = ()
 
     def __str__(self) -> str:
         words = [f"{k}={v!r}" for k, v in {**self.dims, **self.params}.items()]
-        words += [f"dtype={self.dtype}", f"layout={self.layout}", f"family={self.family}", f"seed={self.seed}"]
-        if self.spikes:
-            words.append("spikes=" + ",".join(map(str, self.spikes)))
+        words += [f"dtype={self.dtype}", f"layout={self.alignment}", f"family={self.distribution}", f"seed={self.seed}"]
+        if self.special_values:
+            words.append("spikes=" + ",".join(map(str, self.special_values)))
         return " ".join(words)
 
 
 def parse_problem(op: Op, line: str) -> Problem:
-    """Read back what ``str(problem)`` printed.
+    """Return the problem that ``str(problem)`` printed.
 
     Raises
     ------
     RequestError
-        A word without ``=``, an unknown name, a value of the wrong kind, or a missing dim.
+        A word has no ``=``, a name is unknown, a value has the wrong kind, or a dim has no value.
     """
     read: dict[str, Any] = {
         **dict.fromkeys(op.domain, int),
         **dict.fromkeys(op.params, ast.literal_eval),
         "dtype": lambda text: _one_of("dtype", text, DTYPES),
-        "layout": lambda text: _one_of("layout", text, LAYOUTS),
-        "family": lambda text: _one_of("family", text, FAMILIES),
+        "layout": lambda text: _one_of("layout", text, ALIGNMENTS),
+        "family": lambda text: _one_of("family", text, DISTRIBUTIONS),
         "seed": int,
-        "spikes": lambda text: tuple(map(_spike, text.split(","))),
+        "spikes": lambda text: tuple(map(_special_value, text.split(","))),
     }
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for word in line.split():
         name, _, text = word.partition("=")
         if name not in read:
             raise UnknownNameError(f"word in a problem of {op.name}", name, read)
         try:
-            given[name] = read[name](text)
+            values[name] = read[name](text)
         except (ValueError, SyntaxError) as error:
             raise RequestError(f"{word!r} in a problem of {op.name}: write NAME=VALUE, such as N=3") from error
-    if missing := set(op.domain) - set(given):
+    if missing := set(op.domain) - set(values):
         raise RequestError(f"problem of {op.name}: no value for {', '.join(sorted(missing))}")
-    dims = {n: given.pop(n) for n in op.domain}
-    drawn = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
-    params = {n: given.pop(n, drawn.get(n)) for n in op.params} | op.bound_params(dims)
-    return Problem(op.name, dims, params, **{"dtype": op.dtypes[0], **given})
+    dims = {n: values.pop(n) for n in op.domain}
+    defaults = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
+    params = {n: values.pop(n, defaults.get(n)) for n in op.params} | op.bound_params(dims)
+    return Problem(
+        op.name,
+        dims,
+        params,
+        dtype=values.get("dtype", op.dtypes[0]),
+        alignment=values.get("layout", ALIGNMENTS[0]),
+        distribution=values.get("family", DISTRIBUTIONS[0]),
+        seed=values.get("seed", 0),
+        special_values=values.get("spikes", ()),
+    )
 
 
 def _one_of(kind: str, text: str, choices: tuple[str, ...]) -> str:
@@ -108,9 +129,9 @@ def _one_of(kind: str, text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _spike(text: str) -> Spike:
+def _special_value(text: str) -> SpecialValue:
     position, _, value = text.partition(":")
     argument, _, where = position.partition("@")
-    if value not in SPIKES:
-        raise UnknownNameError("spike", value, SPIKES)
-    return Spike(int(argument), float(where), value)
+    if value not in SPECIAL_VALUES:
+        raise UnknownNameError("special value", value, SPECIAL_VALUES)
+    return SpecialValue(int(argument), float(where), value)

@@ -1,4 +1,4 @@
-"""Profiles: how many problems a proof draws, and how few of them still prove something."""
+"""Profiles: the number of problems that a proof draws, and the least number that makes a proof whole."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["PROFILES", "Profile", "fewest_problems"]
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is drawn.
+    """The settings of a proof.
 
     Attributes
     ----------
     examples : int
-        Problems drawn by hypothesis; the basic ones come on top.
+        Problems that hypothesis draws. The fixed problems are added to them.
     shrink_seconds : float
-        How long a failure is made smaller.
+        Seconds for which a failing problem is made smaller.
     derandomised : bool
-        Draw the same problems every time.
+        Draw the same problems in every proof.
     """
 
     examples: int
@@ -27,18 +27,18 @@ class Profile:
 
     @property
     def fewest_problems(self) -> int:
-        """The fewest problems, fixed and drawn ones together, with which a proof is whole.
+        """The least number of problems, fixed and drawn, that makes a proof whole: three quarters of the drawn problems.
 
-        Three quarters of the drawn ones: of these one in eight may have empty arrays and count for nothing, and the fixed ones
-        (at least a dozen for every op) come on top. A variant that takes the whole domain of its op always reaches it.
+        One drawn problem in eight may have empty arrays and does not count. The fixed problems (at least a dozen for every
+        op) do count. A variant that accepts the whole domain of its op therefore always reaches this number.
         """
         return self.examples * 3 // 4
 
     @property
     def fewest_drawn(self) -> int:
-        """The fewest drawn problems that the variant must take: a quarter, which the trainer's quick proofs draw.
+        """The least number of drawn problems that a variant must accept: a quarter, as the trainer's quick proofs draw.
 
-        The fixed problems are known to whoever writes a variant, so that they alone prove little.
+        The author of a variant knows the fixed problems, so that the fixed problems alone prove little.
         """
         return self.examples // 4
 
@@ -47,5 +47,5 @@ PROFILES = {"dev": Profile(24, 5.0), "ci": Profile(60, 10.0, derandomised=True),
 
 
 def fewest_problems(profile: str) -> int:
-    """Return the fewest problems with which a proof under a profile is whole; of an unknown profile, those of ``dev``."""
+    """Return the least number of problems that makes a proof whole. An unknown profile counts as ``dev``."""
     return PROFILES.get(profile, PROFILES["dev"]).fewest_problems

@@ -1,4 +1,4 @@
-"""Files of records on disk: JSON lines that are only ever appended to, and documents that are replaced as a whole."""
+"""Files of records on disk: append-only JSON lines, and JSON documents that are replaced as a whole."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """Return a value that differs once the file has been written to; None where there is no file."""
+    """Return a value that changes when the file is written; None if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def digest(paths: Iterable[Path]) -> str:
     """Return a hash of the contents of several files; a missing file counts as an empty one."""
-    found = hashlib.sha256()
+    combined = hashlib.sha256()
     for path in paths:
         content = path.read_bytes() if path.exists() else b""
-        found.update(f"{path.name}:{len(content)}\n".encode() + content)
-    return found.hexdigest()[:16]
+        combined.update(f"{path.name}:{len(content)}\n".encode() + content)
+    return combined.hexdigest()[:16]
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place (``FILE:NUMBER``) and the content of each line; nothing where there is no file.
+    """Yield the place (``FILE:NUMBER``) and the content of each line; nothing if there is no file.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def replace_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
 
 
 def read_document(path: Path) -> Any:  # noqa: ANN401 (any JSON)
-    """Return the content of a JSON file; None where there is no file.
+    """Return the content of a JSON file; None if there is no file.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def read_document(path: Path) -> Any:  # noqa: ANN401 (any JSON)
 
 
 def write_document(path: Path, content: object) -> None:
-    """Replace a JSON file, whole or not at all.
+    """Replace a JSON file in one step: an error leaves the old file.
 
     Raises
     ------

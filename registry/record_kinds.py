@@ -1,4 +1,4 @@
-"""The kinds of records: a proof, a race with its rows, and a champion. Each survives the disk and a later version's fields."""
+"""The kinds of records: a proof, a race with its rows, and a champion. Unknown fields of later versions are ignored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run", "now", "standing"]
 
-RACE = "race"  # the gate of evidence that revokes a proof
+RACE = "race"  # the gate in evidence by which a race revokes a proof
 
 
 def now() -> str:
@@ -32,41 +32,41 @@ def now() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Base of the records: read back leniently, so that an old file survives a new field."""
+    """Base class of the records. Reading ignores unknown fields, and new fields have defaults."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line; unknown keys are ignored."""
+        """Build a record from a parsed line. Unknown keys are ignored."""
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{k: v for k, v in data.items() if k in known})
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return the record as plain data for JSON."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence(Record):
-    """That one variant went through the battery on one machine.
+    """The record of one proof of a variant: its battery on one machine.
 
     Attributes
     ----------
     source, contract : str
-        Hashes of the variant's sources and of the op's contract; evidence is fresh while both still hold.
+        Hashes of the variant's sources and of the op's contract. Evidence is fresh while neither changes.
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (no drawn problem was supported), ``partial`` (nothing
-        failed, but too few problems were asked for anybody to rely on it), or the finding of the simulator: ``race``,
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (the variant supports no drawn problem), ``partial``
+        (no problem failed, but the proof had too few problems), or the kind of the simulator's finding: ``race``,
         ``out_of_bounds``, ...
     gate : str
-        The gate that rejected it; "" if it passed. The gate ``race`` means that a race refuted the variant.
+        The gate that rejected the variant; "" if it passed. The gate ``race`` means that a race refuted the variant.
     worst_over_budget : float
-        Largest error divided by what the error law allows; at most 1 if it passed.
+        Largest error divided by its tolerance; at most 1 if the variant passed.
     mutation_score : float
-        Share of the null kernels that the drawn problems would have caught.
+        Share of the fake kernels that the drawn problems rejected.
     note : str
-        Why a race refuted the variant.
+        The reason why a race refuted the variant.
     rechecked : list of str
-        Problems that the variant had failed at before and that this proof asked again, as lines.
+        Problems that the variant had failed before and that this proof repeated, as lines.
     """
 
     op: str
@@ -91,10 +91,10 @@ class Evidence(Record):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line; a record that passed with fewer problems than its profile's least reads as ``partial``."""
-        made = super().from_json(data)
-        too_few = made.status == "passed" and made.problems < fewest_problems(made.profile)
-        return dataclasses.replace(made, status="partial") if too_few else made
+        """Build evidence from a parsed line. A pass with fewer problems than its profile requires becomes ``partial``."""
+        record = super().from_json(data)
+        too_few = record.status == "passed" and record.problems < fewest_problems(record.profile)
+        return dataclasses.replace(record, status="partial") if too_few else record
 
     @property
     def revokes(self) -> bool:
@@ -102,13 +102,13 @@ class Evidence(Record):
         return self.gate == RACE and self.status != "passed"
 
     def is_fresh(self, variant: Variant) -> bool:
-        """Whether this still speaks of `variant` as it is now, on this machine with these libraries."""
-        return (self.op, self.variant) == (variant.op.name, variant.name) and self.speaks_of(
+        """Whether this is about the present sources of `variant`, on this machine with these libraries."""
+        return (self.op, self.variant) == (variant.op.name, variant.name) and self.matches(
             source_hash(variant), contract_hash(variant.op)
         )
 
-    def speaks_of(self, source: str, contract: str) -> bool:
-        """Whether these are the hashes of what was proven, on this machine with these libraries."""
+    def matches(self, source: str, contract: str) -> bool:
+        """Whether the proof was about sources and a contract with these hashes, on this machine with these libraries."""
         return (
             self.source == source
             and self.contract == contract
@@ -118,11 +118,11 @@ class Evidence(Record):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the variant was found wrong, rather than asked too little."""
+        """Whether the proof found the variant wrong; too few or too weak problems are no failure."""
         return self.status not in {"passed", "partial", "refused"} and self.gate != "non-vacuity"
 
     def failed_problem(self, op: Op) -> str:
-        """Return the problem that the variant failed at, as the line that `Problem` prints; "" where it names none."""
+        """Return the problem that the variant failed, as the line that `Problem` prints; "" if the record names no problem."""
         try:
             words = shlex.split(self.reproduce)
             return str(parse_problem(op, words[words.index("--problem") + 1]))
@@ -131,35 +131,42 @@ class Evidence(Record):
 
 
 def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[Evidence]]:
-    """Return which of the fresh evidence about one variant counts, and the failures that stand.
+    """Return the evidence that counts among the fresh evidence about one variant, and the failures that are still valid.
 
-    A failure stands until a whole proof that asks the failed problem again passes: another seed or fewer problems do not
-    undo it. The verdict of a race stands until the source changes. Where no
-    failure stands, the newest proof that passed counts; where none passed, the newest of any kind.
+    A failure is valid until a whole proof that repeats the failed problem passes. A proof with another seed or with fewer
+    problems does not cancel it. A failure in a race is valid until the source changes. The newest valid failure counts. Without
+    one, the newest proof that passed counts. If no proof passed, the newest evidence counts.
 
     Parameters
     ----------
     fresh : iterable of Evidence
-        About one variant on one device, oldest first.
+        Evidence about one variant on one device, oldest first.
     """
     counts: Evidence | None = None
     failures: list[Evidence] = []
-    for one in fresh:
-        if one.is_failure:
-            failures.append(one)
-        elif one.status == "passed":
-            failures = [f for f in failures if f.revokes or (line := f.failed_problem(op)) == "" or line not in one.rechecked]
-            counts = one
+    for record in fresh:
+        if record.is_failure:
+            failures.append(record)
+        elif record.status == "passed":
+            repeated = set(record.rechecked) - {""}
+            failures = [f for f in failures if f.revokes or f.failed_problem(op) not in repeated]
+            counts = record
         elif counts is None or counts.status != "passed":
-            counts = one
+            counts = record
     if failures:
-        counts = next((one for one in reversed(failures) if one.revokes), failures[-1])
+        counts = next((failure for failure in reversed(failures) if failure.revokes), failures[-1])
     return counts, failures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Record):
-    """One contestant of a race. A time exists only where the status is ``passed``."""
+    """One contestant of a race. Only a contestant with the status ``passed`` has times.
+
+    Attributes
+    ----------
+    yardstick : bool
+        Whether the contestant is a baseline.
+    """
 
     variant: str
     source: str
@@ -175,7 +182,7 @@ class Row(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Record):
-    """One race: an op at one workload, all contestants interleaved."""
+    """The record of one race: an op at one workload, with all contestants interleaved."""
 
     op: str
     workload: str
@@ -195,20 +202,20 @@ class Run(Record):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line, rows included."""
+        """Build a race and its rows from a parsed line."""
         return super().from_json({**data, "rows": [Row.from_json(row) for row in data["rows"]]})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Champion(Record):
-    """The winner of an op at one workload, derived from the newest run whose contestants are proven.
+    """The winner of an op at one workload, derived from the newest race whose contestants are proven.
 
     Attributes
     ----------
     runner_up : str
-        The next variant; "" where there was none.
+        The next variant; "" if there is no other variant.
     ratio, ratio_low, ratio_high : float
-        Runner-up's time over the champion's, and its 95 % bootstrap interval.
+        The runner-up's time divided by the champion's time, and its 95 % bootstrap interval.
     """
 
     op: str
@@ -229,5 +236,5 @@ class Champion(Record):
 
     @property
     def key(self) -> tuple[str, str, int, str, str, str]:
-        """The call that this champion speaks for, and how it was raced."""
+        """The call and the race conditions of this champion."""
         return self.op, self.workload, self.threads, self.protocol, self.dtype, self.device

@@ -1,8 +1,8 @@
-"""The records in ``results/``: the harness writes them and the trainer reads them. Append-only JSON lines.
+"""The records in ``results/``, which the harness writes and the trainer reads.
 
-``evidence.jsonl`` holds proofs, ``runs.jsonl`` races; ``champions.json`` is derived from both and never typed. Records in
-``results/<machine>/`` are tracked by git and belong to the project; records in ``results/local/<machine>/`` are not tracked
-and belong to the user.
+``evidence.jsonl`` holds proofs and ``runs.jsonl`` holds races, as append-only JSON lines. ``champions.json`` is derived from
+both and never edited. Records in ``results/<machine>/`` are tracked by git and belong to the project. Records in
+``results/local/<machine>/`` are not tracked and belong to the user.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Store:
     machine : str, optional
         Default: this machine.
     keep : bool
-        Read and write the tracked records alone.
+        Read and write only the tracked records.
 
     Attributes
     ----------
     folder : Path
-        Where records are written.
+        The folder to which records are written.
     folders : tuple of Path
-        Where records are read: the tracked folder first.
+        The folders from which records are read, the tracked folder first.
     """
 
     def __init__(self, root: Path = RESULTS, machine: str | None = None, *, keep: bool = False) -> None:
@@ -72,7 +72,7 @@ class Store:
         self._digested: tuple[list[Stamp], str] | None = None
 
     def _records(self, name: str, kind: type[R]) -> list[R]:
-        """Return the records of one file name in all folders; the same list until one of the files changes."""
+        """Return the records of one file name in all folders. The list is cached until one of the files changes."""
         paths = [folder / name for folder in self.folders]
         stamps = [stamp(path) for path in paths]
         known = self._read_before.get(name)
@@ -93,7 +93,7 @@ class Store:
         return list(self._records("runs.jsonl", Run))
 
     def read(self, name: str, kind: type[R]) -> list[R]:
-        """Return the records of the file called `name`, oldest first, as records of a kind that has a field `created`."""
+        """Return the records of the file called `name`, oldest first. Their kind has a field `created`."""
         return list(self._records(name, kind))
 
     def add(self, name: str, *records: Record) -> None:
@@ -119,21 +119,21 @@ class Store:
     def champions(self) -> list[Champion]:
         """Return the derived champions; none if they were never derived.
 
-        The user's champions are derived from tracked and own records. Once the tracked records have changed (after a
-        ``git pull``, say), the tracked champions count again, and of the user's own only those of other calls.
+        The user's champions are derived from tracked and own records. After a change of the tracked records (by ``git pull``,
+        for instance) the tracked champions count, and the user's champions count only for other calls.
         """
         first, *own = (read_document(folder / "champions.json") for folder in self.folders)
         tracked = [Champion.from_json(c) for c in first or []]
         if not own or own[0] is None:
             return tracked
-        found = [Champion.from_json(c) for c in own[0]["champions"]]
+        champions = [Champion.from_json(c) for c in own[0]["champions"]]
         if own[0]["derived_from"] == self._tracked_digest():
-            return found
+            return champions
         known = {champion.key for champion in tracked}
-        return [*tracked, *(champion for champion in found if champion.key not in known)]
+        return [*tracked, *(champion for champion in champions if champion.key not in known)]
 
     def write_champions(self, champions: Iterable[Champion]) -> None:
-        """Replace the derived champions, whole or not at all."""
+        """Replace the derived champions in one step."""
         content: object = [c.to_json() for c in champions]
         if len(self.folders) > 1:
             content = {"derived_from": self._tracked_digest(), "champions": content}
@@ -157,15 +157,15 @@ class Store:
         return self._index.get((op, variant, device), [])
 
     def newest_proofs(self, device: str) -> dict[tuple[str, str], Evidence]:
-        """Return, per op and variant, the evidence that counts for the newest source, whether it is fresh or not."""
+        """Return, per op and variant, the evidence that counts for the newest source, fresh or stale."""
         self._about("", "", "")
         ops = discover().ops
-        found = {}
+        newest = {}
         for (op, variant, place), known in self._index.items():
             same = [e for e in known if e.source == known[-1].source]
             if place == device and op in ops and (counts := standing(same, ops[op])[0]) is not None:
-                found[op, variant] = counts
-        return found
+                newest[op, variant] = counts
+        return newest
 
     def compact_evidence(self) -> tuple[int, int]:
         """Keep the evidence that counts for the newest source of each variant and device, and drop the rest.
@@ -197,43 +197,43 @@ class Store:
         return len(lines), len(kept)
 
     def proof(self, variant: Variant, device: str = "") -> Evidence | None:
-        """Return the evidence that counts for `variant` as it is now, passed or not, as `standing` says; None if there is none.
+        """Return the evidence that counts for the present sources of `variant` by the rules of `standing`; None without any.
 
         Parameters
         ----------
         device : str
-            ``host``, ``sim`` or ``cuda``; default: where the variant runs on a machine without a GPU.
+            ``host`` (the CPU), ``sim`` or ``cuda``. Default: the device of the variant on a machine without a GPU.
         """
         return standing(self._fresh(variant, device or kind_of(variant)), variant.op)[0]
 
     def failures(self, variants: Sequence[Variant], device: str) -> list[list[Evidence]]:
-        """Return, per variant, the failures on one device that still stand, as `standing` says."""
+        """Return, per variant, the failures on one device that are valid by the rules of `standing`."""
         return [standing(self._fresh(v, device), v.op)[1] for v in variants]
 
     def proven(self, variants: Sequence[Variant], device: str) -> list[Variant]:
-        """Return those of `variants` that are proven on `device`; otherwise as `proof`, for many in one go."""
+        """Return the members of `variants` that are proven on `device`."""
         return [v for v in variants if (proof := self.proof(v, device)) is not None and proof.status == "passed"]
 
     def _fresh(self, variant: Variant, device: str) -> list[Evidence]:
-        """Return the fresh evidence about a variant on one device, oldest first, and each race that refuted its source."""
+        """Return the fresh evidence about a variant on one device, with each race that refuted its source, oldest first."""
         known = self._about(variant.op.name, variant.name, device)
         if not known:
             return []
         source, contract = source_hash(variant), contract_hash(variant.op)
-        return [e for e in known if e.speaks_of(source, contract) or (e.revokes and e.source == source)]
+        return [e for e in known if e.matches(source, contract) or (e.revokes and e.source == source)]
 
     def require_proof(self, variant: Variant, device: str = "") -> Evidence:
-        """Return fresh evidence that `variant` passed a whole proof, and no failure that still stands.
+        """Return fresh evidence that `variant` passed a whole proof, if no failure is valid.
 
         Parameters
         ----------
         device : str
-            As for `proof`.
+            The same as for `proof`.
 
         Raises
         ------
         EvidenceError
-            There is none, and the message holds the command that would make it; or a proof or a race rejected the variant.
+            There is no such evidence, and the message holds the command to make it; or a proof or race rejected the variant.
         """
         device = device or kind_of(variant)
         words = ["--op", variant.op.name, "--variant", variant.name, *(() if device == "host" else ("--device", device))]
@@ -246,8 +246,8 @@ class Store:
         if proof.status == "partial":
             least = fewest_problems(proof.profile)
             raise EvidenceError(
-                f"{variant} passed a partial proof only: {proof.problems} problems under profile {proof.profile} "
-                f"(at least {least}, drawn ones among them); make a whole one with: {command}"
+                f"{variant} passed only a partial proof: {proof.problems} problems under profile {proof.profile} "
+                f"(a whole proof has at least {least}, some of them drawn); make a whole one with: {command}"
             )
         if proof.status != "passed":
             raise EvidenceError(f"{variant} {proof.status} at gate {proof.gate!r}; see: {command}")

@@ -1,6 +1,6 @@
-"""``python -m registry new OP NAME`` and ``new-op NAME``: files for a new variant or a new op, complete but for the idea.
+"""``python -m registry new OP NAME`` and ``new-op NAME`` write the files of a new variant or a new op, without a body.
 
-A new variant fails its test with the sentence that says which arrays its body must fill.
+The test of a new variant fails with a sentence that names the arrays to write.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _oracle(torch, x):
 
 @dataclass(frozen=True)
 class Scaffold:
-    """Files that were written, and the commands that come next.
+    """The written files, and the next commands.
 
     Attributes
     ----------
@@ -157,9 +157,9 @@ class Scaffold:
     commands: tuple[str, ...]
 
 
-def _checked(name: str, what: str) -> str:
+def _checked(name: str, kind: str) -> str:
     if not NAME.fullmatch(name):
-        raise RequestError(f"{what} {name!r}: write lower-case words joined by '_', such as numba_two_rows")
+        raise RequestError(f"{kind} {name!r}: write lower-case words joined by '_', such as numba_two_rows")
     return name
 
 
@@ -174,15 +174,15 @@ def _shown(path: Path) -> str:
 
 
 def _write(contents: dict[Path, str]) -> tuple[Path, ...]:
-    """Write all files or none.
+    """Write all files, unless one of them exists.
 
     Raises
     ------
     RequestError
-        One of them exists, or cannot be written.
+        A file exists, or cannot be written.
     """
-    if taken := [path for path in contents if path.exists()]:
-        raise RequestError(f"{_shown(taken[0])} exists and stays as it is; choose another name or delete the file first")
+    if existing := [path for path in contents if path.exists()]:
+        raise RequestError(f"{_shown(existing[0])} exists and is left unchanged; choose another name or delete the file first")
     for path, text in contents.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _cpp(op: Op, dtypes: dict[str, str]) -> str:
 
 
 def _options(op: Op, backend: str) -> str:
-    """Return the options of `register` by which a variant takes what the op takes: float32 alone needs none."""
+    """Return the option of `register` for the dtypes of the op; float32 alone needs no option."""
     if op.dtypes == DTYPES:
         return ", dtypes=DTYPES" if backend == "cuda" else ""
     return "" if op.dtypes == ("float32",) else f", dtypes={op.dtypes!r}".replace("'", '"')
@@ -224,34 +224,34 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
     Raises
     ------
     RequestError
-        The name has another form, the variant exists, or a file cannot be written.
+        The name has a wrong form, the variant exists, or a file cannot be written.
     UnknownNameError
-        No such op or backend; the nearest name is offered.
+        The op or the backend does not exist; the message offers the nearest name.
     """
-    found, backend = table.op(op), _checked(name, "variant").partition("_")[0]
+    contract, backend = table.op(op), _checked(name, "variant").partition("_")[0]
     if backend not in BACKENDS or backend == name:
         raise UnknownNameError("backend at the start of a variant's name", name, [f"{known}_{name}" for known in BACKENDS])
     if name in table.variants[op]:
         raise RequestError(f"variant {name!r} of {op} exists: {table.variant(op, name).path}; choose another name")
-    suffix = found.name.removeprefix(found.family).removeprefix("_")
-    home = folder if folder is not None else ROOT / "kernels" / found.family / suffix
+    suffix = contract.name.removeprefix(contract.family).removeprefix("_")
+    home = folder if folder is not None else ROOT / "kernels" / contract.family / suffix
     path = home / f"{name}.py"
-    arrays = [a.name for a in found.arguments]
-    outputs = [a.name for a in found.arguments if a.role is not Role.INPUT]
+    arrays = [a.name for a in contract.arguments]
+    outputs = [a.name for a in contract.arguments if a.role is not Role.INPUT]
     words = {
-        "name": name, "op": op, "family": found.family, "constant": _constant(found), "path": _shown(path),
+        "name": name, "op": op, "family": contract.family, "constant": _constant(contract), "path": _shown(path),
         "below": BUILDS_ON[backend] if BUILDS_ON[backend] in table.variants[op] else "numpy",
-        "shapes": ", ".join(f"{a.name} ({a.dims.replace(' ', ', ')})" for a in found.arguments),
-        "arguments": ", ".join([*arrays, "*", *found.params] if found.params else arrays),
-        "positional": ", ".join([*arrays, *found.params]),
+        "shapes": ", ".join(f"{a.name} ({a.dims.replace(' ', ', ')})" for a in contract.arguments),
+        "arguments": ", ".join([*arrays, "*", *contract.params] if contract.params else arrays),
+        "positional": ", ".join([*arrays, *contract.params]),
         "task": f"write {', '.join(outputs)}", "first": outputs[0], "kernel": f"{op}_{name.removeprefix('cuda_')}",
-        "launched": ", ".join(arrays), "options": _options(found, backend),
-        "dtypes_import": "from registry.dtypes import DTYPES\n" if found.dtypes == DTYPES else "",
-        "parameters": _cpp(found, {"int32": "int", "float32": "float"}),
+        "launched": ", ".join(arrays), "options": _options(contract, backend),
+        "dtypes_import": "from registry.dtypes import DTYPES\n" if contract.dtypes == DTYPES else "",
+        "parameters": _cpp(contract, {"int32": "int", "float32": "float"}),
     }  # fmt: skip
     contents = {path: {"numba": NUMBA, "cuda": CUDA_PYTHON}.get(backend, VARIANT).format(**words)}
     if backend == "cuda":
-        words["task"] += ", and pass the parameters " + ", ".join(found.params) if found.params else ""
+        words["task"] += ", and pass the parameters " + ", ".join(contract.params) if contract.params else ""
         contents[path.with_suffix(".cu")] = CUDA_SOURCE.format(**words)
     words_of_folder = [] if folder is None else [f"--kernels-path={folder}"]
     prove = shlex.join(["pytest", "--op", op, "--variant", name, *words_of_folder])
@@ -259,12 +259,12 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
 
 
 def new_op(table: Table, name: str) -> Scaffold:
-    """Write the folder of a new family: its package and its spec.
+    """Write the folder of a new family: its ``__init__.py`` and its spec.
 
     Raises
     ------
     RequestError
-        The name has another form, an op of that name exists, or a file cannot be written.
+        The name has a wrong form, an op has the name already, or a file cannot be written.
     """
     if _checked(name, "op") in table.ops:
         raise RequestError(f"op {name!r} exists; add a variant with: python -m registry new {name} numba_mine")

@@ -1,6 +1,6 @@
-"""The table of ops and variants, filled by discovery: walk the folder, import each file, remember what failed.
+"""The table of ops and variants. Discovery fills it: it walks the folders, imports each file, and records each failure.
 
-The files of a family are imported when its variants are first asked for: a command that names one op waits for no other.
+The files of a family are imported when its variants are first used, so that a command for one op imports no other family.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry.errors import ContractError, RequestError, UnknownNameError
 from registry.foreign import import_file
 from registry.op import Op
 from registry.paths import KERNELS, ROOT
-from registry.variant import BACKENDS, Variant, definition_variant, registered_by
+from registry.variant import BACKENDS, Variant, reference_variant, registered_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 __all__ = ["ROOT", "Table", "Unloadable", "discover"]
 
 SPEC = "spec"
-NO_VARIANT = "it registers no variant: put @register(OP) on the kernel; the name of a helper file starts with an underscore"
-FOREIGN_SPEC = "an op cannot be added from here: discovery reads specs in kernels/<family>/ alone; a helper needs another name"
-LONE_SOURCE = "no {name}.py stands beside it to register its kernel as a variant; the name of a shared source starts with _"
+NO_VARIANT = "it registers no variant: put @register(OP) on the kernel, or start the name of a helper file with an underscore"
+FOREIGN_SPEC = "this folder cannot add an op: discovery reads specs only in kernels/<family>/; give a helper file another name"
+LONE_SOURCE = "no {name}.py beside it registers its kernel as a variant; start the name of a shared source with _"
 
 
 @dataclass(frozen=True)
 class Unloadable:
-    """A file that gave no variant, or not one of its variants, and why, in one line.
+    """A file that could not be loaded, or one of its variants that could not be registered, with the reason in one line.
 
     Attributes
     ----------
     op : str
-        The op that it is for: the one it named, or else the one in whose folder the file stands
-        (``kernels/matmul/backward_bias/`` belongs to ``matmul_backward_bias``); "" where neither is known.
+        The op that the file registers for, or else the op of the file's folder (``kernels/matmul/backward_bias/`` belongs
+        to ``matmul_backward_bias``); "" if both are unknown.
     variant : str
-        The name it wanted to register; "" if it did not come so far.
+        The name of the variant; "" if the file failed before it registered one.
     """
 
     path: Path
@@ -50,15 +50,15 @@ class Unloadable:
 
     @property
     def name(self) -> str:
-        """The variant that the file registers, or would have."""
+        """The name of the variant, or of the file if the variant is unknown."""
         return self.variant or self.path.stem
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
 
 
-class _Shelves(Mapping[str, dict[str, Variant]]):
-    """Per op its variants by name; looking at an op's loads its family."""
+class _VariantsByOp(Mapping[str, dict[str, Variant]]):
+    """The variants of each op by name. Looking up an op imports the files of its family."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -81,33 +81,33 @@ class Table:
     ----------
     ops : dict of str to Op
     variants : mapping of str to dict
-        Per op, its variants by name. The files of a family are imported when one of its ops is looked up.
+        The variants of each op by name. The files of a family are imported when one of its ops is looked up.
     folders : tuple of Path
-        The folders of more variants that it was read from.
+        The folders of more variants.
     """
 
     def __init__(self, folders: tuple[Path, ...] = ()) -> None:
         self.folders = folders
         self.ops: dict[str, Op] = {}
-        self.variants = _Shelves(self)
+        self.variants = _VariantsByOp(self)
         self.known: dict[str, dict[str, Variant]] = {}
         self._waiting: list[str] = []
         self._failed: list[Unloadable] = []
 
     @property
     def unloadable(self) -> list[Unloadable]:
-        """Every file that could not be loaded; to know them, all are loaded."""
+        """Every file that could not be loaded. This imports the files of all families."""
         for op in self.ops.values():
             self.load(op.family)
         return self._failed
 
     def unloadable_of(self, ops: Iterable[Op], names: str | None = None) -> list[Unloadable]:
-        """Return the files that could not be loaded and are for one of `ops`, or for an op that is not known.
+        """Return the files of `ops`, and files of an unknown op, that could not be loaded.
 
         Parameters
         ----------
         names : str, optional
-            Comma-separated globs: only files whose variant matches one of them.
+            Comma-separated globs. Only files whose variant matches one of them are returned.
         """
         wanted = {""}
         for op in ops:
@@ -122,7 +122,7 @@ class Table:
         Raises
         ------
         UnknownNameError
-            No op of that name; the nearest one is offered.
+            No op has this name; the message offers the nearest one.
         """
         if name not in self.ops:
             raise UnknownNameError("op", name, self.ops)
@@ -134,9 +134,9 @@ class Table:
         Raises
         ------
         UnknownNameError
-            No such op or variant.
+            The op or the variant does not exist.
         RequestError
-            Its file could not be loaded; the reason is given.
+            The file of the variant could not be loaded; the message holds the reason.
         """
         known = self.variants[self.op(op).name]
         if name in known:
@@ -145,34 +145,34 @@ class Table:
         raise UnknownNameError(f"variant of {op}", name, known)
 
     def requested(self, op: str, name: str) -> Variant:
-        """Return the variant that a user named. Otherwise as `variant`.
+        """Return the variant that a user named. Otherwise the same as `variant`.
 
-        If a file of that name could not be loaded, for instance since another file has the name, the user may mean that file:
-        no other variant is returned in its place.
+        If a file of this name could not be loaded, for instance because another file uses the name, the user may mean that
+        file. The method then raises its reason and returns no other variant.
         """
         self._refuse_unloadable([self.op(op)], name)
         return self.variant(op, name)
 
     def _refuse_unloadable(self, ops: Iterable[Op], name: str) -> None:
-        """Raise the reason if a file of a variant `name`, or that matches it as a glob, could not be loaded."""
+        """Raise the reason if a file whose variant matches the glob `name` could not be loaded."""
         for failed in self.unloadable_of(ops, name):
             of = f" of {failed.op}" if failed.op else ""
             raise RequestError(f"variant {failed.name!r}{of} could not be loaded from {failed}")
 
     def select_ops(self, pattern: str) -> list[Op]:
-        """Return the ops that a name, a family (all its directions) or a glob stands for.
+        """Return the ops of a name, of a family (all its directions) or of a glob.
 
         Raises
         ------
         UnknownNameError
-            It stands for none.
+            No op matches.
         """
         if pattern == "all":
             return list(self.ops.values())
-        found = [op for op in self.ops.values() if pattern == op.family or fnmatch.fnmatchcase(op.name, pattern)]
-        if not found:
+        ops = [op for op in self.ops.values() if pattern == op.family or fnmatch.fnmatchcase(op.name, pattern)]
+        if not ops:
             raise UnknownNameError("op", pattern, {*self.ops, *(op.family for op in self.ops.values())})
-        return found
+        return ops
 
     def select(self, ops: Iterable[Op], names: str | None = None) -> list[Variant]:
         """Return the variants of `ops` whose name matches one of the comma-separated globs `names` (None: all).
@@ -180,9 +180,9 @@ class Table:
         Raises
         ------
         UnknownNameError
-            One of `names` matches no variant of any of the ops.
+            One of `names` matches no variant of the ops.
         RequestError
-            A file of a variant that is named, or all files that match a glob, could not be loaded; the reason is given.
+            The file of a named variant, or all files that match a glob, could not be loaded; the message holds the reason.
         """
         ops = list(ops)
         every = [v for op in ops for v in self.variants[op.name].values()]
@@ -190,25 +190,25 @@ class Table:
             return every
         chosen: dict[int, Variant] = {}
         for pattern in _patterns(names):
-            found = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
-            if not found or not set(pattern) & set("*?["):
+            matches = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
+            if not matches or not set(pattern) & set("*?["):
                 self._refuse_unloadable(ops, pattern)
-            if not found:
+            if not matches:
                 raise UnknownNameError(
                     f"variant of {ops[0].name}" if len(ops) == 1 else "variant", pattern, (v.name for v in every)
                 )
-            chosen.update({id(v): v for v in found})
+            chosen.update({id(v): v for v in matches})
         return list(chosen.values())
 
     def add_op(self, op: Op) -> None:
-        """Add an op and its plain definition."""
+        """Add an op, with its reference as the variant ``numpy``."""
         self.ops[op.name] = op
-        self.known[op.name] = {"numpy": definition_variant(op)}
+        self.known[op.name] = {"numpy": reference_variant(op)}
         if op.family not in self._waiting:
             self._waiting.append(op.family)
 
     def load(self, family: str) -> None:
-        """Import the variant files of a family, unless that has been done."""
+        """Import the variant files of a family, unless they have been imported."""
         if family in self._waiting:
             self._waiting.remove(family)
             for path in _python_files(KERNELS / family):
@@ -216,9 +216,9 @@ class Table:
                     self._load_file(path, KERNELS, family)
 
     def add_folder(self, folder: Path) -> None:
-        """Import every variant file below somebody else's `folder`, for whichever ops they are."""
+        """Import every variant file below a user's `folder`, for any op."""
         for path in _python_files(folder):
-            if not path.is_relative_to(KERNELS):  # the project's own files are found without it
+            if not path.is_relative_to(KERNELS):  # `load` imports the project's own files
                 self._load_file(path, folder)
         self._failed += [
             Unloadable(path, self._op_of(path, folder), LONE_SOURCE.format(name=path.stem))
@@ -227,17 +227,17 @@ class Table:
         ]
 
     def _op_of(self, path: Path, folder: Path) -> str:
-        """Return the op in whose folder a file stands, or ""."""
+        """Return the op of a file's folder, or ""."""
         name = "_".join(path.relative_to(folder).parts[:-1])
         return name if name in self.ops else ""
 
     def _load_file(self, path: Path, folder: Path, family: str | None = None) -> None:
-        """Import a file and add what it registers, if it is for `family`; what fails is remembered, never raised."""
+        """Import a file and add the variants that it registers for `family`. Failures are recorded, not raised."""
         try:
             registered = _import_own(path) if family else _import_foreign(path)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 (somebody else's file may raise anything, SystemExit too)
+        except BaseException as error:  # noqa: BLE001 (a user's file may raise anything, also SystemExit)
             self._failed.append(Unloadable(path, self._op_of(path, folder), _one_line(error)))
             return
         for variant in registered:
@@ -248,10 +248,10 @@ class Table:
 
     def _add(self, variant: Variant, family: str) -> None:
         if variant.op.family != family:
-            raise ContractError(f"{variant} belongs into kernels/{variant.op.family}/")
+            raise ContractError(f"{variant} belongs in kernels/{variant.op.family}/")
         known = self.variants[variant.op.name]
         if variant.name in known and known[variant.name].path != variant.path:
-            raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}; give it another")
+            raise ContractError(f"the name {variant.name!r} is taken by {known[variant.name].path}; choose another name")
         known[variant.name] = variant
 
 
@@ -260,12 +260,12 @@ def _patterns(names: str) -> list[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-    return f"importing it ends the process ({told})" if isinstance(error, SystemExit) else told
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"importing it ends the process ({message})" if isinstance(error, SystemExit) else message
 
 
 def _import_own(path: Path) -> list[Variant]:
-    """Import a file of ``kernels/`` and return its variants; one whose name has no backend is shared code and needs none."""
+    """Import a file of ``kernels/`` and return its variants. A file without a backend in its name may have none."""
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     importlib.import_module(name)
     if not registered_by(name) and path.stem.partition("_")[0] in BACKENDS:
@@ -274,18 +274,18 @@ def _import_own(path: Path) -> list[Variant]:
 
 
 def _import_foreign(path: Path) -> list[Variant]:
-    """Import a file of somebody else's folder and return its variants."""
+    """Import a file of a user's folder and return its variants."""
     if path.stem == SPEC:
         raise ContractError(FOREIGN_SPEC)
-    if not (found := registered_by(import_file(path))):
+    if not (variants := registered_by(import_file(path))):
         raise ContractError(NO_VARIANT)
-    return found
+    return variants
 
 
 def _visible(folder: Path, pattern: str) -> list[Path]:
-    """Return the files below `folder`; not those in hidden folders and caches, nor helpers, whose names start with ``_``."""
-    found = (path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(("_", ".")) and not path.is_dir())
-    return [path for path in found if not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)]
+    """Return the files below `folder`, without hidden folders, caches, and helpers, whose names start with ``_``."""
+    paths = (path for path in sorted(folder.rglob(pattern)) if not path.name.startswith(("_", ".")) and not path.is_dir())
+    return [path for path in paths if not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)]
 
 
 def _python_files(folder: Path) -> list[Path]:
@@ -293,7 +293,7 @@ def _python_files(folder: Path) -> list[Path]:
 
 
 def _is_alone(source: Path) -> bool:
-    """Return whether no Python file beside a CUDA source has its name or speaks of it."""
+    """Return whether no Python file beside a CUDA source has its name or mentions it."""
     beside = list(source.parent.glob("*.py"))
     return not any(path.stem == source.stem or source.name.encode() in path.read_bytes() for path in beside if path.is_file())
 
@@ -304,14 +304,14 @@ def _families() -> Iterator[Path]:
 
 @cache
 def discover(*extra: Path) -> Table:
-    """Return the table of everything under ``kernels/`` and under the `extra` folders.
+    """Return the table of all ops and variants under ``kernels/`` and under the `extra` folders.
 
-    The contracts and the `extra` folders are read at once, the variants of ``kernels/`` when they are asked for.
+    The specs and the `extra` folders are imported at once, the variants of ``kernels/`` when they are first used.
 
     Raises
     ------
     RequestError
-        An extra folder does not exist.
+        An extra folder is not a folder.
     """
     table = Table(extra)
     for family in _families():

@@ -28,12 +28,12 @@ LABELS = ("Builds on", "Idea", "Source", "Costs")
 
 @dataclass(frozen=True)
 class Notes:
-    """What a variant's docstring says: a sentence, then labelled paragraphs.
+    """The parts of a variant's docstring: a sentence, then labelled paragraphs.
 
     Attributes
     ----------
     builds_on : str
-        The variant or op of the rung below; "" for the first rung.
+        The variant or op of the rung below. "" for the first rung.
     """
 
     summary: str
@@ -44,7 +44,7 @@ class Notes:
 
 
 def read_notes(docstring: str | None, name: str) -> Notes:
-    """Parse ``Builds on: / Idea: / Source: / Costs:`` out of a variant's docstring.
+    """Parse the labels ``Builds on:``, ``Idea:``, ``Source:`` and ``Costs:`` of a variant's docstring.
 
     Raises
     ------
@@ -55,17 +55,17 @@ def read_notes(docstring: str | None, name: str) -> Notes:
     if not text:
         raise ContractError(f"variant {name!r} has no docstring: one sentence, then Builds on:, Idea:, Source:")
     parts = re.split(rf"^({'|'.join(LABELS)}):", text, flags=re.MULTILINE)
-    found = {label: " ".join(body.split()) for label, body in zip(parts[1::2], parts[2::2], strict=True)}
+    labelled = {label: " ".join(body.split()) for label, body in zip(parts[1::2], parts[2::2], strict=True)}
     for label in ("Idea", "Source"):
-        if not found.get(label):
+        if not labelled.get(label):
             raise ContractError(f"variant {name!r}: its docstring has no {label + ':'!r} line")
-    base = re.match(r"[\w.]+", found.get("Builds on", ""))
+    base = re.match(r"[\w.]+", labelled.get("Builds on", ""))
     return Notes(
         summary=" ".join(parts[0].split()),
         builds_on=base[0].rstrip(".") if base else "",
-        idea=found["Idea"],
-        source=found["Source"],
-        costs=found.get("Costs", ""),
+        idea=labelled["Idea"],
+        source=labelled["Source"],
+        costs=labelled.get("Costs", ""),
     )
 
 
@@ -78,15 +78,15 @@ class Variant:
     function : callable
         Called with inputs, outputs, in-outs (positionally) and parameters (by keyword); returns None.
     dtypes : tuple of str
-        Problem dtypes it takes.
+        Dtypes of the problems that it accepts.
     determinism : {"bitwise", "run_to_run"}
-        Whether two calls on the same values and threads agree to the bit.
+        Whether two calls with the same values and threads always agree to the bit, or may differ by rounding.
     tiles : mapping of str to tuple of int
-        Per dim, the block sizes inside; the fuzzer aims at their multiples, one less and one more.
+        Block sizes of the kernel, per dim. The fuzzer aims at their multiples, plus and minus one.
     workspace : callable, optional
-        ``workspace(threads, **dims)``: how many float32 elements of scratch memory to pass as ``workspace=``.
+        ``workspace(threads, **dims)`` returns the number of float32 elements of the scratch memory ``workspace=``.
     refuses : callable, optional
-        ``refuses(**dims, **params)`` yields reasons why a problem is not supported.
+        ``refuses(**dims, **params)`` yields the reasons why the variant does not support a problem.
     """
 
     op: Op
@@ -102,7 +102,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
-            raise ContractError(f"variant {self.name!r}: names are <backend>_<idea>, with a backend of {', '.join(BACKENDS)}")
+            raise ContractError(f"variant {self.name!r}: write <backend>_<idea>, with a backend of {', '.join(BACKENDS)}")
         if wrong := [d for d in self.dtypes if d not in self.op.dtypes]:
             raise ContractError(
                 f"variant {self.name!r}: dtypes={wrong}, problems of {self.op.name}: {', '.join(self.op.dtypes)}"
@@ -112,24 +112,24 @@ class Variant:
 
     @property
     def backend(self) -> str:
-        """The part of the name before the first underscore."""
+        """The backend: the part of the name before the first underscore."""
         return self.name.partition("_")[0]
 
     @property
     def device(self) -> str:
-        """Where it runs."""
+        """The device on which it runs: ``host`` (the CPU) or ``cuda``."""
         return BACKENDS[self.backend]
 
     @property
-    def is_definition(self) -> bool:
-        """Whether this is the op's plain definition: a yardstick, never a champion."""
+    def is_reference(self) -> bool:
+        """Whether this is the op's reference, which is a baseline in races and never a champion."""
         return self.name == "numpy"
 
     def __str__(self) -> str:
         return f"{self.op.name}/{self.name}"
 
     def refusals(self, dims: Mapping[str, int], params: Mapping[str, Any], dtype: str = "float32") -> list[str]:
-        """Return why this problem is not supported; an empty list means that it is."""
+        """Return the reasons why the variant does not support a problem. An empty list means that it does."""
         reasons = [] if dtype in self.dtypes else [f"dtype {dtype} is not among {', '.join(self.dtypes)}"]
         return reasons + list(self.refuses(**dims, **params) if self.refuses else ())
 
@@ -146,21 +146,21 @@ def registered_by(module: str) -> list[Variant]:
     return _registered.get(module, [])
 
 
-def forget(module: str) -> None:
-    """Drop what a module registered, before it is imported again."""
+def unregister(module: str) -> None:
+    """Drop the variants that a module registered, before it is imported again."""
     _registered.pop(module, None)
 
 
 def register(op: Op, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare the decorated function a variant of `op`, under its own name.
+    """Register the decorated function as a variant of `op`, under the function's name.
 
-    The docstring is that of the module: one file holds one variant. `options` are fields of `Variant`:
+    The notes are read from the docstring of the module: one file holds one variant. `options` are fields of `Variant`:
     dtypes, determinism, tiles, workspace, refuses.
 
     Raises
     ------
     ContractError
-        The docstring lacks a label, the name lacks a backend, or the arguments are not those of the op.
+        The docstring lacks a label, the name lacks a backend, or the arguments differ from the op's arguments.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -193,20 +193,20 @@ def _check_signature(variant: Variant) -> None:
         raise ContractError(f"variant {variant}: keyword parameters {sorted(keywords)}, the op passes {sorted(wanted)}")
 
 
-def definition_variant(op: Op) -> Variant:
-    """Return the op's plain definition as a variant called ``numpy``."""
+def reference_variant(op: Op) -> Variant:
+    """Return the op's reference as a variant called ``numpy``."""
 
     def numpy(*arrays: Any, **params: Any) -> None:
-        given = {a.name: array for a, array in zip(op.arguments, arrays, strict=True)}
-        taken = [given[n] for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
-        results = op.definition(*(a.astype(np.float32) if is_bfloat16(a) else a for a in taken), **params)
+        by_name = {a.name: array for a, array in zip(op.arguments, arrays, strict=True)}
+        inputs = [by_name[n] for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        results = op.definition(*(a.astype(np.float32) if is_bfloat16(a) else a for a in inputs), **params)
         for name, result in zip(op.outputs, results if isinstance(results, tuple) else (results,), strict=True):
-            given[name][...] = result
+            by_name[name][...] = result
 
     notes = Notes(
-        summary="The plain definition.",
+        summary="The reference.",
         builds_on="",
-        idea="Say what the op is, in float64, and nothing about speed.",
+        idea="Compute the op in float64 in the most obvious way, without regard to speed.",
         source=f"kernels/{op.family}/spec.py",
     )
     path = Path(str(sys.modules[op.definition.__module__].__file__))

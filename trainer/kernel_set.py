@@ -145,7 +145,7 @@ class Chooser:
             return None
         named, changed = request.resolve(self.table, self.needs), {}
         for need, choice in choices.items():
-            if need not in named and choice.variant.backend == "numpy" and not choice.variant.is_definition:
+            if need not in named and choice.variant.backend == "numpy" and not choice.variant.is_reference:
                 with suppress(EvidenceError):
                     changed[need] = self._fastest_numba(need, self.needs[need])
         return {**choices, **changed} if changed else None
@@ -165,7 +165,7 @@ class Chooser:
         """
         found = {}
         for op in ops:
-            candidates = [v for v in self._here(op) if not v.is_definition]
+            candidates = [v for v in self._here(op) if not v.is_reference]
             able = [v for v in candidates if not v.name.endswith(NAIVE)] or candidates
             found[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
         return {op: names for op, names in found.items() if names}
@@ -213,10 +213,10 @@ class Chooser:
 
     def _may_win(self, variant: Variant) -> bool:
         proof = self.store.proof(variant, self.device)
-        return not variant.is_definition and (proof is None or proof.status == "passed" or self._is_open(proof))
+        return not variant.is_reference and (proof is None or proof.status == "passed" or self._is_open(proof))
 
     def _require_proof(self, variant: Variant) -> None:
-        if not variant.is_definition:  # the definition is what the others are measured by
+        if not variant.is_reference:  # the definition is what the others are measured by
             self.store.require_proof(variant, self.device)
 
     def _require_no_failure(self, need: Need, variant: Variant) -> None:
@@ -267,7 +267,7 @@ class Chooser:
 
     def _fallback(self, need: Need, call: Call) -> Choice:
         """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
-        usable = self._usable(need, call, [v for v in self._here(need[0]) if not v.is_definition])
+        usable = self._usable(need, call, [v for v in self._here(need[0]) if not v.is_reference])
         wrong = any(not self._is_right(need, v) for v in self._here(need[0]))
         if not usable:
             why = "no proven variant is right at the shapes of this run" if wrong else "nothing is proven here"

@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.devices import Host
+from registry.devices import Cpu
 
 if TYPE_CHECKING:
     from registry.records import Store
@@ -32,7 +32,7 @@ def peak_gflops(store: Store, threads: int, device: str) -> float | None:
 
     None if no race did, or if the program does not run on the CPU: the CPU's peak says nothing about a GPU, real or simulated.
     """
-    if device != Host.name:
+    if device != Cpu.name:
         return None
     raced = [run for run in store.runs() if run.threads == threads and run.device == device]
     peaks = [run.roofline["gflops"] for run in raced if "gflops" in run.roofline]

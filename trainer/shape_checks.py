@@ -113,7 +113,7 @@ class Comparisons:
         for call in self.calls:
             for variant in (chosen[call.need] for chosen in sets):
                 key = call.key(variant, self.threads)
-                if variant.is_definition or variant.refusals(call.dims, call.params, call.dtype):
+                if variant.is_reference or variant.refusals(call.dims, call.params, call.dtype):
                     continue  # the program says which call a variant refuses
                 if key not in seen:
                     seen.add(key)

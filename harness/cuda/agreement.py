@@ -99,7 +99,7 @@ def compared_problems(op: Op, *variants: Variant) -> Iterator[Problem]:
     """
     dims = shrunken(op, typical_dims(op), LARGER)
     for dtype in [d for d in op.dtypes if any(d in v.dtypes for v in variants)] or op.dtypes[:1]:
-        yield from (problem for problem in basics(op, (dtype,)) if not problem.spikes)
+        yield from (problem for problem in basics(op, (dtype,)) if not problem.special_values)
         yield Problem(op.name, dims, params_for(op, dims), dtype=dtype, seed=1)
 
 

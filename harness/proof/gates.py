@@ -138,7 +138,7 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
 
 
 def _gate_of_values(case: Case, name: str) -> str:
-    if case.problem.spikes:
+    if case.problem.special_values:
         return "specials"
     if case.answer.reference.outputs[name].exact and not isinstance(case.op.error, Exact):
         return "exact"
@@ -208,7 +208,7 @@ def check_accumulates(case: Case) -> None:
     twice = case.answers.added(case.answer)
     if twice is not None:
         added = case.on(twice)
-        check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.spikes else "gradients")
+        check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.special_values else "gradients")
 
 
 def check_one_thread(case: Case) -> Iterator[None]:

@@ -147,7 +147,7 @@ class Examination:
                 case = Case(self.variant, answer, self.answers, worker, self.plan.threads, self.device)
                 called.append(_Called(case, dear, self._gates(case, dear)))
                 next(called[-1].gates)
-            telling = [one for one in called if all(one.case.problem.dims.values()) and not one.case.problem.spikes]
+            telling = [one for one in called if all(one.case.problem.dims.values()) and not one.case.problem.special_values]
             if first and others and telling:
                 smallest = min(telling, key=lambda one: elements(self.variant.op, one.case.problem))
                 gates = self._go_on(smallest.case, others * (worker.calls - before), stop)

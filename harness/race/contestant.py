@@ -22,7 +22,7 @@ from harness.race import roofline
 from harness.race.clock import settle, time_calls
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
 from harness.race.quiet import core_share
-from registry.devices import Device, Host, set_threads
+from registry.devices import Cpu, Device, set_threads
 from registry.problem import Problem
 from registry.table import discover
 
@@ -47,7 +47,7 @@ class Contestant:
         Where its buffers are.
     """
 
-    device: Device = Host()
+    device: Device = Cpu()
 
     def __init__(self, kernels_path: list[Path]) -> None:
         self.table = discover(*kernels_path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.sandbox.buffers import bits_of
-from registry.devices import Host
+from registry.devices import Cpu
 from registry.dtypes import BFLOAT16
 from registry.op import Role
 
@@ -31,7 +31,7 @@ __all__ = ["BufferSets", "altered", "load_array", "load_pristine", "sample_of", 
 PAGE, LINE = 4096, 64
 ALTERED_ELEMENTS = 4
 SAMPLE_BLOCK, SAMPLE_LIMIT = 4096, 1 << 20
-HOST = Host()
+HOST = Cpu()
 UNNAMED = np.dtype("V2")
 
 Arrays = dict[str, "NDArray[Any]"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.devices import Host
+from registry.devices import Cpu
 from registry.dtypes import is_bfloat16, is_float
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_answer", "workspace_for"]
 
-HOST = Host()
+HOST = Cpu()
 
 
 def bind_variant(

@@ -13,8 +13,8 @@ import numpy as np
 
 from harness.race.clock import time_calls
 from harness.race.contestant import Contestant, serve
+from registry.cuda_graph import capture
 from registry.devices import Gpu
-from registry.replay import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -57,7 +57,7 @@ class Field:
         """Return the contestants, each with a process of its own."""
         variants = [*self.candidates, *([self.definition] if self.definition else [])]
         found = [
-            Entry(v.name, session.process(i), variant=v.name, yardstick=v.is_definition, source=source_hash(v))
+            Entry(v.name, session.process(i), variant=v.name, yardstick=v.is_reference, source=source_hash(v))
             for i, v in enumerate(variants)
         ]
         if not session.has_yardstick:
@@ -106,17 +106,17 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
     place : str
         Where the race is: on ``host`` the definition takes part, on ``cuda`` it cannot.
     """
-    everyone = [v for v in chosen if not v.is_definition]
+    everyone = [v for v in chosen if not v.is_reference]
     found = Field(board, named=bool(chosen))
     definition = [table.variants[board.op.name]["numpy"]] if place == "host" else []
     for variant in [*everyone, *definition]:
         status, note = _obstacle(variant, board, gap, place)
         if status:
             row = Row(
-                variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_definition, note=note
+                variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_reference, note=note
             )
             found.refused.append(row)
-        elif variant.is_definition:
+        elif variant.is_reference:
             found.definition = variant
         else:
             found.candidates.append(variant)

@@ -19,7 +19,7 @@ from llvmlite import binding, ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from registry.devices import Host
+from registry.devices import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +148,7 @@ def _bandwidth(size: int, threads: int) -> float:
     The update works on four parts at once, as AdamW does on its arrays. It fetches no line of the cache only to overwrite it,
     and keeps more reads in flight than a single stream: on a Xeon it moved 45 GB/s where a copy moved 25.
     """
-    whole = Host().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
+    whole = Cpu().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
     whole.fill(1.0)
     half = whole.shape[1] // 2
     source, target = whole[:, :half], whole[:, half : 2 * half]

@@ -28,7 +28,7 @@ def rungs(variants: Mapping[str, Variant]) -> list[Variant]:
             climb(base)
         order[variant.name] = variant
 
-    for variant in sorted(variants.values(), key=lambda v: (not v.is_definition, v.name != "numba_naive", v.name)):
+    for variant in sorted(variants.values(), key=lambda v: (not v.is_reference, v.name != "numba_naive", v.name)):
         climb(variant)
     return list(order.values())
 

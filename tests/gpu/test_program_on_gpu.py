@@ -132,5 +132,5 @@ def test_a_library_s_call_which_no_graph_holds_is_said_once_and_made_as_it_is(gp
 
 @pytest.mark.usefixtures("gpu")
 def test_more_processes_than_gpus_are_refused_in_one_line():
-    with pytest.raises(RequestError, match="2 processes want a GPU each and there are 1: torchrun --nproc-per-node 1"):
+    with pytest.raises(RequestError, match="2 processes need one GPU each, but there are 1: torchrun --nproc-per-node 1"):
         device("cuda").take(1, 2, graphs=False, say=print)

@@ -48,7 +48,7 @@ def test_more_ranks_than_gpus_are_refused_in_one_line(tmp_path):
     given = {"out": tmp_path / "out", "results": tmp_path / "results", "device": "cuda"}
     done = torchrun([f"--{name}={value}" for name, value in given.items()], ranks=3, module=RUNS["cuda"])
     assert done.returncode != 0
-    assert told(done) == ["error: rank 0: 3 processes want a GPU each and there are 2: torchrun --nproc-per-node 2"]
+    assert told(done) == ["error: rank 0: 3 processes need one GPU each, but there are 2: torchrun --nproc-per-node 2"]
 
 
 @pytest.mark.skipif(is_nccl_available(), reason="this build of torch has NCCL")

@@ -8,7 +8,7 @@ from registry import discover
 from registry.table import ROOT
 
 TABLE = discover()
-VARIANTS = [v for known in TABLE.variants.values() for v in known.values() if not v.is_definition]
+VARIANTS = [v for known in TABLE.variants.values() for v in known.values() if not v.is_reference]
 FILES = sorted(p for begin in ("numpy", "numba", "cuda") for p in (ROOT / "kernels").glob(f"*/**/{begin}_*.py"))
 SIMD = "kernels.simd"
 

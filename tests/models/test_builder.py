@@ -11,7 +11,7 @@ OPS = discover().ops
 
 def array(*shape, dtype="float32"):
     """Return a view of a new buffer."""
-    return Buffer("given", shape, dtype=dtype).whole
+    return Buffer("array", shape, dtype=dtype).whole
 
 
 def test_outputs_are_made_with_the_shapes_and_dtypes_of_the_contract():
@@ -30,7 +30,7 @@ def test_outputs_are_made_with_the_shapes_and_dtypes_of_the_contract():
     assert build.take() == []
 
 
-def test_an_output_may_be_an_array_that_exists():
+def test_an_output_may_be_an_existing_array():
     build, losses = Builder(OPS), array(4)
     build.call("cross_entropy", logits=array(4, 12), targets=array(4, dtype="int32"), losses=losses, vocab_size=10)
     assert build.take()[0].arrays["losses"] is losses
@@ -47,7 +47,7 @@ def test_accumulation_is_decided_by_the_micro_step():
 
 
 @pytest.mark.parametrize(
-    ("op", "given", "said"),
+    ("op", "given", "message"),
     [
         ("mat_mul", {}, "unknown op 'mat_mul'; did you mean 'matmul'"),
         ("matmul", {"x": array(4, 3), "weights": array(5, 3), "bias": array(5)}, "did you mean 'weight'"),
@@ -61,8 +61,8 @@ def test_accumulation_is_decided_by_the_micro_step():
         ("matmul_backward_bias", {"dy": array(4, 3)}, "no array for 'dbias'"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_when_the_call_is_recorded(op, given, said):
-    with pytest.raises((ContractError, UnknownNameError), match=said):
+def test_arrays_that_do_not_fit_are_refused_when_the_call_is_recorded(op, given, message):
+    with pytest.raises((ContractError, UnknownNameError), match=message):
         Builder(OPS).call(op, **given)
 
 

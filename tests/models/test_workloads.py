@@ -38,8 +38,8 @@ def test_an_update_touches_every_parameter_once():
     assert [dict(w.dims) for w in workloads_of(OPS["global_norm"], STEP)] == [{"K": parameters}]
 
 
-def test_the_products_of_a_step_are_those_of_the_formula():
-    """Six operations for each weight of a product and token: N. Shazeer's and J. Kaplan et al.'s 6 N D."""
+def test_the_operations_of_a_step_s_products_follow_the_formula():
+    """Six operations for each weight of a product and each token: 6 N D (J. Kaplan et al., 2020)."""
     products = [w for w in step_workloads(STEP) if w.op.startswith("matmul") and not w.op.endswith("bias")]
     flops = sum(w.count * 2 * math.prod(w.dims.values()) for w in products)
     weights = 12 * 12 * CHANNELS * CHANNELS + 50304 * CHANNELS
@@ -101,15 +101,15 @@ def test_workloads_are_named_after_training_steps():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("gpt2-124-b4-t64", "did you mean 'gpt2-124m'"),
         ("gpt2-124m", "MODEL-bBATCH-tSEQUENCE"),
         ("gpt2-nano-b1-t65", "longer than"),
     ],
 )
-def test_an_impossible_workload_is_one_clear_error(name, said):
-    with pytest.raises(RequestError, match=said):
+def test_an_impossible_workload_is_one_clear_error(name, message):
+    with pytest.raises(RequestError, match=message):
         workloads_of(OPS["layer_norm"], name)
 
 

@@ -1,4 +1,4 @@
-"""``python -m registry`` answers people and machines, and a wrong name ends with exit code 2."""
+"""``python -m registry`` prints a table or JSON, and a wrong name ends with exit code 2."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ from registry.__main__ import main
 from registry.cli import guarded
 
 
-def test_json_is_one_document_with_reasons_for_what_is_missing(tmp_path, capsys):
+def test_json_is_one_document_with_the_reasons_of_unloadable_files(tmp_path, capsys):
     (tmp_path / "layer_norm").mkdir()
     (tmp_path / "layer_norm" / "numba_typo.py").write_text("def (")
     assert main(["--op", "layer_norm", "--json", "--kernels-path", str(tmp_path)]) == 0
@@ -20,19 +20,19 @@ def test_json_is_one_document_with_reasons_for_what_is_missing(tmp_path, capsys)
     assert "SyntaxError" in states["numba_typo"][1]
 
 
-def test_people_get_a_table(capsys):
+def test_the_default_output_is_a_table(capsys):
     assert main(["--op", "layer_norm"]) == 0
     assert "numba_rows" in capsys.readouterr().out
 
 
 def test_an_unknown_op_is_one_line_and_exit_code_2(capsys):
     assert main(["--op", "layernrm"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: unknown op 'layernrm'; did you mean 'layer_norm'")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: unknown op 'layernrm'; did you mean 'layer_norm'")
+    assert message.count("\n") == 1
 
 
-def test_what_tidies_up_after_ctrl_c_is_not_cut_short_by_the_next(capsys):
+def test_a_second_ctrl_c_does_not_interrupt_the_clean_up_after_the_first(capsys):
     tidied = []
 
     def body():
@@ -43,7 +43,7 @@ def test_what_tidies_up_after_ctrl_c_is_not_cut_short_by_the_next(capsys):
             tidied.append(True)
         return 0
 
-    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores the signal
     try:
         assert guarded(body) == 130
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,4 +1,4 @@
-"""Commands that are printed can be pasted: a shell reads the words that were meant."""
+"""Printed commands can be pasted: a shell reads the same words."""
 
 import argparse
 import shlex
@@ -34,7 +34,7 @@ def test_a_shell_reads_back_every_word_and_folder(words, paths, results):
 
 
 @given(paths=FOLDERS, results=PATHS, seed=st.integers(0, 99))
-def test_the_reproducing_line_asks_for_the_same_problem_in_the_same_folders(paths, results, seed):
+def test_the_reproducing_line_names_the_same_problem_and_folders(paths, results, seed):
     variant, plan = discover().variant("residual", "numpy"), Plan(kernels_path=paths, results=results)
     problem = Problem("residual", {"N": 3, "C": 2}, {}, seed=seed)
     one = verify.parser().parse_args(shlex.split(plan.reproduce(variant, problem))[3:])
@@ -43,7 +43,7 @@ def test_the_reproducing_line_asks_for_the_same_problem_in_the_same_folders(path
     assert (tuple(every.kernels_path), every.results, every.profile) == (paths, results, "dev")
 
 
-def test_evidence_that_is_missing_is_made_with_the_folders_of_the_variant_and_of_the_records(tmp_path):
+def test_the_command_for_missing_evidence_names_the_folders_of_the_variant_and_of_the_records(tmp_path):
     folder = tmp_path / "my kernels"
     folder.mkdir()
     text = (ROOT / "kernels" / "residual" / "numba_flat.py").read_text()
@@ -65,7 +65,7 @@ def test_commands_that_run_in_the_project_get_folders_from_its_root(tmp_path, mo
         assert words[words.index("--kernels-path") + 1] == str(tmp_path / "k s")
         assert words[words.index("--results") + 1] == str(tmp_path / "r")
     child = ContestantProcess([Path("k s")])
-    assert str(tmp_path / "k s") in child._command  # noqa: SLF001 (what it would start)
+    assert str(tmp_path / "k s") in child._command  # noqa: SLF001 (the command that it would start)
     child.close()
 
 

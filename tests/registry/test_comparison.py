@@ -1,4 +1,4 @@
-"""Comparisons at the shapes of a training run are kept, read back, and hold as long as what they speak of."""
+"""Comparisons at the shapes of a training run are stored, read back, and fresh until their sources change."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def record(**fields):
     return Comparison(**{**known, **fields})
 
 
-def test_a_record_is_read_back_as_it_was(tmp_path):
+def test_a_record_is_read_back_unchanged(tmp_path):
     store = Store(tmp_path)
     store.add_comparisons(record(), record(status="failed", params={"eps": 0.1 + 0.2}))
     found = Store(tmp_path).comparisons()
@@ -41,7 +41,7 @@ def test_a_line_with_a_field_of_a_later_version_is_read():
     assert Comparison.from_json({**record().to_json(), "later": 1}).key == record().key
 
 
-def test_the_key_tells_calls_apart_and_nothing_else():
+def test_the_key_differs_between_calls_and_depends_on_nothing_else():
     changes = [
         {"dims": {"N": 255, "C": 768}},
         {"params": {"eps": 1e-6}},

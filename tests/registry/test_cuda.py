@@ -1,4 +1,4 @@
-"""Arrays say where a kernel runs: numpy's go to the simulator, CuPy's to CuPy, and faults found on the way are errors."""
+"""The arrays of a launch decide where it runs: numpy arrays in the simulator, CuPy arrays on a GPU. Faults are errors."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from registry.table import ROOT, discover
 
 
 class Recorder:
-    """Stands in for a module of the simulator, and for one of CuPy: it remembers how it was made and called."""
+    """Stands in for a module of the simulator or of CuPy, and records how it was built and called."""
 
     def __init__(self, findings=(), status="ok"):
         self.made, self.calls, self.functions = [], [], []
@@ -91,12 +91,12 @@ def cupy(monkeypatch):
 
 @pytest.fixture
 def kernel(tmp_path):
-    """Return a kernel whose source stands beside its variant."""
+    """Return a kernel with a source file beside its variant."""
     (tmp_path / "cuda_mine.cu").write_text("the source")
     return CudaKernel(str(tmp_path / "cuda_mine.py"), "mine", ("-DSIDE=8",))
 
 
-def test_host_arrays_go_to_the_simulator(simulator, kernel):
+def test_cpu_arrays_go_to_the_simulator(simulator, kernel):
     recorder, x = simulator(), np.zeros(3, np.float32)
     launch(kernel, 2, (32, 4), (x, 3, 0.5), shared=128)
     assert recorder.made == [(kernel.source, ("-DSIDE=8",), (INCLUDE,))]
@@ -106,7 +106,7 @@ def test_host_arrays_go_to_the_simulator(simulator, kernel):
     assert options == {"shared": 128, "mode": "fast", "order": "ascending", "unwritten": ()}
 
 
-def test_float_x_is_what_the_arrays_of_the_call_are_stored_in(simulator, kernel):
+def test_float_x_is_the_dtype_of_the_float_arrays_of_the_call(simulator, kernel):
     recorder = simulator()
     launch(kernel, 1, 1, (np.zeros(1, np.float32), np.zeros(1, BFLOAT16), 3))
     launch(kernel, 1, 1, (np.zeros(1, np.float32), np.zeros(1, np.int32), 3))
@@ -121,7 +121,7 @@ def test_a_module_is_compiled_once(simulator, kernel):
     assert len(recorder.calls) == 2
 
 
-def test_simulation_says_how_and_collects_launches(simulator, kernel):
+def test_simulation_sets_the_mode_and_the_order_and_collects_launches(simulator, kernel):
     recorder, x = simulator(), np.zeros(1)
     with simulation(mode="checked", order=7) as launches:
         launch(kernel, 1, 1, (x,))
@@ -136,7 +136,7 @@ def test_simulation_says_how_and_collects_launches(simulator, kernel):
     assert (launches, inner) == ([recorder.done], [recorder.done])
 
 
-def test_the_first_launch_that_is_given_an_output_must_write_it(simulator, kernel):
+def test_the_first_launch_that_receives_an_output_must_write_it(simulator, kernel):
     recorder, x, y, workspace = simulator(), np.zeros(2), np.zeros(2), np.zeros(8)
     with simulation(unwritten=[y, workspace]):
         launch(kernel, 1, 1, (x, workspace[4:], 3))
@@ -146,20 +146,20 @@ def test_the_first_launch_that_is_given_an_output_must_write_it(simulator, kerne
 
 
 def finding(kind, **more):
-    """Return a finding as the simulator tells it."""
+    """Return a finding as the simulator reports it."""
     return SimpleNamespace(kind=kind, message="two threads write one element", path="", line=0, **more)
 
 
 @pytest.mark.parametrize(
-    ("status", "findings", "said"),
+    ("status", "findings", "message"),
     [
         ("ok", [finding("race")], "^race: two threads"),
         ("trap", [finding("race"), finding("trap")], r"^trap: .* \(and 1 more findings\)$"),
     ],
 )
-def test_what_the_simulator_finds_is_raised_with_its_kind(simulator, kernel, status, findings, said):
+def test_a_finding_of_the_simulator_is_raised_with_its_kind(simulator, kernel, status, findings, message):
     simulator(status=status, findings=findings)
-    with simulation() as launches, pytest.raises(SimulatedFault, match=said) as caught:
+    with simulation() as launches, pytest.raises(SimulatedFault, match=message) as caught:
         launch(kernel, 1, 1, (np.zeros(1),))
     assert caught.value.findings == findings
     assert len(launches) == 1
@@ -173,7 +173,7 @@ def test_a_fault_names_the_line_of_the_source(simulator, kernel):
         launch(kernel, 1, 1, (np.zeros(1),))
 
 
-def test_every_finding_is_told_in_a_line(simulator, kernel):
+def test_every_finding_is_reported_in_one_line(simulator, kernel):
     where = {"block": 2, "thread": 33, "code": "  x[i] = 1;"}
     found = [finding("race", **where, count=1), finding("out_of_bounds", **where, count=7)]
     found[1].path, found[1].line = str(ROOT / "kernels" / "mine.cu"), 5
@@ -199,13 +199,13 @@ def test_arrays_of_a_gpu_go_to_cupy_with_scalars_of_a_known_size(cupy, kernel):
 
 
 @pytest.mark.parametrize(("shared", "allowed"), [(48 * 1024, 48 * 1024), (64 * 1024, 64 * 1024)])
-def test_more_shared_memory_than_is_usual_is_asked_for(cupy, kernel, shared, allowed):
+def test_shared_memory_above_the_default_limit_is_requested(cupy, kernel, shared, allowed):
     launch(kernel, 1, 32, (OnGpu(),), shared=shared)
     assert cupy.functions[0].max_dynamic_shared_size_bytes == allowed
     assert cupy.calls[0][-1] == shared
 
 
-def test_an_edited_header_is_compiled_anew(cupy, kernel, monkeypatch, tmp_path):
+def test_an_edited_header_is_compiled_again(cupy, kernel, monkeypatch, tmp_path):
     made = []
     for text in ("one", "two"):
         folder = tmp_path / text
@@ -217,9 +217,9 @@ def test_an_edited_header_is_compiled_anew(cupy, kernel, monkeypatch, tmp_path):
     assert made[0] != made[1]
 
 
-@pytest.mark.parametrize(("args", "said"), [((1, 2.0), "no array"), ((np.zeros(1), OnGpu()), "the host and of a GPU")])
-def test_a_launch_without_a_device_is_refused(kernel, args, said):
-    with pytest.raises(ContractError, match=said):
+@pytest.mark.parametrize(("args", "message"), [((1, 2.0), "no array"), ((np.zeros(1), OnGpu()), "the CPU and of a GPU")])
+def test_a_launch_without_a_device_is_refused(kernel, args, message):
+    with pytest.raises(ContractError, match=message):
         launch(kernel, 1, 1, args)
 
 
@@ -229,7 +229,7 @@ def test_importing_the_launcher_needs_neither_cupy_nor_the_simulator():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_what_is_compiled_ahead_is_every_kernel_of_the_file_in_every_dtype(monkeypatch):
+def test_compile_ahead_compiles_every_kernel_of_the_file_in_every_dtype(monkeypatch):
     asked = []
     monkeypatch.setattr("simulator.compile_kernels", lambda wanted, include: asked.append((list(wanted), include)))
     variant = discover().variant("attention_backward", "cuda_flash")

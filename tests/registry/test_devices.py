@@ -1,4 +1,4 @@
-"""Host arrays are aligned; devices that are not here say so; thread counts have limits."""
+"""CPU arrays are aligned, an unavailable device gives its reason, and thread counts have limits."""
 
 import importlib.util
 import sys
@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import RequestError
-from registry.devices import Host, device, kind_of, set_threads
+from registry.devices import Cpu, device, kind_of, set_threads
 from registry.machine import thread_count
 
 
 @given(st.lists(st.integers(0, 17), max_size=3).map(tuple), st.sampled_from(["float32", "int32", "float64"]))
 def test_arrays_start_on_a_cache_line(shape, dtype):
-    array = Host().empty(shape, dtype)
+    array = Cpu().empty(shape, dtype)
     assert array.shape == shape
     assert array.dtype == dtype
     assert array.size == 0 or array.ctypes.data % 64 == 0
     assert array.flags.c_contiguous
 
 
-def test_an_unknown_device_is_told_the_nearest_name():
+def test_the_error_of_an_unknown_device_offers_the_nearest_name():
     with pytest.raises(RequestError, match="did you mean 'cpu'"):
         device("cpus")
 
 
-def test_a_gpu_that_is_not_here_says_why_and_offers_the_simulator(monkeypatch):
+def test_the_error_of_an_unavailable_gpu_gives_the_reason_and_offers_the_simulator(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(RequestError, match=r"CuPy is not installed.*--device sim"):
         device("cuda")
@@ -41,8 +41,8 @@ def test_a_cupy_without_bfloat16_is_too_old(monkeypatch):
 
 
 def test_cuda_variants_run_in_the_simulator_unless_there_is_a_gpu():
-    host, cuda = SimpleNamespace(device="host"), SimpleNamespace(device="cuda")
-    assert (kind_of(host), kind_of(host, gpu=True)) == ("host", "host")
+    cpu, cuda = SimpleNamespace(device="host"), SimpleNamespace(device="cuda")
+    assert (kind_of(cpu), kind_of(cpu, gpu=True)) == ("host", "host")
     assert (kind_of(cuda), kind_of(cuda, gpu=True)) == ("sim", "cuda")
     assert device("sim").name == "sim"
 

@@ -1,4 +1,4 @@
-"""Dimension expressions become shapes, and nonsense is refused by name."""
+"""Dimension expressions become shapes, and the error of a wrong expression names it."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Foreign files: their module names, how each way to give no variant is told, and which helpers belong to their sources."""
+"""Foreign files: their module names, a reason for each file without a variant, and the helpers among their sources."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def written(path, text):
 
 
 def failed(table, path):
-    """Return what the table says of a file."""
+    """Return the table's entry of a file that could not be loaded."""
     (found,) = [f for f in table.unloadable if f.path == path]
     return found
 
@@ -59,7 +59,7 @@ def test_the_name_of_a_module_is_the_same_in_every_process(tmp_path):
         assert done.stdout.strip() == module_name(path)
 
 
-def test_files_of_the_same_name_in_two_folders_are_two_modules_and_the_second_is_told_of_the_first(tmp_path):
+def test_files_of_the_same_name_in_two_folders_are_two_modules_and_the_reason_of_the_second_names_the_first(tmp_path):
     one, two = (written(tmp_path / folder / "numpy_add.py", variant("numpy_add")) for folder in "ab")
     table = discover(one.parent, two.parent)
     assert table.variant("residual", "numpy_add").path == one
@@ -87,10 +87,10 @@ def test_a_file_that_ends_the_process_is_one_line_and_the_command_goes_on(tmp_pa
     path = written(tmp_path / "numpy_ends.py", text)
     written(tmp_path / "numpy_add.py", variant("numpy_add"))
     assert main(["--op", "residual", "--kernels-path", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    (line,) = [line for line in told.splitlines() if str(path) in line]
+    output = capsys.readouterr().out
+    (line,) = [line for line in output.splitlines() if str(path) in line]
     assert line.startswith("not loadable")
-    assert "numpy_add" in told
+    assert "numpy_add" in output
     with pytest.raises(RequestError, match="numpy_ends"):
         discover(tmp_path).select(discover(tmp_path).select_ops("residual"), "numpy_ends")
 
@@ -112,7 +112,7 @@ def test_a_file_without_register_says_so_and_a_helper_is_left_alone(tmp_path):
     assert "underscore" in failed(table, path).reason
 
 
-def test_a_taken_name_names_both_files_and_is_never_answered_by_the_other(tmp_path):
+def test_the_error_of_a_name_in_two_files_names_both_and_neither_file_replaces_the_other(tmp_path):
     path = written(tmp_path / "mine.py", variant("numba_flat"))
     table = discover(tmp_path)
     own = table.variant("residual", "numba_flat")
@@ -122,19 +122,19 @@ def test_a_taken_name_names_both_files_and_is_never_answered_by_the_other(tmp_pa
         lambda: table.select(table.select_ops("all"), "numpy,numba_flat"),
         lambda: table.requested("residual", "numba_flat"),
     ):
-        with pytest.raises(RequestError) as told:
+        with pytest.raises(RequestError) as error:
             ask()
-        assert str(path) in str(told.value)
-        assert str(own.path) in str(told.value)
+        assert str(path) in str(error.value)
+        assert str(own.path) in str(error.value)
     assert own in table.select(table.select_ops("residual"), "numba_*")  # shown as not loadable beside it
     assert [f.path for f in table.unloadable_of(table.select_ops("residual"), "numba_*")] == [path]
     assert table.unloadable_of(table.select_ops("residual"), "numpy*") == []
-    assert table.unloadable_of(table.select_ops("gelu")) == []  # it is known for which op the file is
+    assert table.unloadable_of(table.select_ops("gelu")) == []  # the op of the file is known
 
 
 @pytest.mark.parametrize("pattern", ["residual", "residual_backward", "res*", "all"])
 @pytest.mark.parametrize("name", ["numpy_typo", "numpy_typ*"])
-def test_the_reason_is_given_however_many_ops_are_asked(tmp_path, pattern, name):
+def test_the_reason_is_given_for_any_number_of_selected_ops(tmp_path, pattern, name):
     written(tmp_path / "some where" / "numpy_typo.py", "def numpy_typo(:")
     table = discover(tmp_path)
     with pytest.raises(RequestError, match=r"numpy_typo.*SyntaxError"):
@@ -148,7 +148,7 @@ def test_other_names_are_still_unknown(tmp_path):
         table.select(table.select_ops("residual"), "numba_flt")
 
 
-def test_a_spec_and_a_cuda_source_alone_are_told(tmp_path):
+def test_a_spec_and_a_lone_cuda_source_are_reported(tmp_path):
     spec, alone = written(tmp_path / "spec.py", ""), written(tmp_path / "residual" / "cuda_mine.cu", "")
     written(tmp_path / "cuda_two.cu", "")
     written(tmp_path / "cuda_shared.cu", "")
@@ -163,8 +163,8 @@ def test_every_file_is_in_the_json_document_and_its_prints_are_not(tmp_path, cap
     path = written(tmp_path / "my things" / "numpy_typo.py", "print('hello')\ndef numpy_typo(:")
     written(tmp_path / "numpy_loud.py", variant("numpy_loud", "print('hello')"))
     assert main(["--op", "residual", "--json", "--kernels-path", str(tmp_path)]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["unloadable"]
-    assert (told["path"], told["op"], told["variant"]) == (str(path), "", "numpy_typo")
+    (entry,) = json.loads(capsys.readouterr().out)["unloadable"]
+    assert (entry["path"], entry["op"], entry["variant"]) == (str(path), "", "numpy_typo")
 
 
 HELPERS = st.sampled_from(["import my_help", "from my_help import f", "import my_help as m", "from my_help import part"])

@@ -1,4 +1,4 @@
-"""A listing cuts nothing that names a row, in a terminal of any width."""
+"""A listing never cuts a name of a row, in a terminal of any width."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def shown(listing, width):
     return capture.get().splitlines()
 
 
-def made(rows):
+def listing_of(rows):
     """Return a listing with two columns of names, one of numbers and one of prose."""
     listing = Listing(
         Column("op", key=True), Column("variant", key=True), Column("n", justify="right"), Column("why", wrap=True)
@@ -31,7 +31,7 @@ def made(rows):
 
 @given(rows=ROWS, width=st.integers(40, 200))
 def test_names_and_numbers_are_whole_and_no_line_is_too_long(rows, width):
-    lines = shown(made(rows), width)
+    lines = shown(listing_of(rows), width)
     assert max(map(len, lines)) <= width
     words = [set(line.replace(";", " ").replace("│", " ").split()) for line in lines]
     for op, variant, number, prose in rows:
@@ -43,14 +43,14 @@ def test_names_and_numbers_are_whole_and_no_line_is_too_long(rows, width):
 
 @given(rows=ROWS)
 def test_a_wide_terminal_shows_one_line_for_each_row(rows):
-    lines = shown(made(rows), 1000)
+    lines = shown(listing_of(rows), 1000)
     assert len(lines) == len(rows) + 4
     for line, row in zip(lines[3:-1], rows, strict=True):
         assert [cell.strip() for cell in line.strip("│").split("│")] == list(row)
 
 
 @given(text=st.sampled_from(["[red]not markup[/]", "[/]", "a[0]"]))
-def test_cells_are_shown_as_they_are(text):
+def test_cells_are_shown_literally(text):
     listing = Listing("what")
     listing.add(text)
     assert any(text in line for line in shown(listing, 80))

@@ -1,4 +1,4 @@
-"""An op is read off its definition; what does not fit together is refused when it is declared."""
+"""The arguments of an op are read from its reference, and an inconsistent declaration is refused."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ FIELDS = {
 }
 
 
-def test_arguments_stand_in_call_order_with_their_roles():
+def test_arguments_are_in_call_order_with_their_roles():
     op = Op(**FIELDS)
     assert [(a.name, a.role) for a in op.arguments] == [
         ("table", Role.INPUT),
@@ -44,19 +44,19 @@ def test_arguments_stand_in_call_order_with_their_roles():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"outputs": ("rows",)}, "returns 2 arrays, outputs names 1"),
         ({"domain": {"V": range(9), "C": range(9)}}, r"dims \['N'\] have no range"),
         ({"params": {}}, r"takes \['accumulate'\] by keyword, params has \[\]"),
     ],
 )
-def test_a_contract_that_does_not_fit_its_definition_is_refused(change, said):
-    with pytest.raises(ContractError, match=said):
+def test_a_contract_that_does_not_fit_its_reference_is_refused(change, message):
+    with pytest.raises(ContractError, match=message):
         Op(**{**FIELDS, **change})
 
 
-def test_a_definition_without_shapes_is_refused():
+def test_a_reference_without_shapes_is_refused():
     def bare(x):
         return x
 
@@ -65,14 +65,14 @@ def test_a_definition_without_shapes_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"examples": {"rows": {"N": 3, "C": 4}}}, r"example 'rows' binds \['C', 'N'\], domain has \['C', 'N', 'V'\]"),
         ({"touched": {"tabel": "N*C"}}, r"touched names \['tabel'\], which are no arguments"),
     ],
 )
-def test_examples_and_touched_name_what_exists(change, said):
-    with pytest.raises(ContractError, match=said):
+def test_examples_and_touched_name_existing_dims_and_arguments(change, message):
+    with pytest.raises(ContractError, match=message):
         Op(**{**FIELDS, **change})
 
 

@@ -6,38 +6,40 @@ from hypothesis import strategies as st
 
 from registry import discover
 from registry.errors import RequestError
-from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike, parse_problem
+from registry.problem import ALIGNMENTS, DISTRIBUTIONS, SPECIAL_VALUES, Problem, SpecialValue, parse_problem
 
 OP = discover().op("layer_norm_backward")
-spikes = st.builds(Spike, st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from(sorted(SPIKES)))
+special_values = st.builds(
+    SpecialValue, st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from(sorted(SPECIAL_VALUES))
+)
 problems = st.builds(
     Problem,
     st.just(OP.name),
     st.fixed_dictionaries({"N": st.integers(0, 999), "C": st.integers(1, 999)}),
     st.fixed_dictionaries({"accumulate": st.booleans()}),
-    layout=st.sampled_from(LAYOUTS),
-    family=st.sampled_from(FAMILIES),
+    alignment=st.sampled_from(ALIGNMENTS),
+    distribution=st.sampled_from(DISTRIBUTIONS),
     seed=st.integers(0, 2**31),
-    spikes=st.lists(spikes, max_size=4).map(tuple),
+    special_values=st.lists(special_values, max_size=4).map(tuple),
 )
 
 
 @given(problems)
-def test_what_is_printed_is_read_back(problem):
+def test_a_printed_problem_is_read_back(problem):
     assert parse_problem(OP, str(problem)) == problem
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("N=3 C=x", "write NAME=VALUE"),
         ("N=3 C", "write NAME=VALUE"),
         ("N=3", "no value for C"),
         ("N=3 C=4 famly=normal", "did you mean 'family'"),
         ("N=3 C=4 family=nomal", "did you mean 'normal'"),
-        ("N=3 C=4 spikes=0@0.5:nana", "unknown spike 'nana'; did you mean 'nan'"),
+        ("N=3 C=4 spikes=0@0.5:nana", "unknown special value 'nana'; did you mean 'nan'"),
     ],
 )
-def test_a_malformed_line_is_one_clear_error(line, said):
-    with pytest.raises(RequestError, match=said):
+def test_a_malformed_line_is_one_clear_error(line, message):
+    with pytest.raises(RequestError, match=message):
         parse_problem(OP, line)

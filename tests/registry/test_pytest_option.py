@@ -28,17 +28,17 @@ def test_other_commands_are_left_alone(words):
     assert joined(words, ROOT, Path("/")) == words
 
 
-def test_tests_are_named_where_nothing_leads_to_a_checkout(tmp_path):
+def test_the_tests_folder_is_added_if_no_path_is_inside_a_checkout(tmp_path):
     words = ["--kernels-path", "more"]
     assert joined(words, ROOT, tmp_path) == ["--kernels-path=more", str(ROOT / "tests")]
     assert joined(words, ROOT, ROOT / "tests") == ["--kernels-path=more"]
     assert joined([str(ROOT / "tests/kernels"), *words], ROOT, tmp_path) == [str(ROOT / "tests/kernels"), "--kernels-path=more"]
-    assert joined(["--kernels-path"], ROOT, ROOT) == ["--kernels-path"]  # pytest says what is missing
+    assert joined(["--kernels-path"], ROOT, ROOT) == ["--kernels-path"]  # pytest reports the missing value
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Return a folder that does for a child process what ``make setup`` does for the virtual environment."""
+    """Return a folder that installs the option for a child process, as ``make setup`` does for the virtual environment."""
     folder = tmp_path_factory.mktemp("site")
     install(folder, ROOT)
     (folder / f"{COPY}.pth").rename(folder / "sitecustomize.py")  # PYTHONPATH reads no .pth files
@@ -63,7 +63,7 @@ def test_the_battery_runs_on_the_folder(site, tmp_path, here, split):
 
 
 @pytest.mark.parametrize("words", [["--variant", "numba_flat"], ["--variant", "numpy_oops"]])
-def test_what_could_not_be_loaded_is_refused_where_it_is_named(site, tmp_path, words):
+def test_an_unloadable_file_is_refused_if_the_user_names_it(site, tmp_path, words):
     taken = written(tmp_path / "my kernels" / "numba_flat.py", VARIANT.format(name="numba_flat"))
     oops = written(taken.parent / "numpy_oops.py", "raise SystemExit(0)")
     done = ran(site, ROOT, "--kernels-path", taken.parent, "--op", "residual", *words)
@@ -72,10 +72,10 @@ def test_what_could_not_be_loaded_is_refused_where_it_is_named(site, tmp_path, w
     assert str(taken if "numba_flat" in words else oops) in line
 
 
-def test_a_keyword_that_names_a_file_that_could_not_be_loaded_is_no_pass(site, tmp_path):
+def test_a_keyword_that_names_an_unloadable_file_fails_the_run(site, tmp_path):
     folder = written(tmp_path / "numba_flat.py", VARIANT.format(name="numba_flat")).parent
     written(folder / "numpy_add.py", VARIANT.format(name="numpy_add"))
-    told = ran(site, ROOT, "--kernels-path", folder, "--op", "residual", "-k", "numba_flat")
-    assert (told.returncode, "is taken by" in told.stdout) == (1, True), told.stdout + told.stderr
-    told = ran(site, ROOT, "--kernels-path", folder, "--op", "residual", "-k", "numpy_add")
-    assert (told.returncode, "is taken by" in told.stdout) == (0, True), told.stdout + told.stderr
+    done = ran(site, ROOT, "--kernels-path", folder, "--op", "residual", "-k", "numba_flat")
+    assert (done.returncode, "is taken by" in done.stdout) == (1, True), done.stdout + done.stderr
+    done = ran(site, ROOT, "--kernels-path", folder, "--op", "residual", "-k", "numpy_add")
+    assert (done.returncode, "is taken by" in done.stdout) == (0, True), done.stdout + done.stderr

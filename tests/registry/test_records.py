@@ -1,4 +1,4 @@
-"""Records survive the disk; evidence goes stale with its sources; broken files are named."""
+"""Records are read back from disk, evidence goes stale with its sources, and errors name a broken file."""
 
 import dataclasses
 import subprocess
@@ -21,7 +21,7 @@ def evidence(**changes):
     return Evidence(**{**about, "status": "passed", "problems": 40, **changes})
 
 
-def test_the_trainer_is_told_how_to_make_missing_evidence(tmp_path):
+def test_the_error_of_missing_evidence_holds_the_command_that_makes_it(tmp_path):
     with pytest.raises(EvidenceError, match=r"python -m harness\.verify --op layer_norm --variant numba_rows"):
         Store(tmp_path).require_proof(VARIANT)
 
@@ -29,7 +29,7 @@ def test_the_trainer_is_told_how_to_make_missing_evidence(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"source": "0"}, {"contract": "0"}, {"machine": "another"}, {"versions": {}}, {"variant": "numba_other"}]
 )
-def test_evidence_is_stale_when_anything_it_rests_on_changed(tmp_path, change):
+def test_evidence_is_stale_after_a_change_of_its_sources_contract_machine_or_versions(tmp_path, change):
     store = Store(tmp_path)
     store.add_evidence(evidence(**change))
     assert store.proof(VARIANT) is None
@@ -49,11 +49,11 @@ OTHER = "N=4 C=5 eps=1e-05 dtype=float32 layout=aligned family=normal seed=0"
 
 
 def failure(line, gate="values"):
-    """Return a failure at a problem, as the battery or a race keeps it."""
+    """Return the record of a failure at a problem, as the battery or a race writes it."""
     return evidence(status="failed", gate=gate, problems=3, reproduce=f'python -m harness.verify --op x --problem "{line}"')
 
 
-def test_a_failure_stands_until_a_whole_proof_asks_the_problem_again(tmp_path):
+def test_a_failure_is_valid_until_a_whole_proof_repeats_the_problem(tmp_path):
     store = Store(tmp_path)
     store.add_evidence(evidence(), failure(LINE), evidence(), evidence(rechecked=[OTHER]))
     store.add_evidence(evidence(status="partial", problems=1, rechecked=[LINE]))
@@ -66,7 +66,7 @@ def test_a_failure_stands_until_a_whole_proof_asks_the_problem_again(tmp_path):
     assert store.proven([VARIANT], "host") == [VARIANT]
 
 
-def test_the_verdict_of_a_race_stands_whatever_is_proven_later(tmp_path):
+def test_a_failure_in_a_race_is_valid_after_any_later_proof(tmp_path):
     store = Store(tmp_path)
     store.add_evidence(evidence(), failure(LINE, "race"), evidence(rechecked=[LINE]))
     with pytest.raises(EvidenceError, match="its proof is revoked until its source changes"):
@@ -74,7 +74,7 @@ def test_the_verdict_of_a_race_stands_whatever_is_proven_later(tmp_path):
     assert store.proven([VARIANT], "host") == []
 
 
-def test_a_failure_without_a_problem_stands_until_the_source_changes(tmp_path):
+def test_a_failure_without_a_problem_is_valid_until_the_source_changes(tmp_path):
     store = Store(tmp_path)
     store.add_evidence(evidence(status="failed", gate="race", reproduce="python -m harness.bench --op layer_norm"))
     store.add_evidence(evidence(rechecked=[LINE, ""]))
@@ -88,7 +88,7 @@ def test_a_failure_without_a_problem_stands_until_the_source_changes(tmp_path):
 
 
 @pytest.mark.parametrize("status", ["partial", "refused"])
-def test_being_asked_too_little_undoes_no_proof(tmp_path, status):
+def test_a_proof_with_too_few_problems_cancels_no_earlier_proof(tmp_path, status):
     store = Store(tmp_path)
     store.add_evidence(evidence(), evidence(status=status, problems=0))
     assert store.require_proof(VARIANT).status == "passed"
@@ -117,7 +117,7 @@ def test_a_variant_is_trusted_if_it_passed_and_every_failed_problem_passed_later
 
 
 @given(st.lists(st.floats(0, 1e6, allow_nan=False), max_size=5), st.integers(1, 64))
-def test_runs_and_champions_survive_the_disk(tmp_path_factory, samples, threads):
+def test_races_and_champions_are_read_back_from_disk(tmp_path_factory, samples, threads):
     store = Store(tmp_path_factory.mktemp("results"))
     row = Row(variant="numba_rows", source="1", status="passed", samples_ms=samples)
     run = Run(
@@ -169,7 +169,7 @@ def champion(variant="numba_rows", **changes):
     return Champion(**{**about, "median_ms": 1.0, **changes})
 
 
-def test_a_user_s_records_go_to_the_folder_that_git_ignores_and_are_read_with_the_tracked_ones_by_date(usual):
+def test_a_user_s_records_go_to_the_ignored_folder_and_are_read_with_the_tracked_records_by_date(usual):
     tracked, own = Store(usual, "m", keep=True), Store(usual, "m")
     tracked.add_evidence(evidence(seed=1, created="2026-01-01"), evidence(seed=3, created="2026-03-01"))
     own.add_evidence(evidence(seed=2, created="2026-02-01"), evidence(seed=4, created="2026-04-01"))
@@ -201,7 +201,10 @@ def test_a_user_s_champions_count_until_the_tracked_records_change(usual):
     own.add_evidence(evidence())
     assert own.champions() == mine
     tracked.add_evidence(evidence())
-    assert own.champions() == [champion("numba_naive"), mine[1]]  # what was derived before the pull speaks of no tracked call
+    assert own.champions() == [
+        champion("numba_naive"),
+        mine[1],
+    ]  # own champions count only for other calls
     own.write_champions(mine)
     assert Store(usual, "m").champions() == mine
 
@@ -215,7 +218,7 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
         assert store.proof(VARIANT) is not None
         assert len(store.evidence()) == 1
     assert len(reads) == 1
-    Store(tmp_path).add_evidence(evidence(status="failed", gate="values"))  # another process, say
+    Store(tmp_path).add_evidence(evidence(status="failed", gate="values"))  # stands in for another process
     assert store.proof(VARIANT).status == "failed"
     assert len(reads) == 2
 

@@ -1,4 +1,4 @@
-"""``python -m registry new`` writes files that load and that fail their test with a sentence that says what is missing."""
+"""``python -m registry new`` writes files that load, and whose test fails with a sentence that names the missing body."""
 
 import importlib.util
 import shlex
@@ -18,18 +18,18 @@ OPS = list(TABLE.ops.values())
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cuda"])
 def test_a_new_variant_of_every_op_loads(op, backend, tmp_path, capsys):
     assert main(["new", op.name, f"{backend}_mine", "--into", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     found = discover(tmp_path)
     variant = found.variant(op.name, f"{backend}_mine")
     assert found.unloadable_of([op]) == []
-    assert str(variant.path) in told
+    assert str(variant.path) in output
     assert variant.path.with_suffix(".cu").exists() == (backend == "cuda")
-    assert [word for word in shlex.split(told.splitlines()[-1]) if word.startswith("--kernels-path")] == [
+    assert [word for word in shlex.split(output.splitlines()[-1]) if word.startswith("--kernels-path")] == [
         f"--kernels-path={tmp_path}"
     ]
 
 
-def test_a_new_variant_says_what_its_body_must_write(tmp_path):
+def test_the_error_of_a_new_variant_names_the_arrays_to_write(tmp_path):
     main(["new", "layer_norm", "numpy_mine", "--into", str(tmp_path)])
     with pytest.raises(
         NotImplementedError, match=r"numpy_mine of layer_norm has no body yet: write y, mean, rstd in .*numpy_mine"
@@ -38,7 +38,7 @@ def test_a_new_variant_says_what_its_body_must_write(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["new", "layer_nrm", "numba_mine"], "did you mean 'layer_norm'"),
         (["new", "layer_norm", "mine"], "did you mean"),
@@ -48,19 +48,19 @@ def test_a_new_variant_says_what_its_body_must_write(tmp_path):
         (["new-op", "Layer"], "write lower-case words joined by '_'"),
     ],
 )
-def test_a_name_that_cannot_be_is_one_line_and_writes_nothing(words, said, tmp_path, capsys):
+def test_an_invalid_name_is_a_one_line_error_and_writes_nothing(words, message, tmp_path, capsys):
     assert main([*words, *(["--into", str(tmp_path)] if words[0] == "new" else [])]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_exists_stays_as_it_is(tmp_path, capsys):
+def test_an_existing_file_is_left_unchanged(tmp_path, capsys):
     mine = tmp_path / "numba_mine.py"
     mine.write_text("precious")
     assert main(["new", "layer_norm", "numba_mine", "--into", str(tmp_path)]) == 2
-    assert "exists and stays as it is" in capsys.readouterr().err
+    assert "exists and is left unchanged" in capsys.readouterr().err
     assert mine.read_text() == "precious"
 
 

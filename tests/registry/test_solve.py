@@ -1,4 +1,4 @@
-"""Shapes of arrays give back the dims that they came from."""
+"""The shapes of arrays determine the dims."""
 
 import numpy as np
 import pytest
@@ -19,11 +19,11 @@ def shapes(op, dims, *roles):
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 @given(data=st.data())
-def test_the_shapes_of_what_is_given_determine_every_dim(op, data):
+def test_the_shapes_of_the_inputs_determine_every_dim(op, data):
     dims = {name: data.draw(st.integers(max(r.start, 1), r.stop - 1), label=name) for name, r in op.domain.items()}
     known = op.bound_params(dims)
     if op.family == "embedding":
-        known = {"V": dims["V"]}  # the caller says how many rows of wte are in use: its shape holds the padding, too
+        known = {"V": dims["V"]}  # the shape of wte includes the padding: the caller gives the number of rows in use
     assert op.solve(shapes(op, dims, *GIVEN), known) == dims
     assert op.solve(shapes(op, dims, *Role), known) == dims
 
@@ -36,7 +36,7 @@ def test_packed_heads_need_the_number_of_heads():
 
 
 @pytest.mark.parametrize(
-    ("given_shapes", "said"),
+    ("given_shapes", "message"),
     [
         ({"x": (3, 4), "weight": (5, 6), "bias": (5,)}, "dimension 'C' is 4 with .*, but an array has 6 there"),
         ({"x": (3, 4, 5), "weight": (5, 5), "bias": (5,)}, r"argument 'x' is 'N C', but its shape is \(3, 4, 5\)"),
@@ -44,8 +44,8 @@ def test_packed_heads_need_the_number_of_heads():
         ({"weight": (5, 4)}, "do not determine N"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(given_shapes, said):
-    with pytest.raises((ContractError, UnknownNameError), match=said):
+def test_shapes_that_do_not_fit_are_named(given_shapes, message):
+    with pytest.raises((ContractError, UnknownNameError), match=message):
         discover().op("matmul").solve(given_shapes)
 
 

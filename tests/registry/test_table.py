@@ -1,4 +1,4 @@
-"""Discovery finds every file, remembers what could not load, and never fails because of one."""
+"""Discovery finds every file, records the files that could not be loaded, and never fails because of a file."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from registry import ContractError, RequestError, UnknownNameError, discover
 from registry.table import ROOT
 
 GOOD = '''
-"""Call the definition's own formula in float32.
+"""Call the reference in float32.
 
 Idea: let numpy do it.
 Source: tests.
@@ -35,7 +35,7 @@ def folder(path, **files):
     return path
 
 
-def test_somebody_elses_folder_adds_variants_that_run(tmp_path):
+def test_a_user_s_folder_adds_variants_that_run(tmp_path):
     table = discover(folder(tmp_path, numpy_mine=GOOD.format(name="mine")))
     variant = table.variant("layer_norm", "numpy_mine")
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -61,7 +61,7 @@ def test_somebody_elses_folder_adds_variants_that_run(tmp_path):
         (GOOD.format(name="mine").replace("numpy_mine", "numpy"), "is taken by"),
     ],
 )
-def test_a_file_that_cannot_load_is_remembered_and_the_others_go_on(tmp_path, text, reason):
+def test_a_file_that_cannot_be_loaded_is_recorded_and_the_others_are_loaded(tmp_path, text, reason):
     table = discover(folder(tmp_path, numpy_mine=text, numpy_other=GOOD.format(name="other")))
     (failed,) = [f for f in table.unloadable if f.path.parent == tmp_path]
     assert reason in failed.reason
@@ -111,14 +111,14 @@ def test_naming_one_op_imports_no_other_family():
     assert {"layer_norm", "gelu", "matmul_backward_bias"} <= set(ops)
 
 
-def test_the_other_families_are_there_when_they_are_asked_for():
+def test_the_other_families_are_imported_at_their_first_use():
     table = discover()
     assert "numba_rows" in table.variants["layer_norm_backward"]
     assert table.unloadable_of(table.select_ops("gelu")) == []
 
 
-def test_a_file_in_the_folder_of_another_family_is_told_where_it_belongs():
+def test_the_error_of_a_file_in_the_folder_of_another_family_names_its_own_folder():
     table = discover()
     stray = table.variant("gelu", "numba_sigmoid")
-    with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs into kernels/gelu/"):
-        table._add(stray, "softmax")  # noqa: SLF001 (what loading a file of kernels/softmax/ does)
+    with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs in kernels/gelu/"):
+        table._add(stray, "softmax")  # noqa: SLF001 (loading a file of kernels/softmax/ calls it)

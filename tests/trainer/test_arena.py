@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models import MODELS
 from models.tensors import Buffer, Kind, View
 from registry import CrucibleError, discover
-from registry.devices import Host
+from registry.devices import Cpu
 from tests.trainer.tiny import TINY, B, T
 from trainer.arena import Arena, Plan, make_plan
 from trainer.program import Outline
@@ -61,7 +61,7 @@ def test_what_is_in_use_at_the_same_time_never_shares_a_byte(timeline, lent):
 
 @given(timelines(), st.booleans())
 def test_every_buffer_is_aligned(timeline, lent):
-    arena = Arena(planned(timeline, lent=lent), Host())
+    arena = Arena(planned(timeline, lent=lent), Cpu())
     for views in timeline:
         for view in views:
             assert arena.array(view.buffer).ctypes.data % 64 == 0
@@ -108,7 +108,7 @@ def test_the_rows_add_up():
 
 
 def test_memory_that_the_machine_does_not_have_is_one_clear_line():
-    class Small(Host):
+    class Small(Cpu):
         def empty(self, shape, dtype):
             del shape, dtype
             raise MemoryError
@@ -119,7 +119,7 @@ def test_memory_that_the_machine_does_not_have_is_one_clear_line():
 
 def test_workspace_is_behind_everything_else():
     buffer = Buffer("b", (100,))
-    arena = Arena(make_plan([], [[[buffer.whole]]], 0, workspace=400), Host())
+    arena = Arena(make_plan([], [[[buffer.whole]]], 0, workspace=400), Cpu())
     arena.array(buffer)[...] = 1
     arena.workspace()[...] = 2
     np.testing.assert_array_equal(arena.array(buffer), 1)

@@ -268,7 +268,7 @@ def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store
     rival = known.one_pool(parse_kernels("best"), champions)
     assert {rival[need].variant for need in rival if need[0] == "matmul"} == {packed}
     assert rival["adamw", "wte"].variant is flat
-    assert rival["attention", ""].variant.is_definition
+    assert rival["attention", ""].variant.is_reference
     named = known.one_pool(parse_kernels("matmul/head=numpy_blas"), champions)
     assert named["matmul", "head"].variant is blas
     assert known.one_pool(parse_kernels("best"), rival) is None

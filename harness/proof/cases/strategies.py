@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.proof.cases.domain import AcceptedDomain, aims, reachable
 from harness.proof.cases.values import drawn_arguments
 from registry.dtypes import BFLOAT16
-from registry.problem import FAMILIES, LAYOUTS, SPIKES, Problem, Spike
+from registry.problem import ALIGNMENTS, DISTRIBUTIONS, SPECIAL_VALUES, Problem, SpecialValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,10 +44,10 @@ ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
 LARGEST_SEED = 2**31 - 1
 
 
-def _spikes(op: Op) -> SearchStrategy[tuple[Spike, ...]]:
+def _spikes(op: Op) -> SearchStrategy[tuple[SpecialValue, ...]]:
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
     places = st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))
-    spike = st.builds(Spike, st.sampled_from(floats), places, st.sampled_from(sorted(SPIKES)))
+    spike = st.builds(SpecialValue, st.sampled_from(floats), places, st.sampled_from(sorted(SPECIAL_VALUES)))
     return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(spike, min_size=1, max_size=MOST_SPIKES).map(tuple))
 
 
@@ -60,17 +60,17 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         anywhere = st.integers(0, len(allowed) - 1).map(allowed.__getitem__)
         dims[name] = draw(st.one_of(st.sampled_from(aims(allowed, tiles.get(name, ()))), anywhere))
     params: dict[str, Any] = {n: draw(st.sampled_from(v)) for n, v in op.params.items() if not isinstance(v, str)}
-    family, spikes = draw(st.sampled_from(FAMILIES)), draw(_spikes(op))
+    family, spikes = draw(st.sampled_from(DISTRIBUTIONS)), draw(_spikes(op))
     return Problem(
         op.name,
         dims,
         {**params, **op.bound_params(dims)},
         dtype=draw(st.sampled_from(dtypes)),
-        layout=draw(st.sampled_from(LAYOUTS)),
-        family=family,
+        alignment=draw(st.sampled_from(ALIGNMENTS)),
+        distribution=family,
         seed=draw(st.integers(0, LARGEST_SEED)),
         # Beside huge values, what a special value did cannot be told from what overflowed anyway.
-        spikes=() if family == "huge" else spikes,
+        special_values=() if family == "huge" else spikes,
     )
 
 
@@ -124,10 +124,10 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
     All of them in each of `dtypes`, or in the first of the op's.
     """
     choices = {n: v for n, v in op.params.items() if not isinstance(v, str)}
-    rounds = max([len(FAMILIES), *(len(v) for v in choices.values())])
+    rounds = max([len(DISTRIBUTIONS), *(len(v) for v in choices.values())])
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
     specials = ((0.5, "nan"), (0.25, "inf"), (0.0, "-inf"))
-    special = [(Spike(i, place, value),) for place, value in specials for i in floats]
+    special = [(SpecialValue(i, place, value),) for place, value in specials for i in floats]
     for dtype, number in itertools.product(dtypes or op.dtypes[:1], range(rounds + len(special))):
         dims = {}
         for (name, allowed), prime in zip(op.domain.items(), itertools.cycle((5, 11, 3, 7)), strict=False):
@@ -140,10 +140,10 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
             dims,
             {**params, **op.bound_params(dims)},
             dtype=dtype,
-            layout=LAYOUTS[(number + number // 5) % len(LAYOUTS)],
-            family=FAMILIES[0] if spiked else FAMILIES[number % len(FAMILIES)],
+            alignment=ALIGNMENTS[(number + number // 5) % len(ALIGNMENTS)],
+            distribution=DISTRIBUTIONS[0] if spiked else DISTRIBUTIONS[number % len(DISTRIBUTIONS)],
             seed=number,
-            spikes=special[number - rounds] if spiked else (),
+            special_values=special[number - rounds] if spiked else (),
         )
 
 
@@ -159,7 +159,7 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
     vectors = {name: VECTOR if VECTOR in allowed else small[name] for name, allowed in op.domain.items()}
     for dtype in dtypes_of(op, variant):
         bound = {**params, **op.bound_params(vectors)}
-        yield Problem(op.name, vectors, bound, dtype=dtype, layout="offset", family=FAMILIES[0], seed=0)
+        yield Problem(op.name, vectors, bound, dtype=dtype, alignment="offset", distribution=DISTRIBUTIONS[0], seed=0)
     for dtype, (name, allowed) in itertools.product(dtypes_of(op, variant), op.domain.items()):
         tiles = tuple(variant.tiles.get(name, ()))
         lengths = {allowed[0], 1} | {tile + more for tile in tiles for more in (1, *tiles)}
@@ -168,14 +168,14 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
         for seed, length in enumerate(sorted(lengths & set(reachable(allowed)))):
             dims = {**small, name: length}
             bound = {**params, **op.bound_params(dims)}
-            problem = Problem(op.name, dims, bound, dtype=dtype, layout="aligned", family=FAMILIES[0], seed=seed)
+            problem = Problem(op.name, dims, bound, dtype=dtype, alignment="aligned", distribution=DISTRIBUTIONS[0], seed=seed)
             if is_small(op, problem, simulated=simulated):
                 yield problem
 
 
 def _kinds(op: Op, problem: Problem) -> set[tuple[Any, ...]]:
     """Return what tells problems apart whatever their sizes: dtype, layout, special values, beside them each parameter."""
-    kind = problem.dtype, problem.layout, bool(problem.spikes)
+    kind = problem.dtype, problem.alignment, bool(problem.special_values)
     choices = [n for n, v in op.params.items() if not isinstance(v, str)]
     return {kind, *((*kind, n, problem.params[n]) for n in choices)}
 
@@ -186,7 +186,7 @@ def some_of_each_kind(op: Op, given: Sequence[Problem]) -> set[int]:
     found = set()
     for number, problem in enumerate(given):
         kinds = _kinds(op, problem)
-        if problem.family not in TELL_LITTLE and not kinds <= seen:
+        if problem.distribution not in TELL_LITTLE and not kinds <= seen:
             seen |= kinds
             found.add(number)
     return found

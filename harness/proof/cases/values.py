@@ -14,7 +14,7 @@ from registry.dims import evaluate
 from registry.dtypes import BFLOAT16, is_float
 from registry.errors import RequestError
 from registry.op import Role
-from registry.problem import SPIKES
+from registry.problem import SPECIAL_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ def materialise(op: Op, problem: Problem) -> Values:
         if argument.name in op.integers:
             flat = _integers(random, size, problem, evaluate(op.integers[argument.name], problem.dims))
         else:
-            family = problem.family if argument.name in special or problem.family == "integers" else "normal"
+            family = problem.distribution if argument.name in special or problem.distribution == "integers" else "normal"
             draw = IN_BFLOAT16.get(family, FAMILY[family]) if dtype == BFLOAT16 else FAMILY[family]
             flat = draw(random, size)
         values[argument.name] = np.ascontiguousarray(flat, dtype).reshape(shape)
@@ -138,7 +138,7 @@ def _save(op: Op, problem: Problem, values: Values) -> Values:
 def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDArray[Any]:
     if size and bound < 1:
         raise RequestError(f"problem {str(problem)!r}: {size} integers below {bound} do not exist")
-    match problem.family:
+    match problem.distribution:
         case "zeros":
             return np.zeros(size, np.int64)
         case "constant":
@@ -148,7 +148,7 @@ def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDA
 
 
 def _apply_spikes(op: Op, problem: Problem, values: Values) -> None:
-    for spike in problem.spikes:
+    for spike in problem.special_values:
         array = values[drawn_arguments(op)[spike.argument % len(values)].name]
         if array.size and is_float(array.dtype):
-            array.reshape(-1)[min(int(spike.where * array.size), array.size - 1)] = SPIKES[spike.value]
+            array.reshape(-1)[min(int(spike.where * array.size), array.size - 1)] = SPECIAL_VALUES[spike.value]

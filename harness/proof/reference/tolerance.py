@@ -306,7 +306,7 @@ def gammas(op: Op, problem: Problem) -> tuple[float, float]:
     """
     gamma = op.error.gamma(problem.dims)
     terms = (gamma / op.error.ulps) ** 2 if op.error.ulps else 0.0
-    if problem.family == "constant":
+    if problem.distribution == "constant":
         return max(gamma, terms), max(gamma, terms)
     return gamma, LEAST_ULPS * math.sqrt(terms)
 
@@ -327,7 +327,7 @@ def _cut(gamma: float, least: float, torch_error: NDArray[Any], unit: NDArray[An
 def _exact_here(op: Op, problem: Problem, values: Arrays, torch64: Arrays, torch32: Arrays) -> set[str]:
     if isinstance(op.error, Exact):
         return set(op.outputs)
-    if problem.family != "integers" or problem.spikes:
+    if problem.distribution != "integers" or problem.special_values:
         return set()
     limit = 1 / float(np.finfo(np.float32).epsneg)
     bounds = define(op, {n: np.abs(a) for n, a in values.items()}, problem.params)
@@ -352,7 +352,7 @@ def exact_outputs(op: Op) -> frozenset[str]:
             for (n, r), prime in zip(op.domain.items(), itertools.cycle((7, 13, 3, 5, 11)), strict=False)
         }
         drawn = {n: v[seed % len(v)] for n, v in op.params.items() if not isinstance(v, str)}
-        problem = Problem(op.name, dims, {**drawn, **op.bound_params(dims)}, family="integers", seed=seed)
+        problem = Problem(op.name, dims, {**drawn, **op.bound_params(dims)}, distribution="integers", seed=seed)
         values = materialise(op, problem)
         for name, result in answer(op, values, problem.params).items():
             if not (np.isfinite(result).all() and np.array_equal(result, np.round(result))):

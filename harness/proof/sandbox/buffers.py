@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.op import Role
-from registry.problem import LAYOUTS
+from registry.problem import ALIGNMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,7 +180,7 @@ class Buffers:
             kinds.append(("workspace", (workspace,), "float32", "workspace"))
         for name, shape, dtype, role in kinds:
             offset = -(-(end + GUARD_BYTES) // ALIGNMENT) * ALIGNMENT
-            if problem.layout != LAYOUTS[0]:
+            if problem.alignment != ALIGNMENTS[0]:
                 offset += np.dtype(dtype).itemsize
             self.slots[name] = Slot(name, offset, shape, dtype, role)
             end = offset + self.slots[name].bytes

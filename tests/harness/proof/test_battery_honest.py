@@ -8,7 +8,7 @@ from harness.proof.cases.values import materialise
 from harness.proof.plan import Plan
 from harness.proof.reference.tolerance import refer
 from harness.proof.sandbox.client import Worker
-from registry.problem import FAMILIES, Problem
+from registry.problem import DISTRIBUTIONS, Problem
 from registry.table import discover
 
 FILE = '''"""{what}
@@ -131,12 +131,12 @@ def test_refusal_is_fine_and_refusing_everything_proves_nothing(tmp_path, answer
         assert prove(table.variant("softmax", none), worker, Plan(), answers).status == "refused"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DISTRIBUTIONS)
 @pytest.mark.parametrize("order", [1, -1])
 def test_running_sum_of_a_long_dot_product_is_within_budget(family, order):
     op = discover().op("matmul")
     for seed in range(4):
-        problem = Problem(op.name, {"N": 3, "C": 3000, "O": 4}, family=family, seed=seed)
+        problem = Problem(op.name, {"N": 3, "C": 3000, "O": 4}, distribution=family, seed=seed)
         values = materialise(op, problem)
         terms = (values["x"][:, None] * values["weight"])[..., ::order]
         y = np.add.accumulate(terms, axis=2, dtype=np.float32)[..., -1] + values["bias"]

@@ -283,7 +283,7 @@ def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
 def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
     monkeypatch.setitem(PROFILES, "dev", Profile(24, 60.0))
     variant = planted(folder, "numpy_returns")
-    first = next(p for p in basics(variant.op) if p.spikes == ())
+    first = next(p for p in basics(variant.op) if p.special_values == ())
     proof = prove(variant, worker, Plan(), answers)
     assert proof.gate == "contract"
     assert elements(variant.op, proof.problem) < elements(variant.op, first)

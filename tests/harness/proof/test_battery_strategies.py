@@ -20,7 +20,7 @@ from harness.proof.cases.strategies import (
     problems,
     some_of_each_kind,
 )
-from registry.problem import FAMILIES, LAYOUTS, parse_problem
+from registry.problem import ALIGNMENTS, DISTRIBUTIONS, parse_problem
 from registry.table import discover
 
 TABLE = discover()
@@ -48,12 +48,12 @@ def test_aims_hold_the_tile_and_its_neighbours(low, length, tile):
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_basics_hold_every_family_parameter_value_and_a_nan_in_every_float(op):
     drawn = list(basics(op))
-    assert {p.family for p in drawn} == set(FAMILIES)
-    assert {p.layout for p in drawn} == set(LAYOUTS)
+    assert {p.distribution for p in drawn} == set(DISTRIBUTIONS)
+    assert {p.alignment for p in drawn} == set(ALIGNMENTS)
     for name, values in op.params.items():
         assert isinstance(values, str) or {p.params[name] for p in drawn} == set(values)
     floats = sum(1 for a in op.arguments if a.role.value != "output" and a.name not in op.integers)
-    assert sum(1 for p in drawn if any(s.value == "nan" for s in p.spikes)) == floats
+    assert sum(1 for p in drawn if any(s.value == "nan" for s in p.special_values)) == floats
 
 
 def test_failure_shrinks_to_small_dims():
@@ -61,7 +61,7 @@ def test_failure_shrinks_to_small_dims():
     found = hypothesis.find(problems(op), lambda p: p.dims["C"] > 20 and p.dims["N"] > 2)
     assert found.dims["N"] == 3
     assert found.dims["C"] in range(21, 32)
-    assert (found.family, found.layout, found.seed, found.spikes) == (FAMILIES[0], LAYOUTS[0], 0, ())
+    assert (found.distribution, found.alignment, found.seed, found.special_values) == (DISTRIBUTIONS[0], ALIGNMENTS[0], 0, ())
 
 
 def test_corners_stand_just_past_each_tile_and_past_two_of_them():
@@ -79,7 +79,7 @@ def test_the_basic_problems_are_the_same_in_every_dtype(op):
     drawn = list(basics(op, op.dtypes))
     by_dtype = [[dataclasses.replace(p, dtype="") for p in drawn if p.dtype == dtype] for dtype in op.dtypes]
     assert by_dtype[0] == by_dtype[1]
-    assert {p.family for p in by_dtype[0]} == set(FAMILIES)
+    assert {p.distribution for p in by_dtype[0]} == set(DISTRIBUTIONS)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -87,10 +87,10 @@ def test_the_dearest_gates_see_every_dtype_in_every_layout_with_every_parameter_
     drawn = list(basics(op, op.dtypes))
     few = [drawn[number] for number in some_of_each_kind(op, drawn)]
     for name, allowed in {None: (None,), **{n: v for n, v in op.params.items() if not isinstance(v, str)}}.items():
-        seen = {(p.dtype, p.layout, p.params.get(name)) for p in few}
-        assert seen == set(itertools.product(op.dtypes, LAYOUTS, allowed))
-    assert {(p.dtype, bool(p.spikes)) for p in few} == set(itertools.product(op.dtypes, (False, True)))
-    assert all(p.family not in TELL_LITTLE for p in few)
+        seen = {(p.dtype, p.alignment, p.params.get(name)) for p in few}
+        assert seen == set(itertools.product(op.dtypes, ALIGNMENTS, allowed))
+    assert {(p.dtype, bool(p.special_values)) for p in few} == set(itertools.product(op.dtypes, (False, True)))
+    assert all(p.distribution not in TELL_LITTLE for p in few)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -112,7 +112,7 @@ def test_what_is_simulated_is_small(op):
 @pytest.mark.parametrize("op", [op for op in OPS if "bfloat16" in op.dtypes], ids=lambda op: op.name)
 def test_a_corner_in_bfloat16_fills_vectors_of_four_and_not_of_eight(op):
     variant = next(v for v in TABLE.variants[op.name].values() if "bfloat16" in v.dtypes)
-    drawn = [p for p in corners(op, variant) if p.dtype == "bfloat16" and p.layout == "aligned"]
+    drawn = [p for p in corners(op, variant) if p.dtype == "bfloat16" and p.alignment == "aligned"]
     wide = {name for name, allowed in op.domain.items() if 12 in allowed}
     assert {name for name in wide if any(p.dims[name] == 12 for p in drawn)} == wide
 
@@ -127,6 +127,6 @@ def test_one_corner_of_each_dtype_has_whole_vectors_at_addresses_that_are_none(o
         whole = [
             p
             for p in corners(op, variant, simulated=True)
-            if p.layout == "offset" and all(p.dims[name] == 8 for name, allowed in op.domain.items() if 8 in allowed)
+            if p.alignment == "offset" and all(p.dims[name] == 8 for name, allowed in op.domain.items() if 8 in allowed)
         ]
         assert {p.dtype for p in whole} == set(variant.dtypes)

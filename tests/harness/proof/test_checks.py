@@ -24,7 +24,7 @@ from harness.proof.sandbox.buffers import (
 )
 from harness.proof.sandbox.client import Worker
 from registry.dtypes import DTYPES
-from registry.problem import Problem, Spike
+from registry.problem import Problem, SpecialValue
 from registry.table import discover
 
 TABLE = discover()
@@ -187,9 +187,9 @@ def test_a_worker_that_was_started_before_it_is_needed_serves_like_any_other():
     ("fields", "op", "gate"),
     [
         ({}, "softmax", "values"),
-        ({"spikes": (Spike(0, 0.5, "nan"),)}, "softmax", "specials"),
+        ({"special_values": (SpecialValue(0, 0.5, "nan"),)}, "softmax", "specials"),
         ({}, "softmax_backward", "gradients"),
-        ({"family": "integers"}, "residual", "exact"),
+        ({"distribution": "integers"}, "residual", "exact"),
     ],
 )
 def test_wrong_value_is_rejected_under_the_name_of_its_gate(worker, fields, op, gate):

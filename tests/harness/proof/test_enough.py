@@ -69,8 +69,8 @@ def test_problems_are_asked_where_a_variant_accepts_them(domain, simulated):
     variant, seen = restricted(op, accepts), set()
     asked = [a.problem for a in fixed_cases(variant, simulated=simulated) if not refusals(variant, a.problem)]
     assert len({str(p) for p in asked}) == len(asked)
-    assert len({p.family for p in asked}) > 5
-    assert any(p.spikes for p in asked)
+    assert len({p.distribution for p in asked}) > 5
+    assert any(p.special_values for p in asked)
 
     @given(problems(variant.op, variant, simulated=simulated))
     @hypothesis.settings(suppress_health_check=list(hypothesis.HealthCheck), max_examples=40)
@@ -90,7 +90,11 @@ def test_a_problem_that_is_accepted_stays_as_it_is(data):
     found = inside(variant, problem, simulated=False)
     assert found == (problem if problem.dims["C"] % 4 == 0 else found)
     assert found.dims["C"] % 4 == 0
-    assert (found.family, found.seed, found.spikes) == (problem.family, problem.seed, problem.spikes)
+    assert (found.distribution, found.seed, found.special_values) == (
+        problem.distribution,
+        problem.seed,
+        problem.special_values,
+    )
 
 
 def test_a_parameter_that_a_variant_refuses_is_changed():

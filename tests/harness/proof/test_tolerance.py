@@ -13,7 +13,7 @@ from harness.proof.reference.oracle import answer, define
 from harness.proof.reference.tolerance import Verdict, exact_outputs, refer
 from registry.dtypes import BFLOAT16
 from registry.error_law import Exact, Sum
-from registry.problem import Problem, Spike, parse_problem
+from registry.problem import Problem, SpecialValue, parse_problem
 from registry.table import discover
 
 TABLE = discover()
@@ -111,7 +111,7 @@ def test_arithmetic_in_bfloat16_is_found_where_only_storage_in_it_is_granted():
 
 
 def test_nan_must_come_out_where_it_goes_in_and_nowhere_else():
-    _, _, reference = referred(spikes=(Spike(0, 0.5, "nan"),))
+    _, _, reference = referred(special_values=(SpecialValue(0, 0.5, "nan"),))
     expected = reference.outputs["y"]
     right = expected.rounded
     assert np.isnan(right[2]).all()
@@ -130,7 +130,7 @@ def test_whole_number_outputs_are_found_by_trying():
 
 
 def test_exact_law_asks_for_the_same_bits():
-    op, values, _ = referred("residual", family="normal")
+    op, values, _ = referred("residual", distribution="normal")
     exact = dataclasses.replace(op, error=Exact())
     expected = refer(exact, Problem(op.name, dict(SIZES)), values).outputs["y"]
     right = values["x1"] + values["x2"]
@@ -141,7 +141,7 @@ def test_exact_law_asks_for_the_same_bits():
 def test_equal_terms_get_the_bound_that_always_holds():
     op, _, _ = referred()
     for seed in range(10):
-        problem = Problem(op.name, {"N": 1, "C": 300}, {"eps": 1e-5}, family="constant", seed=seed)
+        problem = Problem(op.name, {"N": 1, "C": 300}, {"eps": 1e-5}, distribution="constant", seed=seed)
         values = materialise(op, problem)
         mean = np.add.accumulate(values["x"], axis=1, dtype=np.float32)[:, -1] / np.float32(300)
         assert not refer(op, problem, values).outputs["mean"].judge("mean", mean).message

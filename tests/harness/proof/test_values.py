@@ -9,7 +9,7 @@ from harness.proof.cases.strategies import basics, problems
 from harness.proof.cases.values import LARGEST_INTEGER, change_one, drawn_arguments, materialise
 from registry.dims import evaluate
 from registry.dtypes import is_float
-from registry.problem import FAMILIES, Problem, Spike, parse_problem
+from registry.problem import DISTRIBUTIONS, Problem, SpecialValue, parse_problem
 from registry.table import discover
 
 OPS = list(discover().ops.values())
@@ -43,12 +43,12 @@ def test_values_keep_the_contract_and_come_again_from_the_printed_line(op, data)
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_without_spikes_every_value_is_finite(op):
     for problem in basics(op):
-        if not problem.spikes:
+        if not problem.special_values:
             finite = [np.isfinite(a).all() for a in materialise(op, problem).values() if is_float(a.dtype)]
             assert all(finite), problem
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DISTRIBUTIONS)
 def test_some_argument_is_of_the_family(family):
     seen = {
         "normal": lambda a: 0.5 < a.std() < 1.5,
@@ -62,13 +62,13 @@ def test_some_argument_is_of_the_family(family):
         "integers": lambda a: (a == np.round(a)).all() and np.abs(a).max() <= LARGEST_INTEGER,
     }[family]
     for seed in range(20):
-        values = materialise(*layer_norm(family=family, seed=seed))
+        values = materialise(*layer_norm(distribution=family, seed=seed))
         assert any(seen(a) for a in values.values()), seed
         assert family != "integers" or all(seen(a) for a in values.values())
 
 
 def test_zeros_come_with_both_signs():
-    values = materialise(*layer_norm(family="zeros", seed=3))
+    values = materialise(*layer_norm(distribution="zeros", seed=3))
     zeros = next(a for a in values.values() if not a.any())
     assert np.signbit(zeros).any()
     assert not np.signbit(zeros).all()
@@ -76,7 +76,7 @@ def test_zeros_come_with_both_signs():
 
 @given(where=st.floats(0, 1), number=st.integers(0, 2), value=st.sampled_from(["nan", "inf", "-inf", "-0"]))
 def test_spike_changes_one_element(where, number, value):
-    plain, spiked = (materialise(*layer_norm(spikes=s)) for s in ((), (Spike(number, where, value),)))
+    plain, spiked = (materialise(*layer_norm(special_values=s)) for s in ((), (SpecialValue(number, where, value),)))
     changed = {n: int((a.view(np.uint32) != spiked[n].view(np.uint32)).sum()) for n, a in plain.items()}
     assert sorted(changed.values()) == [0, 0, 1]
     assert changed[list(plain)[number]] == 1
@@ -84,7 +84,7 @@ def test_spike_changes_one_element(where, number, value):
 
 def test_saved_arguments_are_what_the_forward_pass_saves():
     op = discover().op("layer_norm_backward")
-    values = materialise(op, Problem(op.name, dict(SIZES), {"accumulate": False}, family="offset", seed=1))
+    values = materialise(op, Problem(op.name, dict(SIZES), {"accumulate": False}, distribution="offset", seed=1))
     np.testing.assert_allclose(values["mean"], values["x"].astype(np.float64).mean(axis=1), rtol=1e-6)
 
 

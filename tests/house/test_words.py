@@ -1,0 +1,117 @@
+"""The rooms keep the project's words: a banned phrase fails with the words to write instead.
+
+To hold a phrase in another room, add the room to the phrase's line in `HELD`. To allow a phrase in one file, add the file to
+`ALLOWED` with its reason.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from registry.table import ROOT
+from tests.house.test_files import files
+
+CORE = ("registry/", "models/", "tests/registry/", "tests/models/")
+TEXTS = ("*.py", "*.md", "*.cu", "*.cuh", "*.cpp", "*.hpp")
+
+# Phrase: the words to write instead, and the rooms that keep the phrase out. A room is the beginning of a path.
+HELD = {
+    # Terms of this project that have a better known name.
+    "answer key": ("reference cache", CORE),
+    "dear gate": ("expensive check", CORE),
+    "definition variant": ("reference variant", CORE),
+    "is definition": ("is_reference", CORE),
+    "mutation score": ("fakes_rejected; a mutation score belongs to harness.mutate", CORE),
+    "null kernel": ("fake kernel", CORE),
+    "plain definition": ("reference", CORE),
+    "replay": ("statelessness for the gate, CUDA graph for launches", CORE),
+    "spike": ("special value", CORE),
+    "yardstick": ("baseline", CORE),
+    # The CPU. A record's device keeps the value "host".
+    "host array": ("CPU array", CORE),
+    "on host": ("on_cpu", CORE),
+    "the host": ("the CPU", CORE),
+    # Metaphors and proverbs.
+    "by chance": ("with stochastic rounding, or: at random", CORE),
+    "dear": ("expensive", CORE),
+    "lies in": ("is in", CORE),
+    "lives in": ("is in", CORE),
+    "nobody's": ("the actor: nobody owns or checks it", CORE),
+    "somebody else's": ("a user's", CORE),
+    "speaks of": ("is about", CORE),
+    "survive the disk": ("are read back from disk", CORE),
+    "toss of a coin": ("a random choice", CORE),
+    "to the hand": ("to the user", CORE),
+    # Participles and pronouns in place of a noun.
+    "heard": ("a noun, such as message or kernels", CORE),
+    "is asked": ("the actor and the verb: the harness draws, the user selects", CORE),
+    "those that": ("a noun: the files that, the problems that", CORE),
+    "told": ("a noun, such as message, reason or output", CORE),
+    "whatever": ("any, with a noun", CORE),
+    "whoever": ("the actor: the author, the user", CORE),
+}
+
+# File and phrase: the reason why the file may hold the phrase.
+ALLOWED = {
+    ("registry/problem.py", "spike"): "a word of the printed line of a problem, which stored records hold",
+    ("registry/record_kinds.py", "mutation score"): "a field of stored records",
+    ("registry/record_kinds.py", "yardstick"): "a field of stored records",
+    ("tests/registry/test_problem.py", "spike"): "the word of the printed line of a problem",
+}
+
+
+def pattern(phrase):
+    """Return the expression of a phrase: in prose, over the end of a line, in a plural and as a part of a name."""
+    words = r"(?:[\s#]+|_)".join(map(re.escape, phrase.split()))
+    return re.compile(rf"(?<![A-Za-z]){words}(?:e?s)?(?![A-Za-z])", re.IGNORECASE)
+
+
+def lines_with(phrase, text):
+    """Return the numbers of the lines in which a phrase begins."""
+    return [text.count("\n", 0, match.start()) + 1 for match in pattern(phrase).finditer(text)]
+
+
+def texts_of(rooms):
+    """Return the texts of some rooms by path. This file, which must hold every phrase, is left out."""
+    known = {str(path.relative_to(ROOT)): path for path in files(*TEXTS) if path != Path(__file__)}
+    return {name: path.read_text() for name, path in known.items() if name.startswith(rooms)}
+
+
+@pytest.mark.parametrize("phrase", HELD)
+def test_a_room_holds_no_banned_phrase(phrase):
+    replacement, rooms = HELD[phrase]
+    wrong = [
+        f"{name}:{line}: {phrase!r}: write {replacement}"
+        for name, text in texts_of(rooms).items()
+        if (name, phrase) not in ALLOWED
+        for line in lines_with(phrase, text)
+    ]
+    assert not wrong, "\n".join(["", *wrong])
+
+
+@pytest.mark.parametrize(("name", "phrase"), ALLOWED)
+def test_every_allowed_file_still_needs_its_entry(name, phrase):
+    assert name.startswith(HELD[phrase][1]), "no room of the phrase has this file"
+    assert lines_with(phrase, (ROOT / name).read_text()), "the file no longer holds the phrase: delete the entry"
+
+
+def test_every_room_has_files():
+    rooms = {room for _, held in HELD.values() for room in held}
+    assert [room for room in rooms if not texts_of((room,))] == []
+
+
+@pytest.mark.parametrize("phrase", HELD)
+def test_a_phrase_is_seen_in_prose_over_lines_and_in_names(phrase):
+    words = phrase.split()
+    for text in (phrase, phrase.capitalize(), f"{phrase}s", "\n    # ".join(words), f"is_{'_'.join(words)}_now"):
+        assert lines_with(phrase, f"one line\nand {text}.") == [2]
+    assert lines_with(phrase, f"un{phrase}") == []
+
+
+@pytest.mark.parametrize("phrase", HELD)
+def test_no_replacement_is_banned_itself(phrase):
+    replacement, rooms = HELD[phrase]
+    others = [other for other, (_, held) in HELD.items() if set(held) & set(rooms)]
+    banned = [other for other in others if lines_with(other, replacement)]
+    assert banned in ([], ["mutation score"])  # the score of harness.mutate keeps its name
