@@ -120,10 +120,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
     op = table.op(entry["op"])
-    for kind, found, wanted in (("dims", entry["dims"], op.domain), ("params", entry["params"], op.params)):
-        if found.keys() != set(wanted):
+    for kind, given, wanted in (("dims", entry["dims"], op.domain), ("params", entry["params"], op.params)):
+        if given.keys() != set(wanted):
             names = ", ".join(wanted) or "none"
-            raise RequestError(f"--calls {str(path)!r}: {kind} of {op.name} are {names}; given: {found!r}")
+            raise RequestError(f"--calls {str(path)!r}: {kind} of {op.name} are {names}; given: {given!r}")
     if not all(isinstance(size, int) and size >= 0 for size in entry["dims"].values()):
         raise RequestError(f"--calls {str(path)!r}: dims of {op.name} are whole numbers from 0 up; given: {entry['dims']!r}")
     if entry["dtype"] not in DTYPES:
@@ -131,16 +131,16 @@ def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
     return Problem(op.name, entry["dims"], entry["params"], entry["dtype"])
 
 
-def _show(found: Sequence[Comparison], console: Console) -> None:
+def _show(outcomes: Sequence[Comparison], console: Console) -> None:
     shown = RichTable("op", "variant", "shape", "status", "gate", "compared", title="At the shapes of a training run")
     for heading in ("worst / budget", "seconds"):
         shown.add_column(heading, justify="right")
-    for one in found:
+    for one in outcomes:
         status = f"[{COLOURS.get(one.status, 'red')}]{one.status}[/]"
         numbers = (f"{one.worst_over_budget:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
         shown.add_row(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
     console.print(shown)
-    for one in found:
+    for one in outcomes:
         if one.status != PASSED:
             at = f" at gate {one.gate!r}" if one.gate else ""
             text = f"{one.op}/{one.variant} {one.status}{at}, {one.shape}: {one.message}\n  reproduce: {one.reproduce}"
@@ -174,10 +174,10 @@ def run(options: argparse.Namespace) -> int:
     store = Store(options.results, machine_key(place))
     torch = Thread(target=load)  # the import takes seconds, and runs while the worker starts
     torch.start()
-    found: list[Comparison] = []
+    outcomes: list[Comparison] = []
 
     def keep(outcome: Comparison) -> None:
-        found.append(outcome)
+        outcomes.append(outcome)
         if options.calls is not None or options.keep:
             store.add_comparisons(outcome)
 
@@ -186,9 +186,9 @@ def run(options: argparse.Namespace) -> int:
         torch.join()
         _compare(calls, worker, keep)
     if options.json:
-        print(json.dumps({"results": [one.to_json() for one in found]}))  # noqa: T201 (the output of the command)
-    _show(found, wide_console(stderr=options.json))
-    return FAILED if any(one.is_failed for one in found) else DONE
+        print(json.dumps({"results": [one.to_json() for one in outcomes]}))  # noqa: T201 (the output of the command)
+    _show(outcomes, wide_console(stderr=options.json))
+    return FAILED if any(one.is_failed for one in outcomes) else DONE
 
 
 def main(argv: list[str] | None = None) -> int:

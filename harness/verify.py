@@ -101,10 +101,10 @@ def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
         raise UnknownNameError("dtype", dtype, DTYPES)
     able = [v for v in variants if dtype in v.dtypes]
     if not able:
-        taken = ", ".join(sorted({d for v in variants for d in v.dtypes}))
+        dtypes = ", ".join(sorted({d for v in variants for d in v.dtypes}))
         names = sorted({str(v) for v in variants})
         names = [*names[:MOST_NAMES], "..."] if len(names) > MOST_NAMES else names
-        raise RequestError(f"--dtype {dtype}: no named variant takes it ({', '.join(names)}); they take {taken}")
+        raise RequestError(f"--dtype {dtype}: no named variant takes it ({', '.join(names)}); they take {dtypes}")
     return [v if v.dtypes == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 

@@ -179,11 +179,11 @@ def _doubtful(part: Part, good: Masks) -> NDArray[Any]:
     """Return the positions along the part's dim with an element beyond its bound; empty if the part has no dim."""
     if not part.dim:
         return np.arange(0)
-    found = np.zeros(len(part.indices), bool)
+    doubtful = np.zeros(len(part.indices), bool)
     for name, mask in good.items():
         axis = part.axis(name)
-        found |= ~mask.all(axis=tuple(i for i in range(mask.ndim) if i != axis))
-    return np.flatnonzero(found)
+        doubtful |= ~mask.all(axis=tuple(i for i in range(mask.ndim) if i != axis))
+    return np.flatnonzero(doubtful)
 
 
 def _with_company(which: NDArray[Any], length: int) -> NDArray[Any]:

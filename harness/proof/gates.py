@@ -204,10 +204,10 @@ def check_statelessness(case: Case, outputs: Arrays) -> Iterator[None]:
     """Call with other values in the same buffers, then with the first values in other buffers: gate statelessness."""
     cache = case.reference_cache
     others = [case.on(solved) for solved in (cache.redrawn(case.solved), cache.changed(case.solved))]
-    found = [check_call(other.after(STALE)) for other in others]
+    outputs_of_others = [check_call(other.after(STALE)) for other in others]
     moved = check_call(case.after(FINITE), shift=SHIFT)
     yield
-    for other, its_outputs in zip(others, found, strict=True):
+    for other, its_outputs in zip(others, outputs_of_others, strict=True):
         check_values(other, its_outputs)
     if case.variant.determinism != "bitwise":
         check_values(case, moved, "statelessness")
@@ -227,14 +227,14 @@ def check_one_thread(case: Case) -> Iterator[None]:
     """Call with one thread: the gates of `check_values`."""
     if case.threads > 1 and case.device == "host":
         single = dataclasses.replace(case, threads=1)
-        found = check_call(single.after(FINITE))
+        outputs = check_call(single.after(FINITE))
         yield
-        check_values(single, found)
+        check_values(single, outputs)
 
 
-def check_order(case: Case, outputs: Arrays, found: Arrays) -> None:
-    """Compare with the outputs of a call in which the simulator ran the warps in another order: gate determinism."""
-    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, found)):
+def check_order(case: Case, outputs: Arrays, descending: Arrays) -> None:
+    """Compare with the outputs of a call in which the simulator ran the warps in descending order: gate determinism."""
+    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, descending)):
         raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
 
 

@@ -97,10 +97,10 @@ def prove_all(
 
 def _failed_before(variants: Sequence[Variant], plan: Plan, store: Store) -> dict[str, list[Problem]]:
     """Return, per variant, the problems of its recorded failures that still count."""
-    found = {}
+    problems = {}
     for device in {kind_of(v, gpu=plan.gpu) for v in variants}:
         there = [v for v in variants if kind_of(v, gpu=plan.gpu) == device]
         for variant, failures in zip(there, store.failures(there, device), strict=True):
             lines = dict.fromkeys(failure.failed_problem(variant.op) for failure in failures)
-            found[str(variant)] = [parse_problem(variant.op, line) for line in lines if line]
-    return found
+            problems[str(variant)] = [parse_problem(variant.op, line) for line in lines if line]
+    return problems

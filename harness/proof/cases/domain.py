@@ -134,8 +134,8 @@ class AcceptedDomain:
             )
         )
 
-    def _within_calls(self, found: Iterable[Dims]) -> Iterator[Dims]:
-        return itertools.takewhile(lambda _: self._left > 0, found)
+    def _within_calls(self, candidates: Iterable[Dims]) -> Iterator[Dims]:
+        return itertools.takewhile(lambda _: self._left > 0, candidates)
 
     def _of_use(self) -> Iterator[Dims]:
         steps = (EXAMPLE, *(step_name(model, *STEP_OF_USE) for model in MODELS.values()))
@@ -153,5 +153,5 @@ class AcceptedDomain:
 
     def _accepted(self, base: Dims, name: str) -> list[int]:
         values = {*self._likely(name), *self._nonzero(name)}
-        found = [d[name] for d in self._within_calls({**base, name: v} for v in sorted(values)) if self._takes(d)]
-        return found or [base[name]]
+        accepted = [d[name] for d in self._within_calls({**base, name: v} for v in sorted(values)) if self._takes(d)]
+        return accepted or [base[name]]

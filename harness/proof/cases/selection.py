@@ -63,9 +63,9 @@ def regressions(op: Op) -> list[Problem]:
     return [parse_problem(op, line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _accepted(variant: Variant, found: list[Problem], *, simulated: bool) -> list[Problem]:
+def _accepted(variant: Variant, candidates: list[Problem], *, simulated: bool) -> list[Problem]:
     """Return the problems without duplicates; a problem that the variant refuses is replaced by a similar accepted one."""
-    moved = (inside(variant, problem, simulated=simulated) for problem in found)
+    moved = (inside(variant, problem, simulated=simulated) for problem in candidates)
     return list({str(problem): problem for problem in moved if not refusals(variant, problem)}.values())
 
 
@@ -80,7 +80,7 @@ def fixed_cases(variant: Variant, *, simulated: bool) -> list[TestCase]:
     kept = [p for p in regressions(op) if not simulated or is_small(op, p, simulated=True)]
     plain, edges = list(basics(op, dtypes_of(op, variant))), list(corners(op, variant, simulated=simulated))
     refused = [p for p in (*plain, *edges) if refusals(variant, p)]
-    plain, edges = (_accepted(variant, found, simulated=simulated) for found in (plain, edges))
+    plain, edges = (_accepted(variant, candidates, simulated=simulated) for candidates in (plain, edges))
     edges = [p for p in edges if p not in plain]
     few, far = some_of_each_kind(op, plain), longest(op, edges)
     return [
@@ -122,15 +122,15 @@ def random_cases(variant: Variant, plan: Plan, check: Callable[[], None], *, sim
 
     `check` is called before each problem is added; it may raise to stop the drawing.
     """
-    found: list[Problem] = []
+    drawn: list[Problem] = []
 
     def note(problem: Problem) -> None:
         check()
-        found.append(problem)
+        drawn.append(problem)
 
     run_hypothesis(variant, plan, note, simulated=simulated)
-    chosen = [zlib.crc32(str(problem).encode()) % RANDOM_SHARE == 0 for problem in found]
+    chosen = [zlib.crc32(str(problem).encode()) % RANDOM_SHARE == 0 for problem in drawn]
     return [
         TestCase(p, ExtraChecks(more_calls=extra, checked=extra, statelessness=extra))
-        for p, extra in zip(found, chosen, strict=True)
+        for p, extra in zip(drawn, chosen, strict=True)
     ]

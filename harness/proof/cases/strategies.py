@@ -112,10 +112,10 @@ def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False)
     A problem that `variant` refuses is replaced by a similar accepted one, if there is one.
     """
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
-    found = _problems(op, tiles, dtypes_of(op, variant))
+    strategy = _problems(op, tiles, dtypes_of(op, variant))
     if variant is not None:
-        found = found.map(partial(inside, variant, simulated=simulated))
-    return found.filter(lambda p: is_small(op, p, simulated=simulated))
+        strategy = strategy.map(partial(inside, variant, simulated=simulated))
+    return strategy.filter(lambda p: is_small(op, p, simulated=simulated))
 
 
 def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
@@ -180,11 +180,11 @@ def _kinds(op: Op, problem: Problem) -> set[tuple[Any, ...]]:
     return {kind, *((*kind, n, problem.params[n]) for n in choices)}
 
 
-def some_of_each_kind(op: Op, found: Sequence[Problem]) -> set[int]:
+def some_of_each_kind(op: Op, candidates: Sequence[Problem]) -> set[int]:
     """Return the positions of the first problem of each kind, without problems of an uninformative distribution."""
     seen: set[tuple[Any, ...]] = set()
     chosen = set()
-    for number, problem in enumerate(found):
+    for number, problem in enumerate(candidates):
         kinds = _kinds(op, problem)
         if problem.family not in UNINFORMATIVE and not kinds <= seen:
             seen |= kinds
@@ -192,11 +192,11 @@ def some_of_each_kind(op: Op, found: Sequence[Problem]) -> set[int]:
     return chosen
 
 
-def longest(op: Op, found: Sequence[Problem]) -> set[int]:
+def longest(op: Op, candidates: Sequence[Problem]) -> set[int]:
     """Return the positions of the problems that are longest in each dim, for each dtype."""
     chosen = set()
     for dtype, name in itertools.product(op.dtypes, op.domain):
-        lengths = [(problem.dims[name], -number) for number, problem in enumerate(found) if problem.dtype == dtype]
+        lengths = [(problem.dims[name], -number) for number, problem in enumerate(candidates) if problem.dtype == dtype]
         if lengths:
             chosen.add(-max(lengths)[1])
     return chosen

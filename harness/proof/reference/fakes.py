@@ -154,8 +154,8 @@ class Tally:
                 self.tried.add(name)
                 if name in self.rejected and any_rejected:
                     continue
-                made = make()
-                outputs = {n: made[n].astype(e.dtype) for n, e in reference.outputs.items()}
+                fake = make()
+                outputs = {n: fake[n].astype(e.dtype) for n, e in reference.outputs.items()}
                 if reference.judge(outputs).message:
                     self.rejected.add(name)
                     self.wrong.add(name)

@@ -78,10 +78,10 @@ class _DiskCache:
 
     def get(self, name: str) -> ReferenceOutputs | None:
         try:
-            found: object = None if self._cache is None else self._cache.get(name)
+            stored: object = None if self._cache is None else self._cache.get(name)
         except Exception:  # noqa: BLE001 (a damaged pickle may raise anything; the result is computed again)
             return None
-        return found if isinstance(found, ReferenceOutputs) else None
+        return stored if isinstance(stored, ReferenceOutputs) else None
 
     def add(self, name: str, reference: ReferenceOutputs) -> None:
         with suppress(*UNUSABLE):

@@ -123,9 +123,9 @@ def _is_cut(op: Op, dim: str, which: int) -> bool:
     values = materialise(op, problem)
     whole = run_reference(op, values, problem.params)
     for piece in (slice(0, CUT), slice(CUT, dims[dim])):
-        found = run_reference(op, take(op, values, dim, piece), problem.params)
+        outputs = run_reference(op, take(op, values, dim, piece), problem.params)
         expected = take(op, whole, dim, piece)
-        if not all(np.allclose(found[n], expected[n], rtol=SAME, atol=SAME) for n in op.outputs):
+        if not all(np.allclose(outputs[n], expected[n], rtol=SAME, atol=SAME) for n in op.outputs):
             return False
     return True
 

@@ -5,8 +5,8 @@ of float32. The condition is measured: inputs are rounded at random, and the cha
 condition. Where torch shows that a smaller gamma is enough, gamma is cut to a few times torch's own float32 error in the same
 units, but never below the share that a plain running sum needs.
 
-A result stored in bfloat16 must be the rounding of a number within that tolerance, so that arithmetic in less than float32 is
-found.
+A result stored in bfloat16 must be the rounding of a number within that tolerance, so that arithmetic in less than float32
+is rejected.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Verdict:
 
 def error_of(got: NDArray[Any], exact: NDArray[Any]) -> NDArray[Any]:
     """Return a lower bound of the error of a result before it was stored: numbers that bfloat16 rounds alike have no error."""
-    found = got.astype(np.float64)
-    error: NDArray[Any] = np.abs(found - exact)
+    stored = got.astype(np.float64)
+    error: NDArray[Any] = np.abs(stored - exact)
     if got.dtype != BFLOAT16:
         return error
-    nearer = np.nextafter(got, np.where(found < exact, np.inf, -np.inf).astype(BFLOAT16)).astype(np.float64)
-    error = np.abs((found + nearer) / 2 - exact)
+    nearer = np.nextafter(got, np.where(stored < exact, np.inf, -np.inf).astype(BFLOAT16)).astype(np.float64)
+    error = np.abs((stored + nearer) / 2 - exact)
     return np.where(got == exact.astype(BFLOAT16), 0.0, error)
 
 
@@ -139,11 +139,11 @@ class Expected:
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratios)), ratios.shape))
         index = ", ".join(map(str, place(where)))
         tolerance = 0.0 if self.exact else float((self.tolerance + self.granted)[where])
-        wanted, found = float(self.value[where]), float(got[where])
-        expected = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{wanted:.9g}"
+        exact, actual = float(self.value[where]), float(got[where])
+        expected = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{exact:.9g}"
         stored = " besides the rounding" if self.dtype == BFLOAT16 else ""
-        allowed = "must be equal" if self.exact else f"off by {abs(found - wanted):.3g}, allowed {tolerance:.3g}{stored}"
-        worst = f"{name}[{index}] = {found:.9g}, expected {expected} ({allowed})"
+        allowed = "must be equal" if self.exact else f"off by {abs(actual - exact):.3g}, allowed {tolerance:.3g}{stored}"
+        worst = f"{name}[{index}] = {actual:.9g}, expected {expected} ({allowed})"
         message = f"{worst}; {wrong} of {got.size} elements are wrong"
         return Verdict(max(float(ratios[where]), 1.0), message, worst, wrong)
 
@@ -228,13 +228,13 @@ def _without_lost(condition: Arrays, exact: Arrays, *rounded: Arrays, half: floa
     Such an element has no right value: a score of 1e20 minus a rounded log-sum-exp of 1e20 is an arbitrary number, and its
     exponential is infinite for one kernel and 0 for another.
     """
-    found = dict(condition)
+    limited = dict(condition)
     with np.errstate(all="ignore"):
         for name, value in exact.items():
             near = half * (np.abs(value) + condition[name])
             kept = np.all([np.abs(other[name] - value) <= near for other in rounded], axis=0)
-            found[name] = np.where(kept, condition[name], np.inf)
-    return found
+            limited[name] = np.where(kept, condition[name], np.inf)
+    return limited
 
 
 def compute_reference(op: Op, problem: Problem, values: Arrays) -> ReferenceOutputs:
@@ -265,7 +265,7 @@ def compute_reference(op: Op, problem: Problem, values: Arrays) -> ReferenceOutp
     exact = _exact_here(op, problem, values, torch64, torch32)
     with np.errstate(all="ignore"):
         torch_error = {n: np.abs(torch32[n].astype(np.float64) - a) for n, a in torch64.items()}
-    found = {}
+    outputs = {}
     for argument in (a for a in op.arguments if a.name in op.outputs):
         name, dtype = argument.name, argument.numpy_dtype(problem.dtype)
         value, by_reference = torch64[name], defined[name]
@@ -285,8 +285,8 @@ def compute_reference(op: Op, problem: Problem, values: Arrays) -> ReferenceOutp
             with np.errstate(all="ignore"):
                 granted = np.nan_to_num(np.abs(by_reference - before[name]))
         tolerance = np.where(np.isnan(tolerance), np.inf, tolerance)
-        found[name] = Expected(value, tolerance, nan, special, name in exact, dtype, granted)
-    return ReferenceOutputs(found)
+        outputs[name] = Expected(value, tolerance, nan, special, name in exact, dtype, granted)
+    return ReferenceOutputs(outputs)
 
 
 def floor_of(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:

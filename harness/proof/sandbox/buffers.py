@@ -149,12 +149,12 @@ def fresh_inouts(op: Op, params: Mapping[str, Any]) -> set[str]:
     ``accumulate`` is the parameter of all in-outs, ``accumulate_wte`` of ``dwte`` alone.
     """
     inouts = {a.name for a in op.with_role(Role.INOUT)}
-    found = set()
+    fresh = set()
     for name, value in params.items():
         if name.startswith("accumulate") and not value:
             suffix = name.removeprefix("accumulate").lstrip("_")
-            found |= {n for n in inouts if n.endswith(suffix)}
-    return found
+            fresh |= {n for n in inouts if n.endswith(suffix)}
+    return fresh
 
 
 class Buffers:

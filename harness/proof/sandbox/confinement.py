@@ -29,10 +29,10 @@ REFER_SINCE, TRUNCATE_SINCE = 2, 3
 
 def _call(number: int, *arguments: object) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
-    found = int(libc.syscall(ctypes.c_long(number), *arguments))
-    if found < 0:
+    result = int(libc.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return found
+    return result
 
 
 def _version() -> int:

@@ -23,10 +23,10 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 def _map(address: int | None, size: int, protection: int, flags: int, file: int) -> int:
-    found: int | None = _libc.mmap(address, size, protection, flags, file, 0)
-    if found is None or found == FAILED:
+    mapped: int | None = _libc.mmap(address, size, protection, flags, file, 0)
+    if mapped is None or mapped == FAILED:
         raise OSError(ctypes.get_errno(), f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
-    return found
+    return mapped
 
 
 class GuardedMap:

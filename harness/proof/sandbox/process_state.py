@@ -72,10 +72,10 @@ class ProcessState:
         threads : int
             The number of threads that every pool was set to use.
         """
-        found = [name for name, look in FACTS.items() if look() != self._before[name]]
+        changed = [name for name, look in FACTS.items() if look() != self._before[name]]
         for module, known in self._functions.items():
             now = vars(module)
-            found += [f"{module.__name__}.{name}" for name, value in known.items() if now.get(name) is not value]
+            changed += [f"{module.__name__}.{name}" for name, value in known.items() if now.get(name) is not value]
         if _threads_of_numba() not in {None, threads} or any(pool.num_threads != threads for pool in self._pools):
-            found.append("the number of threads of a pool")
-        return " and ".join(found)
+            changed.append("the number of threads of a pool")
+        return " and ".join(changed)

@@ -108,8 +108,8 @@ class Child:
         """Return the arrays that the variant must write before it reads them."""
         op = self.variant.op
         fresh = {a.name for a in op.with_role(Role.OUTPUT)} | set(fresh_inouts(op, params))
-        found = [array for argument, array in zip(op.arguments, arrays, strict=True) if argument.name in fresh]
-        return [*found, *([params["workspace"]] if "workspace" in params else [])]
+        unwritten = [array for argument, array in zip(op.arguments, arrays, strict=True) if argument.name in fresh]
+        return [*unwritten, *([params["workspace"]] if "workspace" in params else [])]
 
     def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
         """Call in the simulator, or on the GPU (unverified on hardware)."""
