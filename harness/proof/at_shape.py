@@ -127,7 +127,7 @@ def _judge(part: Part) -> Verdict:
             return Verdict(ratio)
         doubtful = _doubtful(part, good)
         if not next_is_cheap and 0 < len(doubtful) <= len(part.indices) // 4:
-            verdict = _judge_fully(part.some(_with_company(doubtful, len(part.indices))))
+            verdict = _judge_fully(part.some(_with_others(doubtful, len(part.indices))))
             return Verdict(max(ratio, verdict.ratio), verdict.message, verdict.worst, verdict.wrong)
     return _judge_fully(part)
 
@@ -186,7 +186,7 @@ def _doubtful(part: Part, good: Masks) -> NDArray[Any]:
     return np.flatnonzero(doubtful)
 
 
-def _with_company(which: NDArray[Any], length: int) -> NDArray[Any]:
+def _with_others(which: NDArray[Any], length: int) -> NDArray[Any]:
     """Return the positions `which` and, if they are few, further positions spread over the part."""
     others = np.linspace(0, length - 1, min(FEWEST, length)).astype(np.intp)
     return np.union1d(which, others)

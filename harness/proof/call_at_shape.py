@@ -60,7 +60,7 @@ class Called:
 
 @dataclass(frozen=True)
 class CallAtShape:
-    """One call of one variant.
+    """One call of one variant at the shape of a training run.
 
     Attributes
     ----------

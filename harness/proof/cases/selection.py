@@ -72,9 +72,10 @@ def _accepted(variant: Variant, candidates: list[Problem], *, simulated: bool) -
 def fixed_cases(variant: Variant, *, simulated: bool) -> list[TestCase]:
     """Return the test cases that do not depend on a seed: regression cases, basic problems and corners.
 
-    Regression cases get every check; the simulator skips the regression cases that are too large for it. Of the basic problems,
-    one of each kind gets the expensive checks. The statelessness check is the most expensive one: regression cases, one basic
-    problem of each kind and the largest corners get it.
+    - Regression cases get every check; the simulator skips regression cases that are too large for it.
+    - Basic problems get `ExtraChecks.more_calls`; one of each kind gets every check.
+    - Corners get `more_calls` and `checked`; the longest corner of each dim gets every check.
+    - Problems that the variant refuses are included, so that the proof counts them.
     """
     op = variant.op
     kept = [p for p in regressions(op) if not simulated or is_small(op, p, simulated=True)]

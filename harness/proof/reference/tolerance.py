@@ -170,7 +170,7 @@ def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, 
     random = np.random.default_rng(seed)
     floats = {n: a.astype(np.float64) for n, a in values.items() if is_float(a.dtype)}
     for draw in range(DRAWS):
-        # Infinities are not rounded: the sum would be NaN, and all elements that depend on it would have no tolerance.
+        # Infinities are not rounded: the sum would be NaN, and no element that depends on it would be checked.
         moves = {n: eps * random.standard_normal(a.shape) * np.where(np.isfinite(a), a, 0.0) for n, a in floats.items()}
         rounded = {n: floats[n] + moves[n] if n in floats else a for n, a in values.items()}
         reversed_ = {n: floats[n] - moves[n] if n in floats else a for n, a in values.items()}
@@ -202,7 +202,7 @@ def _condition(op: Op, values: Arrays, params: Mapping[str, Any], eps: float, se
 
 
 def _before_saving(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return the reference outputs for saved arguments before their rounding.
+    """Return the outputs of the numpy reference for saved arguments before their rounding.
 
     Empty for an op without saved arguments, or whose `saved` only constrains drawn arguments.
     """
@@ -215,7 +215,7 @@ def _before_saving(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[st
 
 
 def _beside(op: Op, values: Arrays, params: Mapping[str, Any], towards: float) -> dict[str, NDArray[Any]]:
-    """Return the reference outputs for saved arguments moved to the next number in their dtype, up or down."""
+    """Return the outputs of the numpy reference for saved arguments moved to the next number of their dtype."""
     saved = {n: values[n] for n in saved_by(op, values, params)}
     with np.errstate(all="ignore"):
         moved = {n: np.where(np.isfinite(a), np.nextafter(a, a.dtype.type(towards)), a) for n, a in saved.items()}

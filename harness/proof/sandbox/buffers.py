@@ -31,15 +31,15 @@ __all__ = ["FINITE", "NAN", "STALE", "Buffers", "Memory", "Slot", "bits_of", "fr
 
 ALIGNMENT = 64
 GUARD_BYTES = 1024  # at least, between two arrays
-MARGIN = 5 << 18  # bytes of guards before the first array and behind the last one
+MARGIN = 5 << 18  # bytes of guards before the first array and after the last one
 STEP = 1 << 16  # bytes; a memory's size is a multiple of it
 # Signalling NaNs: a sum with one of them is NaN, and arithmetic returns other bits. Two equal words are a signalling NaN in
 # float32 too.
 GUARD, POISON = np.uint16(0x7FA1), np.uint16(0x7FA2)
 WORD = 2
 FIRST_BYTES = 1 << 22
-# Contents, before a call, of outputs, workspaces and in-outs that the call must not read. A kernel that clears only scratch
-# memory with NaN, or that uses the results of its last call, is right with one of the contents and wrong with another.
+# Contents, before a call, of outputs, workspaces and in-outs that the call must not read. A kernel that clears scratch memory
+# only where it holds NaN, or that uses the results of its last call, is right with one of the contents and wrong with another.
 NAN, FINITE, STALE = "nan", "finite", "stale"
 # Finite numbers between 2**-7 and 2**8, of either sign, in bfloat16 and (two words) in float32.
 _words = np.random.default_rng(0).integers(0, (2, 15, 128), size=(65521, 3)) + np.array([0, 120, 0])
