@@ -55,11 +55,11 @@ def _concluded(runner: Runner, began: float, *, whole: bool) -> Proof:
 
 def _shortage(proof: Proof, plan: Plan) -> str:
     """Return how many problems the proof lacks by its profile, as a message; "" if it has enough."""
-    limits = plan.limits
-    if proof.problems < limits.fewest_problems:
-        return f"the variant passed {proof.problems} problems; a proof needs {limits.fewest_problems} (profile {plan.profile})"
-    if proof.drawn < limits.fewest_drawn:
-        return f"the number of random problems is {proof.drawn}; a proof needs {limits.fewest_drawn} (profile {plan.profile})"
+    profile = plan.profile_settings
+    if proof.problems < profile.fewest_problems:
+        return f"the variant passed {proof.problems} problems; a proof needs {profile.fewest_problems} (profile {plan.profile})"
+    if proof.drawn < profile.fewest_drawn:
+        return f"the number of random problems is {proof.drawn}; a proof needs {profile.fewest_drawn} (profile {plan.profile})"
     return ""
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from harness.proof.sandbox.buffers import FINITE, NAN, STALE, Buffers, bits_of
-from harness.proof.sandbox.client import Died, Raised, Schedule
+from harness.proof.sandbox.client import DeviceSettings, Died, Raised
 from registry.error_law import Exact
 from registry.op import Direction
 
@@ -131,8 +131,8 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
     buffers = Buffers(case.op, case.problem, size, shift)
     buffers.fill(case.worker.memory, case.solved.values, case.before)
     try:
-        schedule = None if case.device == "host" else Schedule(case.device, mode, order)
-        case.worker.call(case.variant, buffers, case.threads, schedule)
+        settings = None if case.device == "host" else DeviceSettings(case.device, mode, order)
+        case.worker.call(case.variant, buffers, case.threads, settings)
     except Raised as outcome:
         if outcome.fault:
             raise Rejected("simulation", str(outcome), case.problem, status=outcome.fault) from None

@@ -64,8 +64,8 @@ class Plan:
             raise UnknownNameError("profile", self.profile, PROFILES)
 
     @property
-    def limits(self) -> Profile:
-        """The profile's numbers."""
+    def profile_settings(self) -> Profile:
+        """The settings of the profile."""
         return PROFILES[self.profile]
 
     def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:

@@ -244,7 +244,7 @@ class Runner:
 
         Where a fixed case failed, a random case may show the same failure on a smaller problem.
         """
-        seconds, extra_checks = self.plan.limits.shrink_seconds, self._extra_checks
+        seconds, extra_checks = self.plan.profile_settings.shrink_seconds, self._extra_checks
         self._give_up_at = time.monotonic() + seconds
         failed = False
 

@@ -10,7 +10,7 @@ from harness.proof.battery import prove
 from harness.proof.cases.values import materialise
 from harness.proof.plan import Plan
 from harness.proof.sandbox.buffers import Buffers
-from harness.proof.sandbox.client import Raised, Schedule, Worker
+from harness.proof.sandbox.client import DeviceSettings, Raised, Worker
 from registry.machine import machine_key, versions
 from registry.problem import Problem
 from registry.records import Store
@@ -94,6 +94,6 @@ def test_a_lost_gpu_is_there_again_at_the_next_call(folder):
             buffers, values = Buffers(variant.op, problem), materialise(variant.op, problem)
             buffers.fill(worker.memory, values)
             with pytest.raises(Raised, match="CUDARuntimeError") if lost else nullcontext():
-                worker.call(variant, buffers, 1, Schedule("cuda"))
+                worker.call(variant, buffers, 1, DeviceSettings("cuda"))
             if not lost:
                 np.testing.assert_array_equal(buffers.outputs(worker.memory)["y"], values["x1"] + values["x2"])

@@ -94,10 +94,10 @@ def fixed_cases(variant: Variant, *, simulated: bool) -> list[TestCase]:
 
 def run_hypothesis(variant: Variant, plan: Plan, told: Callable[[Problem], None], *, simulated: bool) -> None:
     """Let hypothesis draw problems and call `told` with each; where `told` raises, hypothesis draws smaller problems."""
-    limits = plan.limits
+    profile = plan.profile_settings
     settings = hypothesis.settings(
-        max_examples=plan.examples or limits.examples,
-        derandomize=limits.derandomised,
+        max_examples=plan.examples or profile.examples,
+        derandomize=profile.derandomised,
         database=None,
         deadline=None,
         phases=(Phase.generate, Phase.shrink),
@@ -113,7 +113,7 @@ def run_hypothesis(variant: Variant, plan: Plan, told: Callable[[Problem], None]
         told(problem)
 
     test: Callable[[], None] = settings(hypothesis.given(problem=problems(variant.op, variant, simulated=simulated))(tell))
-    if not limits.derandomised:
+    if not profile.derandomised:
         test = hypothesis.seed(plan.seed)(test)
     test()
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.proof.sandbox.buffers import Buffers
     from registry.variant import Variant
 
-__all__ = ["Closed", "Died", "Limits", "Raised", "Schedule", "Worker"]
+__all__ = ["Closed", "DeviceSettings", "Died", "Limits", "Raised", "Worker"]
 
 STARTER = ThreadPoolExecutor(1, "starts workers")  # a worker ends with the thread that started it: this one ends last
 
@@ -53,7 +53,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class DeviceSettings:
     """The device of a CUDA variant, and the settings of the simulator.
 
     Attributes
@@ -176,12 +176,12 @@ class Worker:
         with suppress(Died):
             self._begin(variant, device, ahead=ahead)
 
-    def call(self, variant: Variant, buffers: Buffers, threads: int, schedule: Schedule | None = None) -> None:
+    def call(self, variant: Variant, buffers: Buffers, threads: int, settings: DeviceSettings | None = None) -> None:
         """Call `variant` on filled `buffers`.
 
         Parameters
         ----------
-        schedule : Schedule, optional
+        settings : DeviceSettings, optional
             For a CUDA variant.
 
         Raises
@@ -192,12 +192,12 @@ class Worker:
             The variant's process crashed, exited or sent no reply in time, or the variant changed its shared state.
         """
         if variant is not self._variant:
-            self._begin(variant, schedule.device if schedule else "host")
+            self._begin(variant, settings.device if settings else "host")
         slots = [(s.name, s.offset, s.shape, s.dtype, s.role) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": buffers.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
-        if schedule is not None:
-            call["schedule"] = asdict(schedule)
+        if settings is not None:
+            call["settings"] = asdict(settings)
         limit = self.limits.seconds if self._calls else self.limits.first_seconds
         self._calls += 1
         self.check()

@@ -88,7 +88,7 @@ class Child:
         if call["threads"] != self.threads:
             self.threads = call["threads"]
             set_threads(self.threads)
-        call_it = self._call_function if "schedule" not in call else partial(self._on_gpu, call["schedule"])
+        call_it = self._call_function if "settings" not in call else partial(self._on_gpu, call["settings"])
         try:
             returned: object = call_it(arrays, params)
         except SimulatedFault as fault:
@@ -96,7 +96,7 @@ class Child:
         except Exception as error:  # noqa: BLE001 (a variant may raise anything)
             lost = type(error).__name__ in GPU_ERRORS
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", **({"lost": "context"} if lost else {})}
-        if call.get("schedule", {}).get("device") != "cuda" and (changed := self.state.changed(self.threads)):
+        if call.get("settings", {}).get("device") != "cuda" and (changed := self.state.changed(self.threads)):
             return {"error": f"changed {changed}", "lost": "state"}
         return {"error": "" if returned is None else f"returned a {type(returned).__name__}; a variant must return None"}
 
@@ -111,10 +111,10 @@ class Child:
         unwritten = [array for argument, array in zip(op.arguments, arrays, strict=True) if argument.name in fresh]
         return [*unwritten, *([params["workspace"]] if "workspace" in params else [])]
 
-    def _on_gpu(self, schedule: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
+    def _on_gpu(self, settings: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
         """Call in the simulator, or on the GPU (unverified on hardware)."""
-        if schedule["device"] == "sim":
-            with simulation(schedule["mode"], schedule["order"], unwritten=self._unwritten(arrays, params)):
+        if settings["device"] == "sim":
+            with simulation(settings["mode"], settings["order"], unwritten=self._unwritten(arrays, params)):
                 return self._call_function(arrays, params)
         import cupy
 
