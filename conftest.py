@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 
 from harness.proof.plan import Plan, register_profiles
-from harness.proof.reference.cache import Answers
-from harness.proof.reference.process import AnswerProcess, kept_folder
+from harness.proof.reference.cache import ReferenceCache
+from harness.proof.reference.process import ReferenceProcess, cache_folder
 from harness.proof.sandbox.client import Worker
 from registry.cli import as_folder
 from registry.errors import CrucibleError
@@ -157,8 +157,8 @@ def helpers(plan, request):
 
 
 @pytest.fixture(scope="session")
-def answers(request):
-    """Keep answer keys that the variants of an op share; on disk too where an op or a variant was asked for."""
-    folder = kept_folder() if _is_narrowed(request.config) else None
-    with AnswerProcess(folder) as maker, Answers([maker.refer]) as made:
+def reference_cache(request):
+    """Share reference outputs among the variants of an op; store them on disk if the options name an op or a variant."""
+    folder = cache_folder() if _is_narrowed(request.config) else None
+    with ReferenceProcess(folder) as process, ReferenceCache([process.compute_reference]) as made:
         yield made

@@ -1,8 +1,8 @@
 """``python -m harness.check_shapes``: compare variants with the reference at the shapes of a training run.
 
-The battery asks small problems: dims of 1 to some hundred. A training run calls the same variants with a vocabulary of
-50,304 and with 124 million parameters. The trainer starts this command before its first update, for every call whose
-comparison is not on record yet, and reads the records.
+The problems of the battery are small, with dims of 1 to some hundred. A training run calls the same variants with a vocabulary
+of 50,304 and with 124 million parameters. Before its first update, the trainer starts this command for every call without a
+recorded comparison, and reads the records.
 """
 
 from __future__ import annotations
@@ -49,34 +49,34 @@ FIELDS = {"op": str, "variant": str, "dims": dict, "params": dict, "dtype": str}
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m harness.check_shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    parser.add_argument(
         "--calls",
         type=Path,
         metavar="FILE",
-        help="a JSON list of calls, each with op, variant, dims, params and dtype; the outcomes are kept as records",
+        help="a JSON list of calls, each with op, variant, dims, params and dtype; the outcomes are stored as records",
     )
-    made.add_argument("--op", help="with --variant and --problem: compare one call; keep no record unless --keep is given")
-    made.add_argument("--variant", metavar="NAME")
-    made.add_argument("--problem", metavar="LINE", help="dims and parameters, as a failure printed them")
-    made.add_argument("--keep", action="store_true", help="with --problem: keep the outcome as a record too")
-    made.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
-    made.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
-    made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
-    made.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    add_kernels_path(made)
-    return made
+    parser.add_argument("--op", help="with --variant and --problem: compare one call; stores no record without --keep")
+    parser.add_argument("--variant", metavar="NAME")
+    parser.add_argument("--problem", metavar="LINE", help="dims and parameters, pasted from a failure")
+    parser.add_argument("--keep", action="store_true", help="with --problem: store the outcome as a record")
+    parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_kernels_path(parser)
+    return parser
 
 
 def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAtShape]:
-    """Return the calls that the command line asks for, those of one variant together.
+    """Return the calls of the command line, sorted by variant.
 
     Raises
     ------
     RequestError
-        The options or the file do not name calls, or a variant does not run on the device.
+        The options or the file name no calls, or a variant does not run on the device, or it refuses the problem.
     """
     one = (options.op, options.variant, options.problem)
     if (options.calls is None) == (None in one):
@@ -96,7 +96,7 @@ def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAt
     for variant, problem in wanted:
         if (variant.device == "host") != (place == "host"):
             other = "cpu" if variant.device == "host" else "sim"
-            raise RequestError(f"--device {options.device}: {variant} does not run there; use --device {other}")
+            raise RequestError(f"--device {options.device}: {variant} does not run on this device; use --device {other}")
         if reasons := variant.refusals(problem.dims, problem.params, problem.dtype):
             raise RequestError(f"{variant} refuses {problem}: {'; '.join(reasons)}")
     wanted.sort(key=lambda pair: str(pair[0]))
@@ -132,16 +132,16 @@ def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
     return Problem(op.name, entry["dims"], entry["params"], entry["dtype"])
 
 
-def _show(found: Sequence[Comparison], console: Console) -> None:
+def _show(outcomes: Sequence[Comparison], console: Console) -> None:
     keys = (Column(name, key=True) for name in ("op", "variant", "shape"))
     numbers_of = (Column(name, justify="right") for name in ("worst / budget", "seconds"))
     shown = Listing(*keys, "status", "gate", "compared", *numbers_of, title="At the shapes of a training run")
-    for one in found:
+    for one in outcomes:
         status = Text(one.status, style=COLOURS.get(one.status, "red"))
         numbers = (f"{one.worst_over_budget:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
         shown.add(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
     console.print(shown)
-    for one in found:
+    for one in outcomes:
         if one.status != PASSED:
             at = f" at gate {one.gate!r}" if one.gate else ""
             text = f"{one.op}/{one.variant} {one.status}{at}, {one.shape}: {one.message}\n  reproduce: {one.reproduce}"
@@ -149,7 +149,7 @@ def _show(found: Sequence[Comparison], console: Console) -> None:
 
 
 def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Comparison], None]) -> None:
-    """Call and compare, each call while the one before it is compared."""
+    """Compare the calls; each variant is called while the outputs of the call before are compared."""
     columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=wide_console(stderr=True), transient=True) as bar, ThreadPoolExecutor(1) as ahead:
         task = bar.add_task("comparing with the reference", total=len(calls))
@@ -162,23 +162,23 @@ def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Compa
                 bar.update(task, advance=1, description=f"{call.variant} {outcome.shape}")
                 keep(outcome)
         except BaseException:
-            worker.stop()  # nobody waits for the call that is under way
+            worker.stop()  # ends the call that runs, for which no thread waits any more
             raise
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for."""
+    """Run the command with parsed options; return an exit code."""
     place = device(options.device).name
     table = discover(*options.kernels_path)
     calls = _calls(table, options, place)
     most = max((limits_for(call) for call in calls), key=lambda limits: limits.memory, default=None)
     store = Store(options.results, machine_key(place))
-    torch = Thread(target=load)  # it takes seconds, while the worker starts
+    torch = Thread(target=load)  # the import takes seconds, and runs while the worker starts
     torch.start()
-    found: list[Comparison] = []
+    outcomes: list[Comparison] = []
 
     def keep(outcome: Comparison) -> None:
-        found.append(outcome)
+        outcomes.append(outcome)
         if options.calls is not None or options.keep:
             store.add_comparisons(outcome)
 
@@ -187,13 +187,13 @@ def run(options: argparse.Namespace) -> int:
         torch.join()
         _compare(calls, worker, keep)
     if options.json:
-        print(json.dumps({"results": [one.to_json() for one in found]}))  # noqa: T201 (a command line answers)
-    _show(found, wide_console(stderr=options.json))
-    return FAILED if any(one.is_failed for one in found) else DONE
+        print(json.dumps({"results": [one.to_json() for one in outcomes]}))  # noqa: T201 (the output of the command)
+    _show(outcomes, wide_console(stderr=options.json))
+    return FAILED if any(one.is_failed for one in outcomes) else DONE
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare the calls that are asked for; return an exit code."""
+    """Compare the calls of the command line; return an exit code."""
     options = parser().parse_args(argv)
 
     return guarded(lambda: run(options))

@@ -48,9 +48,9 @@ class Quick(Plan):
     """A plan that makes no failure smaller: one is enough."""
 
     @property
-    def limits(self) -> Profile:
+    def profile_settings(self) -> Profile:
         """The profile's numbers, without time to shrink."""
-        return dataclasses.replace(super().limits, shrink_seconds=0.0)
+        return dataclasses.replace(super().profile_settings, shrink_seconds=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""``python -m harness.verify``: prove variants, and keep the evidence that the race and the trainer ask for.
+"""``python -m harness.verify``: prove variants, and store the evidence that the race and the trainer require.
 
-Evidence goes to ``results/local/<machine>/``, which git ignores; ``--keep`` writes to the tracked ``results/<machine>/``.
+Evidence is stored in ``results/local/<machine>/``, which git ignores; with ``--keep``, in the tracked ``results/<machine>/``.
 """
 
 from __future__ import annotations
@@ -44,33 +44,35 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence_of", "main"]
 
-AT_ONCE = 2  # workers for a single variant
-MOST_NAMES = 8  # of variants, in a message
+AT_ONCE = 2  # workers that share the problems of a single variant
+MOST_NAMES = 8  # names of variants in a message
 COLOURS = {"passed": "green", "refused": "yellow", "partial": "yellow"}
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser(prog="python -m harness.verify", description=__doc__)
-    made.add_argument("--op", required=True, metavar="PATTERN", help="an op, a family, a glob, or all")
-    made.add_argument("--variant", metavar="A,B", help="names or globs of variants; without it, all of them")
-    made.add_argument("--profile", default="dev", choices=PROFILES, help="how much is drawn (default: %(default)s)")
-    made.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
-    made.add_argument("--seed", type=int, default=0, help="of the drawn problems (default: %(default)s)")
-    made.add_argument(
-        "--dtype", metavar="NAME", help=f"draw problems of this dtype alone: {' or '.join(DTYPES)}; keeps no evidence"
+    parser = argparse.ArgumentParser(prog="python -m harness.verify", description=__doc__)
+    parser.add_argument("--op", required=True, metavar="PATTERN", help="an op, a family, a glob, or all")
+    parser.add_argument("--variant", metavar="A,B", help="names or globs of variants; without it, all of them")
+    parser.add_argument("--profile", default="dev", choices=PROFILES, help="how many problems are drawn (default: %(default)s)")
+    parser.add_argument("--examples", type=int, metavar="N", help="random problems per variant (default: by profile)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random problems (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        metavar="NAME",
+        help=f"problems of this dtype alone: {' or '.join(DTYPES)}; stores no evidence",
     )
-    made.add_argument("--problem", metavar="LINE", help="check this one problem, as a failure printed it; stores nothing")
-    made.add_argument(
+    parser.add_argument("--problem", metavar="LINE", help="check one problem, pasted from a failure; stores nothing")
+    parser.add_argument(
         "--device",
         metavar="|".join(DEVICES),
         help="where to run (default: cpu; sim for CUDA variants that --variant names)",
     )
-    made.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
-    made.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    add_keep(made)
-    add_kernels_path(made)
-    return made
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    add_keep(parser)
+    add_kernels_path(parser)
+    return parser
 
 
 def _device_of(variant: Variant, plan: Plan) -> str:
@@ -79,30 +81,30 @@ def _device_of(variant: Variant, plan: Plan) -> str:
 
 
 def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Variant]:
-    """Return those of `variants` that run on the wanted device."""
+    """Return the variants that run on the device of the options."""
     if options.device is None and options.variant:
         return variants
-    on_host = options.device in (None, "cpu")
-    placed = [v for v in variants if (v.device == "host") == on_host]
+    on_cpu = options.device in (None, "cpu")
+    placed = [v for v in variants if (v.device == "host") == on_cpu]
     if not placed:
-        where, other = ("a GPU", "sim") if on_host else ("the CPU", "cpu")
+        where, other = ("a GPU", "sim") if on_cpu else ("the CPU", "cpu")
         names = ", ".join(sorted({v.name for v in variants}))
         raise RequestError(f"--device {options.device}: {names} of {options.op} run on {where}; use --device {other}")
     return placed
 
 
 def _narrowed(variants: list[Variant], dtype: str | None) -> list[Variant]:
-    """Return those of `variants` that take `dtype`, as if they took no other."""
+    """Return the variants that take `dtype`, restricted to this dtype; all variants if `dtype` is None."""
     if dtype is None:
         return variants
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
     able = [v for v in variants if dtype in v.dtypes]
     if not able:
-        taken = ", ".join(sorted({d for v in variants for d in v.dtypes}))
+        dtypes = ", ".join(sorted({d for v in variants for d in v.dtypes}))
         names = sorted({str(v) for v in variants})
         names = [*names[:MOST_NAMES], "..."] if len(names) > MOST_NAMES else names
-        raise RequestError(f"--dtype {dtype}: nothing that was asked for takes it ({', '.join(names)}); they take {taken}")
+        raise RequestError(f"--dtype {dtype}: no named variant takes it ({', '.join(names)}); they take {dtypes}")
     return [v if v.dtypes == (dtype,) else dataclasses.replace(v, dtypes=(dtype,)) for v in able]
 
 
@@ -131,7 +133,7 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
 
 
 def _finite(ratio: float) -> float:
-    """JSON knows no infinity."""
+    """Return a number that JSON can hold: the largest float instead of infinity."""
     return min(ratio, sys.float_info.max)
 
 
@@ -169,7 +171,7 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
-    numbers_of = (Column(name, justify="right") for name in ("problems", "worst / budget", "nulls caught", "seconds"))
+    numbers_of = (Column(name, justify="right") for name in ("problems", "worst / budget", "fakes caught", "seconds"))
     keys = Column("op", key=True), Column("variant", key=True)
     shown = Listing(*keys, "status", "gate", *numbers_of, title="The battery")
     proofs = list(proofs)
@@ -187,26 +189,28 @@ def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Co
             console.print(escape(str(proof)), highlight=False, soft_wrap=True)
         elif proof.tally.survivors and not single:
             console.print(
-                f"{proof.variant}: null kernels not caught: {', '.join(proof.tally.survivors)}", highlight=False, soft_wrap=True
+                f"{proof.variant}: fake kernels not rejected: {', '.join(proof.tally.survivors)}",
+                highlight=False,
+                soft_wrap=True,
             )
 
 
 def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
-    """Return what could not be loaded and would have been asked for."""
+    """Return the files of the named ops and variants that could not be loaded."""
     return [] if options.problem else table.unloadable_of(table.select_ops(options.op), options.variant)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for."""
+    """Run the command with parsed options; return an exit code."""
     gpu = device(options.device or "cpu").name == "cuda"
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
-    sources = Snapshot(tuple(options.kernels_path))  # before this process or another one imports any of them
+    sources = Snapshot(tuple(options.kernels_path))  # before any process imports the files
     with ExitStack() as stack:
         count = 1 if options.problem else min(thread_count(), AT_ONCE)
         workers = [stack.enter_context(Worker(options.kernels_path, sources=sources)) for _ in range(count)]
         for worker in workers:
-            worker.start()  # it imports what it needs while this process does
+            worker.start()  # its imports run beside those of this process
         table = discover(*options.kernels_path)
         plan = Plan(
             profile=options.profile,
@@ -230,7 +234,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
     store = Store(options.results, machine_key("cuda" if plan.gpu else "host"), keep=options.keep)
     if options.problem:
         if len(ops) > 1:
-            raise RequestError(f"--problem speaks of one op, --op {options.op!r} stands for {len(ops)}")
+            raise RequestError(f"--problem needs one op, and --op {options.op!r} matches {len(ops)}")
         problem = parse_problem(ops[0], options.problem)
         if options.dtype not in {None, problem.dtype}:
             raise RequestError(f"--dtype {options.dtype}, but the problem says dtype={problem.dtype}")
@@ -239,10 +243,10 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting workers", total=len(variants))
 
-        def told(proof: Proof) -> None:
+        def report(proof: Proof) -> None:
             progress.update(task, advance=1, description=str(proof.variant))
 
-        proofs = prove_all(variants, plan, told, problem, workers, store)
+        proofs = prove_all(variants, plan, report, problem, workers, store)
     unloadable = _unloadable(table, options)
     revoked: dict[Variant, str] = {}
     if not options.problem:
@@ -253,10 +257,12 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
         folders = Folders(plan.kernels_path)
         results = [_as_json(p, plan) | {"revoked": revoked.get(p.variant, "")} for p in proofs]
         results += [_unloadable_as_json(f, folders) for f in unloadable]
-        print(json.dumps({"results": results}))  # noqa: T201 (a command line answers)
+        print(json.dumps({"results": results}))  # noqa: T201 (the output of the command)
     _show(proofs, unloadable, console, single=problem is not None)
     if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):
-        console.print(f"no evidence was kept of variants that take more than {options.dtype}: nothing else was drawn")
+        console.print(
+            f"no evidence was stored of variants with more dtypes than {options.dtype}: only {options.dtype} was checked"
+        )
     for message in revoked.values():
         console.print(f"[red]revoked[/] {escape(message)}", highlight=False, soft_wrap=True)
     sound = all(p.status in {"passed", "refused"} for p in proofs)
@@ -264,13 +270,13 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
 
 
 def _revoked(store: Store, passed: Iterable[Variant], plan: Plan) -> dict[Variant, str]:
-    """Return why the proofs of some variants that have just passed do not count: a race has refuted the same source."""
+    """Return, per variant whose proof a race has revoked, the reason: the race refuted the same source."""
     counting = {variant: store.proof(variant, kind_of(variant, gpu=plan.gpu)) for variant in passed}
     return {variant: revocation(variant, proof) for variant, proof in counting.items() if proof is not None and proof.revokes}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prove what is asked for; return an exit code."""
+    """Prove the variants of the command line; return an exit code."""
     options = parser().parse_args(argv)
 
     return guarded(lambda: run(options))

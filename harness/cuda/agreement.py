@@ -16,7 +16,7 @@ import numpy as np
 from harness.proof.cases.strategies import basics
 from harness.proof.cases.values import materialise
 from harness.proof.sandbox.buffers import Buffers
-from harness.proof.sandbox.client import Died, Raised, Schedule
+from harness.proof.sandbox.client import DeviceSettings, Died, Raised
 from harness.race.board import params_for, shrunken, typical_dims
 from registry.dtypes import is_float
 from registry.problem import Problem
@@ -124,5 +124,5 @@ def _outputs(variant: Variant, worker: Worker, problem: Problem, device: str) ->
     size = variant.workspace_size(problem.dims, 1) if variant.workspace else None
     buffers = Buffers(variant.op, problem, size)
     buffers.fill(worker.memory, materialise(variant.op, problem))
-    worker.call(variant, buffers, 1, Schedule(device))
+    worker.call(variant, buffers, 1, DeviceSettings(device))
     return buffers.outputs(worker.memory)

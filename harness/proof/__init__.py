@@ -1,1 +1,1 @@
-"""Proves a variant: problems, oracle, error budgets, gates, and the process in which strange code runs."""
+"""Proves a variant: problems, oracle, tolerances, gates, and the process that runs untrusted code."""

@@ -1,4 +1,4 @@
-"""The battery: draw problems for a variant, put it through the gates, shrink what fails, and say how to see it again."""
+"""The battery: collect the test cases of a variant, run the checks, shrink a failure, and write the line that reproduces it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 
-from harness.proof.cases.selection import Asked, drawn, given, refusals
-from harness.proof.gates import Rejected, check_again_afresh
+from harness.proof.cases.selection import TestCase, fixed_cases, random_cases, refusals
+from harness.proof.gates import Rejected, check_in_fresh_process
 from harness.proof.result import SOURCE_CHANGED, Proof
-from harness.proof.runner import Examination, ShrunkEnough
+from harness.proof.runner import Runner, ShrunkEnough
 from registry.fingerprint import contract_hash, source_hash
 from registry.paths import ROOT
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.proof.plan import Plan
-    from harness.proof.reference.cache import Answers
+    from harness.proof.reference.cache import ReferenceCache
     from harness.proof.sandbox.client import Worker
     from registry.problem import Problem
     from registry.variant import Variant
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["prove", "prove_on"]
 
 
-def _concluded(examination: Examination, began: float, *, whole: bool) -> Proof:
-    """Return the proof with its status; one that is not `whole` was asked a single problem, and is never ``partial``."""
-    proof, plan = examination.proof, examination.plan
-    rejected = None if examination.smallest is None else check_again_afresh(examination.smallest)
+def _concluded(runner: Runner, began: float, *, whole: bool) -> Proof:
+    """Return the proof with its status; only a `whole` proof can be ``partial``, a proof on a single problem cannot."""
+    proof, plan = runner.proof, runner.plan
+    rejected = None if runner.smallest is None else check_in_fresh_process(runner.smallest)
     proof.reproduce = plan.reproduce(proof.variant)
     if rejected is not None:
         proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
@@ -40,56 +40,56 @@ def _concluded(examination: Examination, began: float, *, whole: bool) -> Proof:
         proof.reproduce = plan.reproduce(proof.variant, rejected.problem)
     elif proof.refused and not proof.problems + proof.vacuous:
         proof.status = "refused"
-        proof.message = f"it supports none of {proof.refused} drawn problems: {examination.refusal}"
+        proof.message = f"the variant refuses all {proof.refused} problems: {runner.refusal}"
     elif not proof.problems:
         proof.status, proof.gate = "failed", "non-vacuity"
-        proof.message = f"none of {proof.vacuous} drawn problems could tell it from a null kernel"
+        proof.message = f"none of {proof.vacuous} problems can tell the variant from a fake kernel"
     elif whole and (short := _shortage(proof, plan)):
         proof.status, proof.message = "partial", short
-        if examination.refusal:
-            proof.message += f"; it refuses {proof.refused} problems, the first because: {examination.refusal}"
-    _check_sources(examination)
+        if runner.refusal:
+            proof.message += f"; the variant refuses {proof.refused} problems, the first because: {runner.refusal}"
+    _check_sources(runner)
     proof.seconds = time.monotonic() - began
     return proof
 
 
 def _shortage(proof: Proof, plan: Plan) -> str:
-    """Return how a proof falls short of what its profile asks for at least; "" if it does not."""
-    limits = plan.limits
-    if proof.problems < limits.fewest_problems:
-        return f"it passed {proof.problems} problems, and fewer than {limits.fewest_problems} prove nothing ({plan.profile})"
-    if proof.drawn < limits.fewest_drawn:
-        return f"it was asked {proof.drawn} drawn problems, and fewer than {limits.fewest_drawn} prove nothing ({plan.profile})"
+    """Return how many problems the proof lacks by its profile, as a message; "" if it has enough."""
+    profile = plan.profile_settings
+    if proof.problems < profile.fewest_problems:
+        return f"the variant passed {proof.problems} problems; a proof needs {profile.fewest_problems} (profile {plan.profile})"
+    if proof.drawn < profile.fewest_drawn:
+        return f"the number of random problems is {proof.drawn}; a proof needs {profile.fewest_drawn} (profile {plan.profile})"
     return ""
 
 
-def _check_sources(examination: Examination) -> None:
-    """Keep the hashes of what was proven; void the proof if a source is not what it was before any process imported it."""
-    proof, plan = examination.proof, examination.plan
+def _check_sources(runner: Runner) -> None:
+    """Store the hashes of the proven sources; void the proof if a source has changed since before the first import."""
+    proof, plan = runner.proof, runner.plan
     variant = proof.variant
-    with suppress(OSError, SyntaxError, UnicodeDecodeError):  # such a file counts as changed
+    with suppress(OSError, SyntaxError, UnicodeDecodeError):  # a file that cannot be read counts as changed
         proof.source, proof.contract = source_hash(variant), contract_hash(variant.op)
-    snapshots = {id(s): s for s in (plan.sources, *(w.sources for w in examination.workers)) if s is not None}
+    snapshots = {id(s): s for s in (plan.sources, *(w.sources for w in runner.workers)) if s is not None}
     changed = sorted({path for snapshot in snapshots.values() for path in snapshot.changed(variant)})
     if changed:
         names = ", ".join(str(p.relative_to(ROOT) if p.is_relative_to(ROOT) else p) for p in changed)
         proof.status, proof.gate = SOURCE_CHANGED, "sources"
-        proof.message = f"source changed while it was proven: {names}; nothing is known of it, before or after"
+        proof.message = f"source changed while it was proven: {names}; the proof holds for neither the old nor the new source"
         proof.problem, proof.reproduce = None, plan.reproduce(variant)
 
 
-def _ask_for_last(variant: Variant, asked: Sequence[Asked], answers: Answers) -> None:
-    """Ask for one key: if it has to be made, torch is imported while others draw and start."""
-    taken = (problem for problem, _ in reversed(asked) if not refusals(variant, problem))
-    for problem in itertools.islice(taken, 1):
-        answers.of(variant.op, problem)
+def _request_last(variant: Variant, test_cases: Sequence[TestCase], reference_cache: ReferenceCache) -> None:
+    """Request the reference outputs of the last accepted problem, so that torch is imported while the worker starts."""
+    accepted = (problem for problem, _ in reversed(test_cases) if not refusals(variant, problem))
+    for problem in itertools.islice(accepted, 1):
+        reference_cache.of(variant.op, problem)
 
 
 def prove(
     variant: Variant,
     worker: Worker,
     plan: Plan,
-    answers: Answers,
+    reference_cache: ReferenceCache,
     *,
     helpers: Sequence[Worker] = (),
     recheck: Sequence[Problem] = (),
@@ -100,42 +100,42 @@ def prove(
     ----------
     variant : Variant
     worker : Worker
-        It is restarted where the variant ends it.
+        The battery restarts it after the variant has ended its process.
     plan : Plan
-    answers : Answers
-        Shared with other variants of the op, so that each key is made once.
+    reference_cache : ReferenceCache
+        Shared with the proofs of other variants of the op, so that reference outputs are computed once.
     helpers : sequence of Worker
-        They take their share of the problems.
+        More workers, which share the problems.
     recheck : sequence of Problem
-        Problems that the variant failed at before: they come first, and go through every gate.
+        Problems on which the variant failed earlier. They come first and get every check.
 
     Returns
     -------
     Proof
-        Never raises for what the variant does.
+        A failure of the variant is reported here, never raised.
     """
     began = time.monotonic()
-    examination = Examination(Proof(variant), (worker, *helpers), plan, answers)
-    simulated = examination.device == "sim"
-    asked = [*map(Asked, recheck), *given(variant, simulated=simulated)]
-    _ask_for_last(variant, asked, answers)
-    found = drawn(variant, plan, worker.check, simulated=simulated)
-    examination.proof.drawn = sum(not refusals(variant, one.problem) for one in found)
-    examination.proof.recheck = tuple(problem for problem in recheck if not refusals(variant, problem))
-    asked += found
-    _ask_for_last(variant, asked, answers)
-    with suppress(Rejected, ShrunkEnough, hypothesis.errors.Flaky):  # what failed is known
+    runner = Runner(Proof(variant), (worker, *helpers), plan, reference_cache)
+    simulated = runner.device == "sim"
+    test_cases = [*map(TestCase, recheck), *fixed_cases(variant, simulated=simulated)]
+    _request_last(variant, test_cases, reference_cache)
+    drawn = random_cases(variant, plan, worker.check, simulated=simulated)
+    runner.proof.drawn = sum(not refusals(variant, one.problem) for one in drawn)
+    runner.proof.recheck = tuple(problem for problem in recheck if not refusals(variant, problem))
+    test_cases += drawn
+    _request_last(variant, test_cases, reference_cache)
+    with suppress(Rejected, ShrunkEnough, hypothesis.errors.Flaky):  # the runner keeps the smallest failure
         try:
-            examination.examine(asked)
+            runner.run(test_cases)
         except Rejected:
-            examination.shrink()
-    return _concluded(examination, began, whole=True)
+            runner.shrink()
+    return _concluded(runner, began, whole=True)
 
 
-def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, answers: Answers) -> Proof:
-    """Put a variant through every gate on one given problem; otherwise as `prove`."""
+def prove_on(variant: Variant, worker: Worker, plan: Plan, problem: Problem, reference_cache: ReferenceCache) -> Proof:
+    """Run every check on one problem; otherwise as `prove`."""
     began = time.monotonic()
-    examination = Examination(Proof(variant), (worker,), plan, answers)
+    runner = Runner(Proof(variant), (worker,), plan, reference_cache)
     with suppress(Rejected, ShrunkEnough):
-        examination.examine([Asked(problem)])
-    return _concluded(examination, began, whole=False)
+        runner.run([TestCase(problem)])
+    return _concluded(runner, began, whole=False)

@@ -1,4 +1,4 @@
-"""Call one variant once at the shape of a training run, in the worker process, and make the record of the comparison."""
+"""Calls one variant once at the shape of a training run, in the worker process, and makes the record of the comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.proof.at_shape import TooLargeError, compare
 from harness.proof.cases.training_values import training_values
 from harness.proof.gates import Case, Rejected, check_call
-from harness.proof.reference.cache import Answer, Answers
+from harness.proof.reference.cache import ReferenceCache, SolvedProblem
 from harness.proof.sandbox.client import Limits
 from registry.comparison import NOT_COMPARED, PASSED, Comparison
 from registry.fingerprint import contract_hash, source_hash
@@ -32,18 +32,24 @@ if TYPE_CHECKING:
 
 __all__ = ["CallAtShape", "Called", "limits_for"]
 
-SLOWEST_FLOPS = {"host": 1e8, "cuda": 1e8, "sim": 1e6}  # per second; a variant that is slower counts as hung
+SLOWEST_FLOPS = {"host": 1e8, "cuda": 1e8, "sim": 1e6}  # per second; a slower variant counts as hung
 SLOWEST_ELEMENTS = 1e7  # per second
 
 
 @dataclass(frozen=True, eq=False)
 class Called:
-    """What a call gave.
+    """The result of a call.
 
     Attributes
     ----------
-    values, outputs : mapping
-        What the variant was given, and what it made of it; no outputs if it was rejected.
+    values : mapping
+        The inputs.
+    outputs : mapping or None
+        The outputs; None if the call was rejected.
+    rejected : Rejected, MemoryError or None
+        The reason for which the call has no outputs.
+    seconds : float
+        The duration of the call, with the making of the values.
     """
 
     values: Mapping[str, NDArray[Any]]
@@ -54,7 +60,7 @@ class Called:
 
 @dataclass(frozen=True)
 class CallAtShape:
-    """One call of one variant.
+    """One call of one variant at the shape of a training run.
 
     Attributes
     ----------
@@ -69,12 +75,12 @@ class CallAtShape:
 
     @property
     def elements(self) -> int:
-        """Elements of all arguments."""
+        """The number of elements of all arguments."""
         return sum(math.prod(a.shape(self.problem.dims)) for a in self.variant.op.arguments)
 
     @property
     def reproduce(self) -> str:
-        """The command that makes the comparison again."""
+        """The command that repeats the comparison."""
         words = ["python", "-m", "harness.check_shapes", "--op", self.problem.op, "--variant", self.variant.name]
         words += [word for path in self.kernels_path for word in ("--kernels-path", str(path))]
         words += ["--device", self.device] if self.device != "host" else []
@@ -82,22 +88,22 @@ class CallAtShape:
         return shlex.join(words)
 
     def call(self, worker: Worker) -> Called:
-        """Call the variant; whatever it does is told by what is returned, never raised."""
+        """Call the variant; a failure of the variant is part of the result and never raised."""
         began = time.monotonic()
         worker.limits = limits_for(self)
         values: dict[str, NDArray[Any]] = {}
         outputs, rejected = None, None
         try:
-            op, nobody = self.variant.op, Answers(())  # the battery's judge is asked for parts only
+            op, unused = self.variant.op, ReferenceCache(())  # `compare` computes the reference, part by part
             values = training_values(op, self.problem)
-            answer = Answer(op, self.problem, values, Future())
-            outputs = check_call(Case(self.variant, answer, nobody, worker, self.threads, self.device))
+            solved = SolvedProblem(op, self.problem, values, Future())
+            outputs = check_call(Case(self.variant, solved, unused, worker, self.threads, self.device))
         except (Rejected, MemoryError) as error:
             rejected = error
         return Called(values, outputs, rejected, time.monotonic() - began)
 
     def compare(self, called: Called) -> Comparison:
-        """Compare what the call gave with the reference, and return the record."""
+        """Compare the outputs of a call with the reference, and return the record."""
         began = time.monotonic()
         status, gate, message, outcome = PASSED, "", "", None
         try:
@@ -135,7 +141,7 @@ class CallAtShape:
 
 
 def limits_for(call: CallAtShape) -> Limits:
-    """Return the time and the memory that a worker may take for a call, which grow with its size."""
+    """Return the limits of time and memory for a call, which grow with its size."""
     usual = Limits()
     flops = float(call.variant.op.flops(**call.problem.dims))
     more = flops / SLOWEST_FLOPS[call.device] + call.elements / SLOWEST_ELEMENTS

@@ -1,20 +1,21 @@
-"""The gates, each a plain function that raises `Rejected` under its own name.
+"""The gates: plain functions that call a variant or compare its outputs, and raise `Rejected` with the name of the gate.
 
-Two of them make calls of their own, and yield before they compare: the answer keys are made meanwhile.
+Two functions make their own calls and yield before they compare, so that the reference outputs are computed meanwhile.
 
 ==============  ===============================================================================================
 contract        the variant returns None and raises nothing
-simulation      no race, access out of bounds, uninitialised read, ... in the simulator (CUDA variants)
-isolation       its process neither crashes nor hangs nor exits
-memory          guards and inputs are as before, every output element was written, and no result depends on the contents
-                of outputs and scratch memory before the call
-values          every element within its budget of torch in float64 (forward and update ops)
+simulation      the simulator finds no race, access out of bounds, uninitialised read, ... (CUDA variants)
+isolation       the variant's process does not crash, hang, exit or change state that its process shares
+memory          guard bands and inputs are unchanged, every output element was written, and no result depends on the
+                contents of outputs and scratch memory before the call
+values          every element is within its tolerance of torch in float64 (forward and update ops)
 gradients       the same for backward ops, against autograd; accumulating twice gives the sum
-exact           on small integers, whole-number outputs are equal to the bit
-specials        NaN and infinities come out where they must, and nowhere else
-replay          other values in the same buffers, one element changed, the same values elsewhere: nothing is remembered
-determinism     the same call again gives the same bits, unless the variant is declared ``run_to_run``
-non-vacuity     the drawn problems could tell a right kernel from null kernels
+exact           on small integers, whole-number outputs have the same bits as the exact result
+specials        outputs hold NaN and infinities where the exact result holds them, and nowhere else
+statelessness   outputs do not depend on earlier calls or on addresses: other values in the same buffers, one element
+                changed, the same values in other buffers
+determinism     a repeated call gives the same bits, unless the variant is declared ``run_to_run``
+non-vacuity     the problems can tell a right kernel from fake kernels
 ==============  ===============================================================================================
 """
 
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from harness.proof.sandbox.buffers import FINITE, NAN, STALE, Buffers, bits_of
-from harness.proof.sandbox.client import Died, Raised, Schedule
+from harness.proof.sandbox.client import DeviceSettings, Died, Raised
 from registry.error_law import Exact
 from registry.op import Direction
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness.proof.reference.cache import Answer, Answers
+    from harness.proof.reference.cache import ReferenceCache, SolvedProblem
     from harness.proof.reference.tolerance import Verdict
     from harness.proof.sandbox.client import Worker
     from registry.op import Op
@@ -49,21 +50,21 @@ __all__ = [
     "Case",
     "Rejected",
     "check_accumulates",
-    "check_again_afresh",
     "check_call",
     "check_contents",
+    "check_in_fresh_process",
     "check_one_thread",
     "check_order",
-    "check_remembers_nothing",
     "check_repeats",
+    "check_statelessness",
     "check_values",
 ]
 
-SHIFT = 4096 + 64  # bytes by which "other buffers" lie elsewhere
+SHIFT = 4096 + 64  # bytes between the usual buffers and the other buffers of the gate statelessness
 
 
 class Rejected(Exception):  # noqa: N818 (the outcome of a check)
-    """A variant did not pass a gate on a problem."""
+    """A variant failed a gate on a problem."""
 
     def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed") -> None:
         self.gate, self.message, self.problem, self.status = gate, message, problem, status
@@ -73,7 +74,7 @@ class Rejected(Exception):  # noqa: N818 (the outcome of a check)
 
     @classmethod
     def by_value(cls, gate: str, case: Case, verdict: Verdict) -> Self:
-        """Return the rejection of a wrong value; the case is kept, to see what a fresh process says to it."""
+        """Return the rejection of a wrong value; it keeps the case, so that the call can be repeated in a fresh process."""
         rejected = cls(gate, verdict.message, case.problem)
         rejected.ratio, rejected.case = verdict.ratio, case
         return rejected
@@ -81,15 +82,21 @@ class Rejected(Exception):  # noqa: N818 (the outcome of a check)
 
 @dataclass(frozen=True)
 class Case:
-    """One variant on one problem, with the answer key that it never sees."""
+    """One variant on one problem, with the reference outputs, which the variant never sees.
+
+    Attributes
+    ----------
+    before : {"nan", "finite", "stale"}
+        The contents of outputs and scratch memory before a call, as in `Buffers.fill`.
+    """
 
     variant: Variant
-    answer: Answer
-    answers: Answers
+    solved: SolvedProblem
+    reference_cache: ReferenceCache
     worker: Worker
     threads: int
     device: str = "host"
-    before: str = NAN  # what outputs and scratch memory hold before a call, as in `Buffers.fill`
+    before: str = NAN
 
     @property
     def op(self) -> Op:
@@ -99,11 +106,11 @@ class Case:
     @property
     def problem(self) -> Problem:
         """The problem."""
-        return self.answer.problem
+        return self.solved.problem
 
-    def on(self, answer: Answer) -> Case:
+    def on(self, solved: SolvedProblem) -> Case:
         """Return the same case on other values."""
-        return dataclasses.replace(self, answer=answer)
+        return dataclasses.replace(self, solved=solved)
 
     def after(self, before: str) -> Case:
         """Return the same case with other contents of outputs and scratch memory before the call."""
@@ -116,23 +123,23 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
     Parameters
     ----------
     shift : int
-        Bytes by which the buffers lie elsewhere.
+        Bytes by which the buffers are moved.
     mode, order : str
-        How the simulator runs a CUDA variant.
+        The mode and the order of warps in which the simulator runs a CUDA variant.
     """
     size = case.variant.workspace_size(case.problem.dims, case.threads) if case.variant.workspace else None
     buffers = Buffers(case.op, case.problem, size, shift)
-    buffers.fill(case.worker.memory, case.answer.values, case.before)
+    buffers.fill(case.worker.memory, case.solved.values, case.before)
     try:
-        schedule = None if case.device == "host" else Schedule(case.device, mode, order)
-        case.worker.call(case.variant, buffers, case.threads, schedule)
+        settings = None if case.device == "host" else DeviceSettings(case.device, mode, order)
+        case.worker.call(case.variant, buffers, case.threads, settings)
     except Raised as outcome:
         if outcome.fault:
             raise Rejected("simulation", str(outcome), case.problem, status=outcome.fault) from None
         raise Rejected("contract", str(outcome), case.problem) from None
     except Died as outcome:
         raise Rejected("isolation", str(outcome), case.problem, status=outcome.status) from None
-    if damage := buffers.damage(case.worker.memory, case.answer.values):
+    if damage := buffers.damage(case.worker.memory, case.solved.values):
         raise Rejected("memory", damage, case.problem)
     return buffers.outputs(case.worker.memory)
 
@@ -140,15 +147,18 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
 def _gate_of_values(case: Case, name: str) -> str:
     if case.problem.special_values:
         return "specials"
-    if case.answer.reference.outputs[name].exact and not isinstance(case.op.error, Exact):
+    if case.solved.reference.outputs[name].exact and not isinstance(case.op.error, Exact):
         return "exact"
     return "gradients" if case.op.direction is Direction.BACKWARD else "values"
 
 
 def check_values(case: Case, outputs: Arrays, gate: str = "") -> float:
-    """Compare with the answer key: gates values, gradients, exact and specials; return the worst error over its budget."""
+    """Compare with the reference outputs and return the worst error over its tolerance.
+
+    Gates values, gradients, exact and specials.
+    """
     worst = 0.0
-    for name, expected in case.answer.reference.outputs.items():
+    for name, expected in case.solved.reference.outputs.items():
         verdict = expected.judge(name, outputs[name])
         if verdict.message:
             raise Rejected.by_value(gate or _gate_of_values(case, name), case, verdict)
@@ -167,7 +177,7 @@ def _same_bits(one: Arrays, other: Arrays) -> str:
 
 
 def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
-    """Compare with another call on the same values: gate determinism."""
+    """Compare the outputs of two calls on the same values: gate determinism."""
     if case.variant.determinism != "bitwise":
         check_values(case, again, "determinism")
     elif message := _same_bits(outputs, again):
@@ -175,59 +185,61 @@ def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
 
 
 def check_contents(case: Case, outputs: Arrays, again: Arrays) -> None:
-    """Compare with a call before which outputs and scratch memory held `case.before`, and not NaN: gate memory.
+    """Compare with a call before which outputs and scratch memory held `case.before` instead of NaN: gate memory.
 
-    Where the results differ, two more calls tell a kernel that reads what it never wrote from one that wavers.
+    If the results differ, two more calls find out whether the kernel reads memory that it has not written (gate memory) or
+    gives other results on each call (gate determinism).
     """
     try:
         check_repeats(case, outputs, again)
     except Rejected as rejected:
         for _ in range(2):
             check_repeats(case, outputs, check_call(case.after(NAN)))
-        held = {FINITE: "finite numbers", STALE: "what the last call left"}[case.before]
-        message = f"with {held} in its outputs and scratch memory before the call, and not NaN: {rejected.message}"
+        held = {FINITE: "finite numbers", STALE: "the data of the call before"}[case.before]
+        message = f"with {held} in its outputs and scratch memory before the call, instead of NaN: {rejected.message}"
         raise Rejected("memory", message, case.problem) from None
 
 
-def check_remembers_nothing(case: Case, outputs: Arrays) -> Iterator[None]:
-    """Call with other values in the same buffers, then with the first values elsewhere: gate replay."""
-    others = [case.on(answer) for answer in (case.answers.redrawn(case.answer), case.answers.changed(case.answer))]
-    found = [check_call(other.after(STALE)) for other in others]
+def check_statelessness(case: Case, outputs: Arrays) -> Iterator[None]:
+    """Call with other values in the same buffers, then with the first values in other buffers: gate statelessness."""
+    cache = case.reference_cache
+    others = [case.on(solved) for solved in (cache.redrawn(case.solved), cache.changed(case.solved))]
+    outputs_of_others = [check_call(other.after(STALE)) for other in others]
     moved = check_call(case.after(FINITE), shift=SHIFT)
     yield
-    for other, its_outputs in zip(others, found, strict=True):
+    for other, its_outputs in zip(others, outputs_of_others, strict=True):
         check_values(other, its_outputs)
     if case.variant.determinism != "bitwise":
-        check_values(case, moved, "replay")
+        check_values(case, moved, "statelessness")
     elif message := _same_bits(outputs, moved):
-        raise Rejected("replay", f"the same values in other buffers, after other calls: {message}", case.problem)
+        raise Rejected("statelessness", f"the same values in other buffers, after other calls: {message}", case.problem)
 
 
 def check_accumulates(case: Case) -> None:
-    """Call once more, adding to what the first call gives: gate gradients."""
-    twice = case.answers.added(case.answer)
+    """Call once more and accumulate onto the exact results of the first call: gate gradients."""
+    twice = case.reference_cache.added(case.solved)
     if twice is not None:
         added = case.on(twice)
         check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.special_values else "gradients")
 
 
 def check_one_thread(case: Case) -> Iterator[None]:
-    """Call with a single thread: the values must hold there too."""
+    """Call with one thread: the gates of `check_values`."""
     if case.threads > 1 and case.device == "host":
         single = dataclasses.replace(case, threads=1)
-        found = check_call(single.after(FINITE))
+        outputs = check_call(single.after(FINITE))
         yield
-        check_values(single, found)
+        check_values(single, outputs)
 
 
-def check_order(case: Case, outputs: Arrays, found: Arrays) -> None:
-    """Compare with a call in which the simulator ran the warps in another order: gate determinism."""
-    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, found)):
+def check_order(case: Case, outputs: Arrays, descending: Arrays) -> None:
+    """Compare with the outputs of a call in which the simulator ran the warps in descending order: gate determinism."""
+    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, descending)):
         raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
 
 
-def check_again_afresh(rejected: Rejected) -> Rejected:
-    """Repeat a call that gave a wrong value in a fresh process: right there means that something was remembered."""
+def check_in_fresh_process(rejected: Rejected) -> Rejected:
+    """Repeat a call that gave a wrong value in a fresh process; a right value there means that the variant keeps state."""
     if rejected.case is None:
         return rejected
     rejected.case.worker.renew()
@@ -236,6 +248,6 @@ def check_again_afresh(rejected: Rejected) -> Rejected:
     except Rejected as again:
         return again
     if rejected.gate != "determinism":
-        rejected.gate = "replay"
-        rejected.message += "; in a fresh process it is right"
+        rejected.gate = "statelessness"
+        rejected.message += "; in a fresh process the value is right"
     return rejected

@@ -1,4 +1,4 @@
-"""What a proof draws, on how many threads, and the command that shows its result again."""
+"""The settings of a proof: profile, seed, threads, device and folders; and the command that reproduces its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Plan", "register_profiles"]
 
 
 def register_profiles() -> None:
-    """Make the profiles known to hypothesis, so that every other property test runs under them too."""
+    """Register the profiles with hypothesis, so that other property tests can run under them too."""
     for name, profile in PROFILES.items():
         hypothesis.settings.register_profile(
             name, max_examples=profile.examples, derandomize=profile.derandomised, deadline=None, print_blob=False
@@ -34,20 +34,20 @@ def register_profiles() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to draw, on how many threads, and how to write the reproducing line.
+    """The settings of a proof.
 
     Attributes
     ----------
     examples : int, optional
-        Instead of the profile's number.
+        The number of random cases; by default the profile's number.
     seed : int
-        Of hypothesis; used unless the profile is derandomised.
+        The seed of hypothesis; a derandomised profile ignores it.
     gpu : bool
-        Run CUDA variants on a GPU, not in the simulator.
+        Run CUDA variants on a GPU instead of in the simulator.
     results : Path
         The folder of records.
     sources : Snapshot, optional
-        The source files before this process imported them, if that was before the workers were made.
+        The source files as they were before this process imported them and before the workers were made.
     """
 
     profile: str = "dev"
@@ -64,12 +64,12 @@ class Plan:
             raise UnknownNameError("profile", self.profile, PROFILES)
 
     @property
-    def limits(self) -> Profile:
-        """The profile's numbers."""
+    def profile_settings(self) -> Profile:
+        """The settings of the profile."""
         return PROFILES[self.profile]
 
     def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:
-        """Return the command that shows a result again."""
+        """Return the command that reproduces a result: a whole proof, or the check of one problem."""
         words = ["--op", variant.op.name, "--variant", variant.name, *Folders(self.kernels_path).words()]
         if variant.device != "host":
             words += ["--device", kind_of(variant, gpu=self.gpu)]

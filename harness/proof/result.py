@@ -18,25 +18,32 @@ SOURCE_CHANGED = "source_changed"
 
 @dataclass
 class Proof:
-    """What became of a variant.
+    """The outcome of the battery for one variant.
 
     Attributes
     ----------
     status : str
-        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or what the simulator found; ``partial`` if it failed
-        nothing and was asked too little; ``source_changed`` if a source was written meanwhile, so that nothing is known.
+        ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or the name of a fault that the simulator found, such as
+        ``race``; ``partial`` if the variant failed no check and got too few problems for a proof; ``source_changed`` if a
+        source file was written during the proof.
     gate, message : str
-        Where and why it was rejected.
+        The gate that rejected the variant, and the reason.
+    problem : Problem or None
+        The problem on which the variant failed.
     problems : int
-        Problems that it passed and that could have told it from null kernels.
-    vacuous, refused : int
-        Problems that could not (empty arrays), and problems that it does not support.
+        Problems that the variant passed and that reject at least one fake kernel.
+    vacuous : int
+        Problems that the variant passed and that reject no fake kernel, such as empty arrays.
+    refused : int
+        Problems that the variant does not support.
     drawn : int
-        Problems that were drawn and that it does support.
+        Random cases that the variant supports.
+    worst_over_budget : float
+        The largest error over its tolerance.
     source, contract : str
-        Hashes of its sources and of its op's contract, as they were proven.
+        Hashes of the variant's sources and of its op's contract, as they were proven.
     recheck : tuple of Problem
-        Problems that it failed at before, and passed now.
+        Problems on which the variant failed in an earlier proof, and which this proof repeated.
     """
 
     variant: Variant
@@ -58,17 +65,17 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate was passed."""
+        """Whether the variant passed every gate."""
         return self.status == "passed"
 
     @property
     def unharmed(self) -> bool:
-        """Whether nothing failed, however little was asked."""
+        """Whether the variant failed no check, on however few problems."""
         return self.status in {"passed", "partial"}
 
     def __str__(self) -> str:
         if self.passed:
-            return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its budget"
+            return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its tolerance"
         if self.status in {"partial", SOURCE_CHANGED}:
             return f"{self.variant} {self.status}: {self.message}\n  prove it again: {self.reproduce}"
         return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"

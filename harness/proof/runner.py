@@ -1,4 +1,4 @@
-"""Examines one variant: calls it on many problems, compares its outputs while later calls run, and shrinks a failure."""
+"""Runs the checks on one variant: calls it on many problems, compares its outputs while later calls run, shrinks a failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from harness.proof.cases.selection import Asked, Dear, draw, refusals
+from harness.proof.cases.selection import ExtraChecks, TestCase, refusals, run_hypothesis
 from harness.proof.cases.strategies import elements
 from harness.proof.gates import (
     Case,
@@ -20,8 +20,8 @@ from harness.proof.gates import (
     check_contents,
     check_one_thread,
     check_order,
-    check_remembers_nothing,
     check_repeats,
+    check_statelessness,
     check_values,
 )
 from harness.proof.sandbox.buffers import FINITE, STALE
@@ -31,87 +31,100 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from harness.proof.plan import Plan
-    from harness.proof.reference.cache import Answers
+    from harness.proof.reference.cache import ReferenceCache
     from harness.proof.result import Proof
     from harness.proof.sandbox.client import Worker
     from registry.problem import Problem
 
-__all__ = ["Examination", "ShrunkEnough"]
+__all__ = ["Runner", "ShrunkEnough"]
 
-MOST_HELD = 1 << 22  # elements of the largest arguments of problems that were called on and not yet compared
+LARGEST_BATCH = 1 << 22  # elements: the sum, over the problems of a batch, of the size of the largest argument
 
 
 class ShrunkEnough(BaseException):
-    """Stops hypothesis where a smaller failure is not worth its time."""
+    """Stops hypothesis once a smaller failure is not worth the time."""
 
 
 @dataclass
-class _Called:
-    """A problem that the variant was called on: what is left of its gates, or what it failed at already."""
+class _PendingCase:
+    """A problem on which the variant was called: the checks that are left, or the failure of a check.
+
+    Attributes
+    ----------
+    gates : iterator
+        Runs the rest of the checks when it is iterated.
+    counts : bool
+        Whether the problem adds to the counts of the proof.
+    """
 
     case: Case
-    dear: Dear
+    extra_checks: ExtraChecks
     gates: Iterator[None]
     rejected: Rejected | None = None
     counts: bool = True
 
 
-class Examination:
-    """What one variant is put through.
+class Runner:
+    """Calls one variant on test cases and runs the checks on its outputs.
 
     Parameters
     ----------
     proof : Proof
-        Its counts are kept here.
+        The runner updates its counts.
     workers : sequence of Worker
-        In which the variant is called, in all at the same time, each with its share of the problems.
+        The test cases are distributed over all workers, which call the variant at the same time.
+    plan : Plan
+    reference_cache : ReferenceCache
+        The source of the reference outputs.
 
     Attributes
     ----------
     smallest : Rejected or None
-        Of all failures the one with the smallest problem.
+        The failure with the smallest problem.
+    refusal : str
+        The reason for which the variant refused a problem, the first of all reasons.
     """
 
-    def __init__(self, proof: Proof, workers: Sequence[Worker], plan: Plan, answers: Answers) -> None:
+    def __init__(self, proof: Proof, workers: Sequence[Worker], plan: Plan, reference_cache: ReferenceCache) -> None:
         self.proof, self.variant = proof, proof.variant
-        self.workers, self.plan, self.answers = workers, plan, answers
+        self.workers, self.plan, self.reference_cache = workers, plan, reference_cache
         self.device = kind_of(self.variant, gpu=plan.gpu)
         self.smallest: Rejected | None = None
         self.refusal = ""
-        self._dear = Dear()  # the gates that it was found at
+        self._extra_checks = ExtraChecks()  # of the test case with the smallest failure
         self._passed: set[str] = set()
         self._give_up_at = float("inf")
         self._begun: set[Worker] = set()
 
-    def examine(self, asked: Iterable[Asked]) -> None:
-        """Put the variant through the gates on problems, until one fails.
+    def run(self, test_cases: Iterable[TestCase]) -> None:
+        """Run the checks on test cases until one fails.
 
-        It is called on many while their answer keys are made, and what it gave is compared behind that: who calls waits for
-        no key.
+        The variant is called on a batch of problems while other processes compute the reference outputs. The outputs are
+        compared afterwards, so that no call waits for reference outputs.
 
         Raises
         ------
         Rejected
-            A problem failed.
+            A check failed.
         ShrunkEnough
-            It hung, or time is up.
+            The variant hung, or the time for shrinking is over.
         """
-        held: list[Asked] = []
-        room = MOST_HELD
-        for one in asked:
-            if not self._refuses(one.problem):
-                held.append(one)
-                room -= elements(self.variant.op, one.problem)
+        batch: list[TestCase] = []
+        room = LARGEST_BATCH
+        for test_case in test_cases:
+            if not self._refuses(test_case.problem):
+                batch.append(test_case)
+                room -= elements(self.variant.op, test_case.problem)
             if room < 0:
-                self._examine(held)
-                held, room = [], MOST_HELD
-        self._examine(held)
+                self._run_batch(batch)
+                batch, room = [], LARGEST_BATCH
+        self._run_batch(batch)
 
-    def _examine(self, asked: list[Asked]) -> None:
-        if asked and time.monotonic() > self._give_up_at:
+    def _run_batch(self, batch: list[TestCase]) -> None:
+        if batch and time.monotonic() > self._give_up_at:
             raise ShrunkEnough
-        workers = self.workers[: len(asked)]
-        shares = [asked[number :: len(workers)] for number in range(len(workers))]
+        workers = self.workers[: len(batch)]
+        shares = [batch[number :: len(workers)] for number in range(len(workers))]
         stop = Event()
         if len(workers) > 1:
             with ThreadPoolExecutor(len(workers)) as pool:
@@ -121,48 +134,51 @@ class Examination:
                     stop.set()
         else:
             done = [self._call(worker, share, stop) for worker, share in zip(workers, shares, strict=True)]
-        called = [one for among in itertools.zip_longest(*done) for one in among if one]  # as they were asked
-        for one in called:
+        pending = [one for group in itertools.zip_longest(*done) for one in group if one]  # in the order of the batch
+        for one in pending:
             if one.rejected:
-                self._remember(one.rejected, one.dear)
-        for one in called:
+                self._keep_smallest(one.rejected, one.extra_checks)
+        for one in pending:
             if one.rejected:
                 raise one.rejected
-        for one in called:
+        for one in pending:
             self._compare(one)
 
-    def _call(self, worker: Worker, asked: list[Asked], stop: Event, others: int = 0) -> list[_Called]:
-        """Call on one problem after the other, until one fails, here or in one of the `others`."""
+    def _call(self, worker: Worker, share: list[TestCase], stop: Event, others: int = 0) -> list[_PendingCase]:
+        """Call the variant on one problem after the other, until a check fails in this worker or in one of the `others`."""
         first = worker is self.workers[0]
         if worker not in self._begun:
             self._begun.add(worker)
             worker.begin(self.variant, self.device, ahead=not first)
         before = worker.calls
-        called: list[_Called] = []
+        pending: list[_PendingCase] = []
         try:
-            for problem, dear in asked:
+            for problem, extra_checks in share:
                 if stop.is_set():
-                    return called
-                answer = self.answers.of(self.variant.op, problem)
-                case = Case(self.variant, answer, self.answers, worker, self.plan.threads, self.device)
-                called.append(_Called(case, dear, self._gates(case, dear)))
-                next(called[-1].gates)
-            telling = [one for one in called if all(one.case.problem.dims.values()) and not one.case.problem.special_values]
-            if first and others and telling:
-                smallest = min(telling, key=lambda one: elements(self.variant.op, one.case.problem))
-                gates = self._go_on(smallest.case, others * (worker.calls - before), stop)
-                called.append(_Called(smallest.case, smallest.dear, gates, counts=False))
+                    return pending
+                solved = self.reference_cache.of(self.variant.op, problem)
+                case = Case(self.variant, solved, self.reference_cache, worker, self.plan.threads, self.device)
+                pending.append(_PendingCase(case, extra_checks, self._gates(case, extra_checks)))
+                next(pending[-1].gates)
+            plain = [one for one in pending if all(one.case.problem.dims.values()) and not one.case.problem.special_values]
+            if first and others and plain:
+                smallest = min(plain, key=lambda one: elements(self.variant.op, one.case.problem))
+                gates = self._repeat_for_state(smallest.case, others * (worker.calls - before), stop)
+                pending.append(_PendingCase(smallest.case, smallest.extra_checks, gates, counts=False))
                 next(gates)
         except Rejected as rejected:
-            called[-1].rejected = rejected
+            pending[-1].rejected = rejected
             stop.set()
         except BaseException:
             stop.set()
             raise
-        return called
+        return pending
 
-    def _go_on(self, case: Case, calls: int, stop: Event) -> Iterator[None]:
-        """Call as often as the other workers do: what a variant does only after many calls shows as if there were no others."""
+    def _repeat_for_state(self, case: Case, calls: int, stop: Event) -> Iterator[None]:
+        """Repeat a call as often as the other workers call, so that one process sees the calls of all workers.
+
+        A variant that changes its outputs after many calls is then found with any number of workers.
+        """
         outputs = check_call(case)
         for _ in range(calls):
             if stop.is_set():
@@ -170,53 +186,53 @@ class Examination:
             check_repeats(case, outputs, check_call(case.after(STALE)))
         yield
 
-    def _gates(self, case: Case, dear: Dear) -> Iterator[None]:
-        """Put the variant through the gates on one problem; yields when it has been called, before anything is compared."""
+    def _gates(self, case: Case, extra_checks: ExtraChecks) -> Iterator[None]:
+        """Run the checks on one problem: call the variant, yield, then compare."""
         before = (FINITE, STALE)[case.problem.seed % 2]
         outputs = check_call(case)
         again = check_call(case.after(before), order=case.problem.seed)
-        simulated = dear.checked and self.device == "sim"
-        found = check_call(case, mode="checked", order="descending") if simulated else None
-        more = [check_one_thread(case)] if dear.more_calls else []
-        if dear.replay:
-            more.append(check_remembers_nothing(case, outputs))
+        simulated = extra_checks.checked and self.device == "sim"
+        descending = check_call(case, mode="checked", order="descending") if simulated else None
+        more = [check_one_thread(case)] if extra_checks.more_calls else []
+        if extra_checks.statelessness:
+            more.append(check_statelessness(case, outputs))
         for gate in more:
             next(gate, None)
         yield
         self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
         check_contents(case.after(before), outputs, again)
-        if found is not None:
-            check_order(case, outputs, found)
+        if descending is not None:
+            check_order(case, outputs, descending)
         for gate in more:
             next(gate, None)
-        if dear.more_calls:
+        if extra_checks.more_calls:
             check_accumulates(case)
 
-    def _compare(self, called: _Called) -> None:
-        """Put what was called through the rest of its gates."""
+    def _compare(self, pending: _PendingCase) -> None:
+        """Run the rest of the checks of a problem on which the variant was called."""
         try:
-            for _ in called.gates:
+            for _ in pending.gates:
                 pass
         except Rejected as rejected:
-            self._remember(rejected, called.dear)
+            self._keep_smallest(rejected, pending.extra_checks)
             raise
-        problem, answer = called.case.problem, called.case.answer
+        problem, solved = pending.case.problem, pending.case.solved
         self._passed.add(str(problem))
-        if self.smallest is None and called.counts:
-            if self.proof.tally.ask(self.variant.op, problem, answer.values, answer.reference):
+        if self.smallest is None and pending.counts:
+            if self.proof.tally.try_fakes(self.variant.op, problem, solved.values, solved.reference):
                 self.proof.problems += 1
             else:
                 self.proof.vacuous += 1
 
-    def _remember(self, rejected: Rejected, dear: Dear) -> None:
+    def _keep_smallest(self, rejected: Rejected, extra_checks: ExtraChecks) -> None:
         op, known = self.variant.op, self.smallest
         if known is None or elements(op, rejected.problem) <= elements(op, known.problem):
-            self.smallest, self._dear = rejected, dear
+            self.smallest, self._extra_checks = rejected, extra_checks
         if rejected.status == "hung":
             raise ShrunkEnough
 
     def _refuses(self, problem: Problem) -> bool:
-        """Take down that the variant refuses a problem, and why."""
+        """Return whether the variant refuses a problem; count the refusal and keep the first reason."""
         reasons = refusals(self.variant, problem)
         if reasons:
             self.proof.refused += 1
@@ -224,24 +240,24 @@ class Examination:
         return bool(reasons)
 
     def shrink(self) -> None:
-        """Let hypothesis draw the same again, now with the failure before it, and make it smaller.
+        """Let hypothesis draw the same problems again, run the checks on each, and shrink the one that fails.
 
-        Where a given problem failed, what is drawn may show the same on a smaller one.
+        Where a fixed case failed, a random case may show the same failure on a smaller problem.
         """
-        seconds, dear = self.plan.limits.shrink_seconds, self._dear
+        seconds, extra_checks = self.plan.profile_settings.shrink_seconds, self._extra_checks
         self._give_up_at = time.monotonic() + seconds
-        again = False
+        failed = False
 
-        def examine(problem: Problem) -> None:
-            nonlocal again
+        def check(problem: Problem) -> None:
+            nonlocal failed
             if str(problem) in self._passed:
                 return
             try:
-                self.examine([Asked(problem, dear)])
+                self.run([TestCase(problem, extra_checks)])
             except Rejected:
-                if not again:  # it is drawn, so the time to make it smaller begins
-                    again, self._give_up_at = True, time.monotonic() + seconds
+                if not failed:  # hypothesis has found the failure: the time for shrinking starts now
+                    failed, self._give_up_at = True, time.monotonic() + seconds
                 raise
 
         if seconds:
-            draw(self.variant, self.plan, examine, simulated=self.device == "sim")
+            run_hypothesis(self.variant, self.plan, check, simulated=self.device == "sim")

@@ -10,7 +10,7 @@ from harness.proof.battery import prove
 from harness.proof.cases.values import materialise
 from harness.proof.plan import Plan
 from harness.proof.sandbox.buffers import Buffers
-from harness.proof.sandbox.client import Raised, Schedule, Worker
+from harness.proof.sandbox.client import DeviceSettings, Raised, Worker
 from registry.machine import machine_key, versions
 from registry.problem import Problem
 from registry.records import Store
@@ -76,10 +76,10 @@ def test_evidence_of_a_gpu_stands_under_its_name(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "gate", "told"), [("cuda_beyond", "memory", "past the end"), ("cuda_far", "contract", "Illegal")]
 )
-def test_wrong_access_on_a_gpu_is_found(folder, answers, name, gate, told):
+def test_wrong_access_on_a_gpu_is_found(folder, reference_cache, name, gate, told):
     variant = discover(folder).variant("residual", name)
     with Worker([folder]) as worker:
-        proof = prove(variant, worker, Plan(examples=8, kernels_path=(folder,), gpu=True), answers)
+        proof = prove(variant, worker, Plan(examples=8, kernels_path=(folder,), gpu=True), reference_cache)
     assert (proof.status, proof.gate) == ("failed", gate), str(proof)
     assert told in proof.message
     assert "--device cuda --problem" in proof.reproduce
@@ -94,6 +94,6 @@ def test_a_lost_gpu_is_there_again_at_the_next_call(folder):
             buffers, values = Buffers(variant.op, problem), materialise(variant.op, problem)
             buffers.fill(worker.memory, values)
             with pytest.raises(Raised, match="CUDARuntimeError") if lost else nullcontext():
-                worker.call(variant, buffers, 1, Schedule("cuda"))
+                worker.call(variant, buffers, 1, DeviceSettings("cuda"))
             if not lost:
                 np.testing.assert_array_equal(buffers.outputs(worker.memory)["y"], values["x1"] + values["x2"])

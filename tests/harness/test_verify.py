@@ -110,7 +110,7 @@ def test_one_dtype_alone_is_drawn_and_keeps_no_evidence_of_a_variant_that_takes_
     words = ("--op", "layer_nor[m]", "--variant", "numba_rows,cuda_naive", "--examples", 6, "--results", tmp_path)
     code, (result,), told = verified(capsys, *words, "--dtype", "bfloat16")
     assert (code, result["variant"], result["status"]) == (0, "cuda_naive", "passed")
-    assert "no evidence was kept of variants that take more than bfloat16: nothing else was drawn" in told
+    assert "no evidence was stored of variants with more dtypes than bfloat16: only bfloat16 was checked" in told
     assert Store(tmp_path).evidence() == []
     code, results, _ = verified(capsys, *words, "--dtype", "float32")
     assert (code, {r["variant"] for r in results}) == (0, {"numba_rows", "cuda_naive"})
@@ -133,7 +133,7 @@ def test_one_dtype_alone_is_drawn_and_keeps_no_evidence_of_a_variant_that_takes_
         (["--op", "softmax", "--variant", "nunpy"], "did you mean 'numpy'?"),
         (["--op", "softmax", "--variant", "numpy", "--problem", "N=3"], "problem of softmax: no value for C"),
         (["--op", "softmax", "--variant", "numpy", "--problem", "N=3 Q=1 C=1"], "unknown word in a problem of softmax 'Q'"),
-        (["--op", "softmax*", "--variant", "numpy", "--problem", "N=3 C=1"], "--problem speaks of one op"),
+        (["--op", "softmax*", "--variant", "numpy", "--problem", "N=3 C=1"], "--problem needs one op"),
         (["--op", "softmax", "--device", "cuda"], "device 'cuda' is not available"),
         (["--op", "softmax", "--kernels-path", "nowhere"], "'nowhere' is not a folder"),
         (["--op", "softmax", "--examples", "0"], "--examples 0"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.proof.cases.values import materialise
-from harness.proof.reference.tolerance import refer
+from harness.proof.reference.tolerance import compute_reference
 from kernels.adamw.spec import noise, rounded_by_chance
 from registry.dtypes import BFLOAT16
 from registry.problem import Problem
@@ -43,7 +43,7 @@ def test_the_random_bits_are_even_and_those_of_two_seeds_have_nothing_in_common(
 def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
     params = {n: v[0] for n, v in OP.params.items()}
     problem = Problem(OP.name, {"K": 500}, params, dtype="bfloat16", seed=5)
-    reference = refer(OP, problem, materialise(OP, problem))
+    reference = compute_reference(OP, problem, materialise(OP, problem))
     right = {n: e.rounded for n, e in reference.outputs.items()}
     assert not reference.judge(right).message
     master = reference.outputs["master"].value

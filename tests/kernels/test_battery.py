@@ -6,8 +6,8 @@ from harness.proof.battery import prove
 from registry.table import ROOT
 
 
-def test_battery(variant_under_test, worker, helpers, plan, answers):
-    proof = prove(variant_under_test, worker, plan, answers, helpers=helpers)
+def test_battery(variant_under_test, worker, helpers, plan, reference_cache):
+    proof = prove(variant_under_test, worker, plan, reference_cache, helpers=helpers)
     if proof.status == "refused":
         pytest.skip(proof.message)
     if not proof.passed:

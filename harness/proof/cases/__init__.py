@@ -1,1 +1,1 @@
-"""The problems that a variant is asked: their dims, their values, and which of them get the expensive checks."""
+"""The problems of a proof: their dims, their values, and the choice of the problems that get the expensive checks."""

@@ -1,4 +1,4 @@
-"""What problems are drawn: descriptors, never elements, so that real sizes can be drawn and a failure shrinks in seconds."""
+"""Strategies of hypothesis for problems. They draw dims and a seed, never elements, so that failures shrink in seconds."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ __all__ = [
 MOST_ELEMENTS = 400_000  # of one argument
 MOST_SIMULATED = 40_000  # elements of one argument
 MOST_SIMULATED_FLOPS = 6e6
-MOST_SPIKES = 4
+MOST_SPECIALS = 4
 VECTOR = 8  # elements: two vectors of floats, one of bfloat16
-HALF_A_VECTOR = 12  # whole vectors of four floats, and one and a half of eight bfloat16
-TELL_LITTLE = {"zeros", "constant", "huge"}  # families
-ONE_IN_EMPTY = 7  # of eight problems, one may have dims of zero
+HALF_A_VECTOR = 12  # elements: three vectors of four floats, one and a half vectors of eight bfloat16
+UNINFORMATIVE = {"zeros", "constant", "huge"}  # distributions that hide many errors
+ONE_IN_EMPTY = 7  # one problem of eight may have dims of zero
 LARGEST_SEED = 2**31 - 1
 
 
-def _spikes(op: Op) -> SearchStrategy[tuple[SpecialValue, ...]]:
+def _special_values(op: Op) -> SearchStrategy[tuple[SpecialValue, ...]]:
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
     places = st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))
     spike = st.builds(SpecialValue, st.sampled_from(floats), places, st.sampled_from(sorted(SPECIAL_VALUES)))
-    return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(spike, min_size=1, max_size=MOST_SPIKES).map(tuple))
+    return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(spike, min_size=1, max_size=MOST_SPECIALS).map(tuple))
 
 
 @st.composite
@@ -60,7 +60,7 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         anywhere = st.integers(0, len(allowed) - 1).map(allowed.__getitem__)
         dims[name] = draw(st.one_of(st.sampled_from(aims(allowed, tiles.get(name, ()))), anywhere))
     params: dict[str, Any] = {n: draw(st.sampled_from(v)) for n, v in op.params.items() if not isinstance(v, str)}
-    family, spikes = draw(st.sampled_from(DISTRIBUTIONS)), draw(_spikes(op))
+    family, spikes = draw(st.sampled_from(DISTRIBUTIONS)), draw(_special_values(op))
     return Problem(
         op.name,
         dims,
@@ -69,7 +69,7 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         alignment=draw(st.sampled_from(ALIGNMENTS)),
         distribution=family,
         seed=draw(st.integers(0, LARGEST_SEED)),
-        # Beside huge values, what a special value did cannot be told from what overflowed anyway.
+        # With huge values, the effect of a special value cannot be distinguished from an overflow.
         special_values=() if family == "huge" else spikes,
     )
 
@@ -86,13 +86,13 @@ def elements(op: Op, problem: Problem) -> int:
 
 
 def is_small(op: Op, problem: Problem, *, simulated: bool) -> bool:
-    """Return whether a problem is small enough to be drawn, or to be simulated."""
+    """Return whether a problem is small enough for a proof, or for a proof in the simulator."""
     most, flops = (MOST_SIMULATED, MOST_SIMULATED_FLOPS) if simulated else (MOST_ELEMENTS, float("inf"))
     return elements(op, problem) <= most and op.flops(**problem.dims) <= flops
 
 
 def dtypes_of(op: Op, variant: Variant | None = None) -> tuple[str, ...]:
-    """Return the dtypes of problems that `variant` takes, or anybody."""
+    """Return the dtypes that `variant` takes, or those of the op if there is no variant."""
     return variant.dtypes if variant else op.dtypes
 
 
@@ -102,26 +102,26 @@ def _accepted(variant: Variant, *, simulated: bool) -> AcceptedDomain:
 
 
 def inside(variant: Variant, problem: Problem, *, simulated: bool) -> Problem:
-    """Return `problem`, or one like it that `variant` accepts where it refuses this one."""
+    """Return `problem`, or a similar accepted problem if `variant` refuses this one."""
     return problem if variant.refuses is None else _accepted(variant, simulated=simulated).moved(problem)
 
 
 def problems(op: Op, variant: Variant | None = None, *, simulated: bool = False) -> SearchStrategy[Problem]:
-    """Return a strategy of problems of `op`, aimed at the tiles of `variant`; smaller ones if they will be `simulated`.
+    """Return a strategy of problems of `op`, with many dims near the tiles of `variant`; small problems for the simulator.
 
-    A problem that `variant` refuses is moved to where it accepts one, if it does so anywhere.
+    A problem that `variant` refuses is replaced by a similar accepted one, if there is one.
     """
     tiles = {n: tuple(t) for n, t in variant.tiles.items()} if variant else {}
-    found = _problems(op, tiles, dtypes_of(op, variant))
+    strategy = _problems(op, tiles, dtypes_of(op, variant))
     if variant is not None:
-        found = found.map(partial(inside, variant, simulated=simulated))
-    return found.filter(lambda p: is_small(op, p, simulated=simulated))
+        strategy = strategy.map(partial(inside, variant, simulated=simulated))
+    return strategy.filter(lambda p: is_small(op, p, simulated=simulated))
 
 
 def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
-    """Yield the problems that every variant meets: each family, each value of each parameter, a special in each argument.
+    """Yield the basic problems: each distribution, each value of each parameter, a special value in each argument.
 
-    All of them in each of `dtypes`, or in the first of the op's.
+    They are the same for every variant, and are repeated for each of `dtypes` (by default the op's first dtype).
     """
     choices = {n: v for n, v in op.params.items() if not isinstance(v, str)}
     rounds = max([len(DISTRIBUTIONS), *(len(v) for v in choices.values())])
@@ -132,7 +132,7 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
         dims = {}
         for (name, allowed), prime in zip(op.domain.items(), itertools.cycle((5, 11, 3, 7)), strict=False):
             dims[name] = allowed[min(len(allowed) - 1, prime + 7 * (number % 3))]
-        # The tuples are walked at different paces, so that no two parameters move in step, nor the layout with one.
+        # Parameters and layout change after different numbers of problems, so that no two of them always change together.
         params = {n: v[(number // (i + 1)) % len(v)] for i, (n, v) in enumerate(choices.items())}
         spiked = number >= rounds
         yield Problem(
@@ -148,11 +148,11 @@ def basics(op: Op, dtypes: tuple[str, ...] = ()) -> Iterator[Problem]:
 
 
 def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Problem]:
-    """Yield problems at the edges: each dim at its least, just past each tile, and past a tile and a smaller one.
+    """Yield problems at the edges: each dim at its smallest size, one past each tile, and at the sum of two tiles.
 
-    There the loops of a kernel have a second round, and its vector loops a tail. In bfloat16 each dim is also of a length
-    that whole vectors of floats fill, and those of bfloat16 do not. In one problem of each dtype, lengths are of whole
-    vectors and addresses are not.
+    At these sizes the loops of a kernel have a second iteration, and its vector loops a tail. In bfloat16 each dim also gets a
+    length that is a multiple of a vector of floats, and not of a vector of bfloat16. One problem of each dtype has lengths of
+    whole vectors at addresses that are not aligned.
     """
     small = {name: allowed[min(len(allowed) - 1, 5)] for name, allowed in op.domain.items()}
     params = {n: v[0] for n, v in op.params.items() if not isinstance(v, str)}
@@ -174,29 +174,29 @@ def corners(op: Op, variant: Variant, *, simulated: bool = False) -> Iterator[Pr
 
 
 def _kinds(op: Op, problem: Problem) -> set[tuple[Any, ...]]:
-    """Return what tells problems apart whatever their sizes: dtype, layout, special values, beside them each parameter."""
+    """Return the kinds of a problem: its dtype, layout and special values, and these with the value of each parameter."""
     kind = problem.dtype, problem.alignment, bool(problem.special_values)
     choices = [n for n, v in op.params.items() if not isinstance(v, str)]
     return {kind, *((*kind, n, problem.params[n]) for n in choices)}
 
 
-def some_of_each_kind(op: Op, given: Sequence[Problem]) -> set[int]:
-    """Return the numbers of the first problem of each kind; none whose values tell little, all alike or beyond measure."""
+def some_of_each_kind(op: Op, candidates: Sequence[Problem]) -> set[int]:
+    """Return the positions of the first problem of each kind, without problems of an uninformative distribution."""
     seen: set[tuple[Any, ...]] = set()
-    found = set()
-    for number, problem in enumerate(given):
+    chosen = set()
+    for number, problem in enumerate(candidates):
         kinds = _kinds(op, problem)
-        if problem.distribution not in TELL_LITTLE and not kinds <= seen:
+        if problem.distribution not in UNINFORMATIVE and not kinds <= seen:
             seen |= kinds
-            found.add(number)
-    return found
+            chosen.add(number)
+    return chosen
 
 
-def longest(op: Op, given: Sequence[Problem]) -> set[int]:
-    """Return the numbers of the problem that is longest in each dim, for each dtype."""
-    found = set()
+def longest(op: Op, candidates: Sequence[Problem]) -> set[int]:
+    """Return the positions of the problems that are longest in each dim, for each dtype."""
+    chosen = set()
     for dtype, name in itertools.product(op.dtypes, op.domain):
-        lengths = [(problem.dims[name], -number) for number, problem in enumerate(given) if problem.dtype == dtype]
+        lengths = [(problem.dims[name], -number) for number, problem in enumerate(candidates) if problem.dtype == dtype]
         if lengths:
-            found.add(-max(lengths)[1])
-    return found
+            chosen.add(-max(lengths)[1])
+    return chosen

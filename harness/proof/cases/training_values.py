@@ -1,7 +1,7 @@
-"""Values such as a training step has them, for a call at the shape of a training run.
+"""Values for a call at the shape of a training run, similar to those of a training step.
 
-Floats are standard normal, arguments that the forward pass saves are computed from the others (a second moment is a square),
-and token ids follow a law under which few of them are frequent, so that they repeat as in a text.
+Floats are standard normal. Arguments that the forward pass saves are computed from the others (a second moment is a square).
+Token ids are drawn so that few ids are frequent and repeat, as in a text.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def training_values(op: Op, problem: Problem) -> dict[str, NDArray[Any]]:
 
 
 def _fill_normal(array: NDArray[Any], seed: list[int]) -> None:
-    """Fill with standard normal numbers; further blocks are the first one, rotated by random distances."""
+    """Fill with standard normal numbers; each further block is the first block, rotated by a random distance."""
     random = np.random.default_rng(seed)
     first = random.standard_normal(min(array.size, BLOCK), np.float32).astype(array.dtype, copy=False)
     array[:BLOCK] = first
@@ -52,7 +52,7 @@ def _fill_normal(array: NDArray[Any], seed: list[int]) -> None:
 
 
 def _fill_ids(array: NDArray[Any], bound: int, seed: list[int]) -> None:
-    """Draw ids below `bound` of which id k is about as frequent as 1 / (k + 1); the last id is among them."""
+    """Draw ids below `bound`, id k with a frequency of about 1 / (k + 1); the first element is the last id."""
     drawn = np.random.default_rng(seed).random(array.size)
     array[...] = np.minimum((bound + 1.0) ** drawn - 1, bound - 1)
     array[:1] = bound - 1

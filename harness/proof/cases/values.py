@@ -1,7 +1,7 @@
-"""The arrays of a problem, drawn from its seed: what the battery, the race and a pasted line all see.
+"""The arrays of a problem, drawn from its seed: the same for the battery, the race and a pasted line.
 
-Every float argument takes part in the problem's family by the toss of a coin and is standard normal otherwise, so that a
-kernel meets, say, a wide input beside an ordinary weight; at least one argument takes part. ``integers`` is for all.
+Each float argument follows the problem's distribution with probability 1/2 (at least one argument does) and is standard normal
+otherwise, so that a kernel gets, for example, a wide input with an ordinary weight. With ``integers``, all arguments follow it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["change_one", "drawn_arguments", "materialise", "saved_by"]
 
-MEAN = 1000.0  # of the family "offset": a variance taken as E[x²] - E[x]² has lost all its digits here
-DECADES = 3.0  # of the family "wide": magnitudes from 1e-3 to 1e3
+MEAN = 1000.0  # of the distribution "offset": a variance computed as E[x²] - E[x]² loses all its digits
+DECADES = 3.0  # of the distribution "wide": magnitudes from 1e-3 to 1e3
 SMALL = 2.0**-36  # a product of three is still a normal float32
-LARGE = 2.0**20  # exp of a product of two overflows, yet float64 still knows the product to a fraction of one
-LARGEST_INTEGER = 8  # of the family "integers": sums of a thousand products stay below 2^24
+LARGE = 2.0**20  # exp of a product of two overflows, while float64 holds the product to less than 1
+LARGEST_INTEGER = 8  # of the distribution "integers": sums of a thousand products stay below 2^24
 
 
 def _normal(random: Generator, size: int) -> NDArray[Any]:
@@ -45,7 +45,7 @@ def _offset(random: Generator, size: int, mean: float) -> NDArray[Any]:
     return drawn
 
 
-FAMILY: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
+DISTRIBUTIONS: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
     "normal": _normal,
     "uniform": lambda random, size: random.uniform(-1, 1, size),
     "offset": lambda random, size: _offset(random, size, MEAN),
@@ -56,14 +56,14 @@ FAMILY: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
     "constant": lambda random, size: np.full(size, random.standard_normal()),
     "integers": lambda random, size: random.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, size),
 }
-# Beside a thousand, bfloat16 keeps no differences of one, and rows would be constant.
+# Near 1000 the spacing of bfloat16 is larger than 1: rows would be constant.
 IN_BFLOAT16: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
     "offset": lambda random, size: _offset(random, size, MEAN / 16),
 }
 
 
 def drawn_arguments(op: Op) -> tuple[Argument, ...]:
-    """Return the arguments that have values before the call, in the order that spikes count them."""
+    """Return the arguments that have values before the call; `Spike.argument` is an index into them."""
     return op.with_role(Role.INPUT, Role.INOUT)
 
 
@@ -74,23 +74,23 @@ def materialise(op: Op, problem: Problem) -> Values:
     ----------
     op : Op
     problem : Problem
-        Its seed, family and spikes decide every element.
+        Its seed, distribution and special values decide every element.
 
     Returns
     -------
     dict of str to ndarray
-        Plain arrays in call order; integers stay below their bound, and what the forward pass would have saved is
-        what it would have saved.
+        Plain arrays in call order; integers are below their bound, and saved arguments hold the values that the forward pass
+        saves for these inputs.
 
     Raises
     ------
     RequestError
-        An integer argument has elements, and no value that it could take.
+        An integer argument has elements, and its bound allows no value.
     """
     arguments = drawn_arguments(op)
     floats = [a.name for a in arguments if a.name not in op.integers]
     coins = np.random.default_rng([problem.seed, len(arguments)])
-    special = {n for n in floats if coins.random() < 0.5} or {floats[coins.integers(len(floats))]}  # noqa: PLR2004 (a coin)
+    following = {n for n in floats if coins.random() < 0.5} or {floats[coins.integers(len(floats))]}  # noqa: PLR2004 (a coin)
     values: Values = {}
     for number, argument in enumerate(arguments):
         random = np.random.default_rng([problem.seed, number])
@@ -99,16 +99,16 @@ def materialise(op: Op, problem: Problem) -> Values:
         if argument.name in op.integers:
             flat = _integers(random, size, problem, evaluate(op.integers[argument.name], problem.dims))
         else:
-            family = problem.distribution if argument.name in special or problem.distribution == "integers" else "normal"
-            draw = IN_BFLOAT16.get(family, FAMILY[family]) if dtype == BFLOAT16 else FAMILY[family]
+            name = problem.distribution if argument.name in following or problem.distribution == "integers" else "normal"
+            draw = IN_BFLOAT16.get(name, DISTRIBUTIONS[name]) if dtype == BFLOAT16 else DISTRIBUTIONS[name]
             flat = draw(random, size)
         values[argument.name] = np.ascontiguousarray(flat, dtype).reshape(shape)
-    _apply_spikes(op, problem, values)
+    _apply_special_values(op, problem, values)
     return _save(op, problem, values)
 
 
 def change_one(op: Op, problem: Problem, values: Values) -> Values:
-    """Return `values` with one element of one float argument changed, and saved arguments made again."""
+    """Return `values` with one element of one float argument changed, and saved arguments computed again."""
     random = np.random.default_rng(problem.seed)
     changed = {n: a.copy() for n, a in values.items()}
     floats = [a for a in changed.values() if a.size and is_float(a.dtype)]
@@ -120,7 +120,7 @@ def change_one(op: Op, problem: Problem, values: Values) -> Values:
 
 
 def saved_by(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the forward pass would have saved of these values, not yet rounded to the dtype it is stored in."""
+    """Return the arguments that the forward pass saves for these values, not yet rounded to their dtype."""
     if op.saved is None:
         return {}
     floats = {n: a.astype(np.float32) if a.dtype == BFLOAT16 else a for n, a in values.items()}
@@ -137,7 +137,7 @@ def _save(op: Op, problem: Problem, values: Values) -> Values:
 
 def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDArray[Any]:
     if size and bound < 1:
-        raise RequestError(f"problem {str(problem)!r}: {size} integers below {bound} do not exist")
+        raise RequestError(f"problem {str(problem)!r}: {size} integers below {bound} are needed, and there is none")
     match problem.distribution:
         case "zeros":
             return np.zeros(size, np.int64)
@@ -147,7 +147,7 @@ def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDA
             return random.integers(0, max(bound, 1), size)
 
 
-def _apply_spikes(op: Op, problem: Problem, values: Values) -> None:
+def _apply_special_values(op: Op, problem: Problem, values: Values) -> None:
     for spike in problem.special_values:
         array = values[drawn_arguments(op)[spike.argument % len(values)].name]
         if array.size and is_float(array.dtype):

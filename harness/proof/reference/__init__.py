@@ -1,1 +1,1 @@
-"""The right outputs of a problem: torch's, the reference's, the tolerance of each element, and fake kernels that must fail."""
+"""Reference outputs of a problem: torch and numpy results, the tolerance of each element, and fake kernels that must fail."""

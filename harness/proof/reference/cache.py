@@ -1,7 +1,7 @@
-"""Answer keys: the right outputs of a problem, computed once for all variants of an op. Workers never see them.
+"""Reference outputs, computed once per problem for all variants of an op. Workers never see them.
 
-Keys are made beside those who ask, so that a variant can be called meanwhile, the newest first: whoever makes a failure smaller
-waits for the key of the last problem, and no more for those that were asked before.
+They are computed while the variant is called. The newest request comes first: while hypothesis shrinks a failure, the proof
+waits for the latest problem only, not for earlier ones.
 """
 
 from __future__ import annotations
@@ -25,104 +25,106 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness.proof.reference.tolerance import Reference
+    from harness.proof.reference.tolerance import ReferenceOutputs
     from registry.op import Op
     from registry.problem import Problem
 
     Values = dict[str, NDArray[Any]]
-    Question = tuple[Op, Problem, Values]
-    Make = Callable[[Op, Problem, Values], Reference]
+    Request = tuple[Op, Problem, Values]
+    Compute = Callable[[Op, Problem, Values], ReferenceOutputs]
 
-__all__ = ["Answer", "Answers"]
+__all__ = ["ReferenceCache", "SolvedProblem"]
 
-ROOM = 256 << 20  # bytes of values that are kept
-KEY_BYTES = 24  # for each element of an output
+ROOM = 256 << 20  # bytes of values in the cache
+OUTPUT_BYTES = 24  # of the cache, for each element of an output
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A problem with its values, and the key to it, which may still be in the making."""
+class SolvedProblem:
+    """A problem with its input values and its reference outputs, which may still be in computation."""
 
     op: Op
     problem: Problem
     values: Values
-    pending: Future[Reference]
+    pending: Future[ReferenceOutputs]
 
     @property
-    def reference(self) -> Reference:
-        """The key; waits for it."""
+    def reference(self) -> ReferenceOutputs:
+        """The reference outputs; waits until they are computed."""
         return self.pending.result()
 
     @property
     def size(self) -> int:
-        """Bytes held, nearly: of an output's exact result, budget and flags."""
+        """About how many bytes it holds: input values, and each output's exact result, tolerance and flags."""
         outputs = sum(math.prod(a.shape(self.problem.dims)) for a in self.op.arguments if a.name in self.op.outputs)
-        return sum(a.nbytes for a in self.values.values()) + KEY_BYTES * outputs
+        return sum(a.nbytes for a in self.values.values()) + OUTPUT_BYTES * outputs
 
 
 class _NewestFirst:
-    """Threads that make, each with a maker, what was asked for last."""
+    """Threads that compute reference outputs, one thread for each of `computes`, the newest request first."""
 
-    def __init__(self, makers: Sequence[Make]) -> None:
-        self._asked: LifoQueue[tuple[Future[Reference], Question] | None] = LifoQueue()
+    def __init__(self, computes: Sequence[Compute]) -> None:
+        self._requests: LifoQueue[tuple[Future[ReferenceOutputs], Request] | None] = LifoQueue()
         self._lock, self._stopped = threading.Lock(), False
         self._threads = [
-            threading.Thread(target=self._work, args=(make,), name=f"answers {n}", daemon=True) for n, make in enumerate(makers)
+            threading.Thread(target=self._work, args=(compute,), name=f"reference {n}", daemon=True)
+            for n, compute in enumerate(computes)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, *question: *Question) -> Future[Reference]:
-        """Have a key made; what that raises, the future tells."""
-        future: Future[Reference] = Future()
+    def submit(self, *request: *Request) -> Future[ReferenceOutputs]:
+        """Request reference outputs; the future holds them, or the exception that their computation raised."""
+        future: Future[ReferenceOutputs] = Future()
         with self._lock:
             if self._stopped:
                 future.cancel()
             else:
-                self._asked.put((future, question))
+                self._requests.put((future, request))
         return future
 
-    def _work(self, make: Make) -> None:
-        while asked := self._asked.get():
-            future, question = asked
+    def _work(self, compute: Compute) -> None:
+        while entry := self._requests.get():
+            future, request = entry
             try:
-                future.set_result(make(*question))
-            except Exception as error:  # noqa: BLE001 (told where the result is asked for)
+                future.set_result(compute(*request))
+            except Exception as error:  # noqa: BLE001 (raised where the result is read)
                 future.set_exception(error)
 
     def stop(self) -> None:
-        """Make nothing more, and tell those who wait; what is under way is waited for only as the process ends."""
+        """Cancel all waiting requests; the interpreter's exit waits for the computations that have begun."""
         with self._lock, suppress(Empty):
             self._stopped = True
-            while asked := self._asked.get_nowait():
-                asked[0].cancel()
+            while entry := self._requests.get_nowait():
+                entry[0].cancel()
         for thread in self._threads:
-            self._asked.put(None)
-            atexit.register(thread.join)  # a thread inside torch must not see the interpreter end
+            self._requests.put(None)
+            atexit.register(thread.join)  # a thread inside torch must end before the interpreter does
 
 
-class Answers:
-    """A store of answers, shared by the threads that examine variants of the same op; use it in a ``with`` statement.
+class ReferenceCache:
+    """The solved problems of several proofs, shared by the threads that prove variants; use it in a ``with`` statement.
 
     Parameters
     ----------
-    makers : sequence of callable
-        Each makes one key at a time, as `harness.proof.reference.tolerance.refer` does, and all of them at the same time.
+    computes : sequence of callable
+        Each computes the reference outputs of one problem at a time, as
+        `harness.proof.reference.tolerance.compute_reference` does. All of them run at the same time.
     """
 
-    def __init__(self, makers: Sequence[Make]) -> None:
+    def __init__(self, computes: Sequence[Compute]) -> None:
         self._lock = threading.Lock()
-        self._makers = _NewestFirst(makers)
-        self._kept: OrderedDict[tuple[str, ...], Future[Answer]] = OrderedDict()
+        self._queue = _NewestFirst(computes)
+        self._kept: OrderedDict[tuple[str, ...], Future[SolvedProblem]] = OrderedDict()
         self._size = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._makers.stop()
+        self._queue.stop()
 
-    def _once(self, key: tuple[str, ...], make: Callable[[], Answer]) -> Answer:
+    def _once(self, key: tuple[str, ...], make: Callable[[], SolvedProblem]) -> SolvedProblem:
         with self._lock:
             future = self._kept.get(key)
             mine = future is None
@@ -131,20 +133,20 @@ class Answers:
         if not mine:
             return future.result()
         try:
-            answer = make()
+            solved = make()
         except BaseException as error:
             self._forget(key)
             future.set_exception(error if isinstance(error, Exception) else CancelledError())
             raise
-        future.set_result(answer)
+        future.set_result(solved)
         with self._lock:
-            self._size += answer.size
+            self._size += solved.size
             while self._size > ROOM and len(self._kept) > 1 and next(iter(self._kept.values())).done():
                 _, oldest = self._kept.popitem(last=False)
                 self._size -= oldest.result().size
-        # What went wrong once is told to those who ask now, and tried again for the next.
-        answer.pending.add_done_callback(lambda made: self._forget(key) if made.cancelled() or made.exception() else None)
-        return answer
+        # A failed computation raises in all threads that wait for it; a later request computes again.
+        solved.pending.add_done_callback(lambda done: self._forget(key) if done.cancelled() or done.exception() else None)
+        return solved
 
     def _forget(self, key: tuple[str, ...]) -> None:
         with self._lock:
@@ -152,34 +154,34 @@ class Answers:
             if future is not None and future.done() and future.exception() is None:
                 self._size -= future.result().size
 
-    def _made(self, kind: str, op: Op, problem: Problem, values: Callable[[], Values]) -> Answer:
-        def make() -> Answer:
-            drawn = values()
-            return Answer(op, problem, drawn, self._makers.submit(op, problem, drawn))
+    def _solved(self, kind: str, op: Op, problem: Problem, values_of: Callable[[], Values]) -> SolvedProblem:
+        def make() -> SolvedProblem:
+            values = values_of()
+            return SolvedProblem(op, problem, values, self._queue.submit(op, problem, values))
 
         return self._once((kind, op.name, str(problem)), make)
 
-    def of(self, op: Op, problem: Problem) -> Answer:
-        """Return the answer to a problem as drawn."""
-        return self._made("drawn", op, problem, lambda: materialise(op, problem))
+    def of(self, op: Op, problem: Problem) -> SolvedProblem:
+        """Return a problem with the values that its seed gives."""
+        return self._solved("drawn", op, problem, lambda: materialise(op, problem))
 
-    def redrawn(self, answer: Answer) -> Answer:
+    def redrawn(self, solved: SolvedProblem) -> SolvedProblem:
         """Return the same problem with the values of the next seed."""
-        other = dataclasses.replace(answer.problem, seed=answer.problem.seed + 1)
-        return self.of(answer.op, other)
+        other = dataclasses.replace(solved.problem, seed=solved.problem.seed + 1)
+        return self.of(solved.op, other)
 
-    def changed(self, answer: Answer) -> Answer:
-        """Return the same problem with one element of each argument changed."""
-        op, problem = answer.op, answer.problem
-        return self._made("changed", op, problem, lambda: change_one(op, problem, answer.values))
+    def changed(self, solved: SolvedProblem) -> SolvedProblem:
+        """Return the same problem with one element of one argument changed."""
+        op, problem = solved.op, solved.problem
+        return self._solved("changed", op, problem, lambda: change_one(op, problem, solved.values))
 
-    def added(self, answer: Answer) -> Answer | None:
-        """Return the same call once more, added to what the first one gave; None where nothing accumulates."""
-        flags = [n for n in answer.problem.params if n.startswith("accumulate")]
+    def added(self, solved: SolvedProblem) -> SolvedProblem | None:
+        """Return a second call that accumulates onto the exact results of the first; None if the op does not accumulate."""
+        flags = [n for n in solved.problem.params if n.startswith("accumulate")]
         if not flags:
             return None
-        twice = dataclasses.replace(answer.problem, params={**answer.problem.params, **dict.fromkeys(flags, True)})
-        exact = answer.reference.outputs
-        gained = {a.name: exact[a.name].rounded for a in answer.op.with_role(Role.INOUT)}
-        key = dataclasses.replace(answer.problem, op=f"{answer.op.name} twice")
-        return self._made(f"added to {key.params}", answer.op, twice, lambda: {**answer.values, **gained})
+        twice = dataclasses.replace(solved.problem, params={**solved.problem.params, **dict.fromkeys(flags, True)})
+        exact = solved.reference.outputs
+        gained = {a.name: exact[a.name].rounded for a in solved.op.with_role(Role.INOUT)}
+        key = dataclasses.replace(solved.problem, op=f"{solved.op.name} twice")
+        return self._solved(f"added to {key.params}", solved.op, twice, lambda: {**solved.values, **gained})

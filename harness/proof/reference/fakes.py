@@ -1,8 +1,8 @@
-"""Null kernels: wrong answers made from right ones, which the drawn problems must be able to tell from the truth.
+"""Fake kernels: wrong outputs made from right ones, such as zeros or a dropped last tile. The battery must reject them.
 
-A problem that lets all of them through proves nothing and does not count. The share that a run's problems caught is its
-mutation score. A null whose answer never differs from the exact one (a copy null of an op that is a copy; an input
-that the op may recompute) is equivalent: it is named, and does not enter the score.
+A problem counts towards a proof only if it rejects at least one fake. The score of a proof is the share of fakes that its
+problems rejected. A fake whose outputs never differ from the exact ones (a copy, for an op that copies; an ignored input that
+the op may recompute) is equivalent: it is listed, and does not enter the score.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.cases.values import drawn_arguments
-from harness.proof.reference.oracle import define
+from harness.proof.reference.oracle import run_reference
 from harness.proof.sandbox.buffers import fresh_inouts
 from registry.dtypes import BFLOAT16, is_float
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness.proof.reference.tolerance import Reference
+    from harness.proof.reference.tolerance import ReferenceOutputs
     from registry.op import Op
     from registry.problem import Problem
 
     Arrays = Mapping[str, NDArray[Any]]
-    Null = Callable[[], Arrays]
+    Fake = Callable[[], Arrays]
 
-__all__ = ["Tally", "nulls_of"]
+__all__ = ["Tally", "fakes_of"]
 
 TILE = 8
 SIX_BITS = np.uint32(0xFFFC_0000)
-HALF_BITS = np.uint32(0xFFFF_0000)  # what bfloat16 keeps of a float32
+HALF_BITS = np.uint32(0xFFFF_0000)  # the bits of a float32 that bfloat16 keeps
 
 
 def _transposed(right: NDArray[Any]) -> NDArray[Any]:
@@ -58,7 +58,7 @@ def _float16(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _six_bits(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with two bits less than bfloat16 has: it would pass through float16 as it is."""
+    """Return the values with two bits less than bfloat16, which float16 would not change."""
     return (np.ascontiguousarray(values, np.float32).view(np.uint32) & SIX_BITS).view(np.float32).reshape(values.shape)
 
 
@@ -78,24 +78,24 @@ OF_AN_OUTPUT: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def _replaced(op: Op, problem: Problem, values: Arrays) -> Iterator[tuple[str, Null]]:
-    """Nulls that are the definition of something else: an input ignored or rounded, a parameter or `accumulate` missed."""
+def _replaced(op: Op, problem: Problem, values: Arrays) -> Iterator[tuple[str, Fake]]:
+    """Yield fakes that run the reference on other inputs: an input zeroed, inputs rounded, another parameter."""
     for argument in drawn_arguments(op):
         name = argument.name
         if name not in fresh_inouts(op, problem.params):
-            yield f"ignores {name}", partial(define, op, {**values, name: np.zeros_like(values[name])}, problem.params)
+            yield f"ignores {name}", partial(run_reference, op, {**values, name: np.zeros_like(values[name])}, problem.params)
     name, coarser = ("fewer bits inside", _six_bits) if problem.dtype == BFLOAT16.name else ("float16 inside", _float16)
     rounded = {n: coarser(a) if is_float(a.dtype) else a for n, a in values.items()}
-    yield name, partial(define, op, rounded, problem.params)
+    yield name, partial(run_reference, op, rounded, problem.params)
     for name, choices in op.params.items():
         others = [c for c in choices if c != problem.params[name]] if isinstance(choices, tuple) else []
         if others:
             params = {**problem.params, name: others[problem.seed % len(others)]}
-            yield f"ignores parameter {name}", partial(define, op, values, params)
+            yield f"ignores parameter {name}", partial(run_reference, op, values, params)
 
 
-def nulls_of(op: Op, problem: Problem, values: Arrays, right: Arrays) -> Iterator[tuple[str, Null]]:
-    """Yield ``name, make``: `make` returns the outputs of one null kernel on this problem.
+def fakes_of(op: Op, problem: Problem, values: Arrays, right: Arrays) -> Iterator[tuple[str, Fake]]:
+    """Yield ``name, make``: `make` returns the outputs of one fake kernel on this problem.
 
     Parameters
     ----------
@@ -126,54 +126,59 @@ def _copied(right: Arrays, output: str, source: NDArray[Any]) -> Arrays:
 
 @dataclass
 class Tally:
-    """What a run's problems could tell from the truth.
+    """The fake kernels that the problems of a proof rejected.
 
     Attributes
     ----------
-    killed, seen : set of str
-        Nulls caught, and nulls that gave a different answer at least once.
-    met : set of str
-        All nulls that were asked.
+    tried : set of str
+        All fakes.
+    wrong : set of str
+        Fakes whose outputs differed from the exact ones on at least one problem.
+    rejected : set of str
+        Fakes that at least one problem rejected.
     """
 
-    killed: set[str] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
-    met: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
+    wrong: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
 
-    def ask(self, op: Op, problem: Problem, values: Arrays, reference: Reference) -> bool:
-        """Try all nulls that still live, and others until one dies; return whether any died."""
+    def try_fakes(self, op: Op, problem: Problem, values: Arrays, reference: ReferenceOutputs) -> bool:
+        """Judge fakes on a problem; return whether it rejects any.
+
+        Fakes that earlier problems rejected are judged only until the first rejection.
+        """
         right = {n: e.value for n, e in reference.outputs.items()}
-        died = False
+        any_rejected = False
         with np.errstate(all="ignore"):
-            for name, make in nulls_of(op, problem, values, right):
-                self.met.add(name)
-                if name in self.killed and died:
+            for name, make in fakes_of(op, problem, values, right):
+                self.tried.add(name)
+                if name in self.rejected and any_rejected:
                     continue
-                answer = make()
-                wrong = {n: answer[n].astype(e.dtype) for n, e in reference.outputs.items()}
-                if reference.judge(wrong).message:
-                    self.killed.add(name)
-                    self.seen.add(name)
-                    died = True
-                elif name not in self.seen and self._differs(wrong, reference):
-                    self.seen.add(name)
-        return died
+                fake = make()
+                outputs = {n: fake[n].astype(e.dtype) for n, e in reference.outputs.items()}
+                if reference.judge(outputs).message:
+                    self.rejected.add(name)
+                    self.wrong.add(name)
+                    any_rejected = True
+                elif name not in self.wrong and self._differs(outputs, reference):
+                    self.wrong.add(name)
+        return any_rejected
 
     @staticmethod
-    def _differs(wrong: Arrays, reference: Reference) -> bool:
-        return any(not np.array_equal(wrong[n], e.rounded, equal_nan=True) for n, e in reference.outputs.items())
+    def _differs(outputs: Arrays, reference: ReferenceOutputs) -> bool:
+        return any(not np.array_equal(outputs[n], e.rounded, equal_nan=True) for n, e in reference.outputs.items())
 
     @property
     def score(self) -> float:
-        """Share of the nulls, other than equivalent ones, that were caught."""
-        return len(self.killed) / len(self.seen) if self.seen else 0.0
+        """The rejected share of the fakes that are not equivalent."""
+        return len(self.rejected) / len(self.wrong) if self.wrong else 0.0
 
     @property
     def survivors(self) -> list[str]:
-        """Nulls that gave a different answer and got away with it."""
-        return sorted(self.seen - self.killed)
+        """Fakes with wrong outputs that no problem rejected."""
+        return sorted(self.wrong - self.rejected)
 
     @property
     def equivalent(self) -> list[str]:
-        """Nulls that never gave a different answer."""
-        return sorted(self.met - self.seen)
+        """Fakes whose outputs never differed from the exact ones."""
+        return sorted(self.tried - self.wrong)

@@ -1,6 +1,6 @@
-"""The answer key: torch in float64, and torch in float32 to see what an honest library loses.
+"""Runs the oracle and the reference of an op: torch in float64 or float32, and plain numpy in float64.
 
-Nothing that is computed here ever enters a worker process.
+Worker processes never receive the results.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["answer", "define", "in_definition_order", "load"]
+__all__ = ["load", "reference_parameters", "run_oracle", "run_reference"]
 
 
 def load() -> None:
     """Import torch, which takes seconds, before it is needed."""
-    # Hundreds of thousands of objects that stay: the search for garbage need not look at them now or again.
+    # The import makes hundreds of thousands of objects that stay alive: garbage collection need not search them.
     collects = gc.isenabled()
     gc.disable()
-    with suppress(ImportError):  # told by the import that needs it
+    with suppress(ImportError):  # `run_oracle` raises it again
         importlib.import_module("torch")
     gc.freeze()
     if collects:
@@ -40,14 +40,14 @@ def load() -> None:
 
 
 @cache
-def in_definition_order(op: Op) -> tuple[str, ...]:
-    """Return the names of inputs and in-outs in the order of the definition's parameters."""
+def reference_parameters(op: Op) -> tuple[str, ...]:
+    """Return the names of inputs and in-outs in the order of the reference's parameters."""
     parameters = inspect.signature(op.definition).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
 class _OneThread:
-    """Torch on one thread while anybody is in here: its number of threads belongs to the whole process."""
+    """Sets torch to one thread while any thread is inside the context: the number belongs to the whole process."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, 1
@@ -71,14 +71,14 @@ class _OneThread:
 _one_thread = _OneThread()
 
 
-def answer(
+def run_oracle(
     op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any], dtype: str = "float64"
 ) -> dict[str, NDArray[Any]]:
-    """Return what torch computes in `dtype`, by output name; integers are passed as int64."""
+    """Return the outputs of the oracle, which torch computes in `dtype`, by name; integers are passed as int64."""
     import torch
 
     tensors = []
-    for name in in_definition_order(op):
+    for name in reference_parameters(op):
         array = values[name]
         tensors.append(torch.from_numpy(array.astype(dtype if is_float(array.dtype) else np.int64)))
     with _one_thread.of(torch):
@@ -87,10 +87,10 @@ def answer(
     return {n: r.detach().numpy() for n, r in zip(op.outputs, results, strict=True)}
 
 
-def define(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return what the definition computes when all its floats are float64."""
-    given = (values[n] for n in in_definition_order(op))
-    arrays = [a.astype(np.float64) if is_float(a.dtype) else a.copy() for a in given]
+def run_reference(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the outputs of the reference with float64 inputs, by name."""
+    inputs = (values[n] for n in reference_parameters(op))
+    arrays = [a.astype(np.float64) if is_float(a.dtype) else a.copy() for a in inputs]
     with np.errstate(all="ignore"):
         results = op.definition(*arrays, **params)
     results = results if isinstance(results, tuple) else (results,)

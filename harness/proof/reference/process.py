@@ -1,11 +1,12 @@
-"""``python -m harness.proof.reference.process``: makes answer keys beside a process that draws, calls and compares.
+"""``python -m harness.proof.reference.process``: computes reference outputs beside a process that draws, calls and compares.
 
-Importing torch takes as long as many a proof, and what it computes keeps a core busy: in a process of its own neither takes
-time from others. A key that was made once is kept on disk, under a name that follows from all that it depends on, and as long
-as none has to be made, there is no such process: who changes a kernel and proves it again does not wait for torch.
+To import torch takes as long as many a proof, and to compute with torch keeps a core busy. In a process of their own, import
+and computation delay no other work. Results are stored on disk under a name that depends on the code, the contract and the
+values. The process starts only when a result is not on disk: a user who changes a kernel and proves it again need not wait
+for torch.
 
-Variants are called in processes that may not write there (`sandbox.confinement`), and are not sent what is kept. They
-could read it, as they could read the definition.
+Processes that call variants may not write to this folder (`sandbox.confinement`), and they receive no reference outputs. They
+could read the folder, as they could read the reference itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import diskcache
 import numpy as np
 
 from harness.proof.reference.oracle import load
-from harness.proof.reference.tolerance import Reference, refer
+from harness.proof.reference.tolerance import ReferenceOutputs, compute_reference
 from harness.proof.sandbox.confinement import can_confine
 from registry.errors import CrucibleError
 from registry.fingerprint import contract_hash
@@ -48,61 +49,61 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[Any]]
 
-__all__ = ["AnswerProcess", "digest_of_code", "kept_folder", "main"]
+__all__ = ["ReferenceProcess", "cache_folder", "digest_of_code", "main"]
 
 FOLDER = ROOT / ".cache" / "answers"
-ROOM = 1 << 29  # bytes on disk; what was used longest ago goes first
-MAKERS = ("harness/proof/**/*.py", "registry/*.py", "kernels/*/spec.py")
-LARGEST = 1 << 16  # elements of all outputs: larger keys are not kept, which only a CPU meets
+ROOM = 1 << 29  # bytes on disk; the least recently used results are removed first
+SOURCES = ("harness/proof/**/*.py", "registry/*.py", "kernels/*/spec.py")
+LARGEST = 1 << 16  # elements of all outputs; larger results are not stored
 UNUSABLE = (OSError, sqlite3.Error, diskcache.Timeout)
 
 
 def _opened(folder: Path) -> diskcache.Cache:
     try:
         return diskcache.Cache(folder, size_limit=ROOM, eviction_policy="least-recently-used")
-    except sqlite3.OperationalError:  # in use, or not ours
+    except sqlite3.OperationalError:  # another process uses it, or it belongs to another user
         raise
     except sqlite3.DatabaseError:  # damaged
         shutil.rmtree(folder)
         return diskcache.Cache(folder, size_limit=ROOM, eviction_policy="least-recently-used")
 
 
-class _Kept:
-    """Keys on disk; where that cannot be read or written, there are none."""
+class _DiskCache:
+    """Reference outputs on disk; a folder that cannot be read or written counts as empty."""
 
     def __init__(self, folder: Path | None) -> None:
         self._cache: diskcache.Cache | None = None
         with suppress(*UNUSABLE):
             self._cache = None if folder is None else _opened(folder)
 
-    def get(self, name: str) -> Reference | None:
+    def get(self, name: str) -> ReferenceOutputs | None:
         try:
-            found: object = None if self._cache is None else self._cache.get(name)
-        except Exception:  # noqa: BLE001 (a damaged pickle may raise anything; the key is made again)
+            stored: object = None if self._cache is None else self._cache.get(name)
+        except Exception:  # noqa: BLE001 (a damaged pickle may raise anything; the result is computed again)
             return None
-        return found if isinstance(found, Reference) else None
+        return stored if isinstance(stored, ReferenceOutputs) else None
 
-    def add(self, name: str, key: Reference) -> None:
+    def add(self, name: str, reference: ReferenceOutputs) -> None:
         with suppress(*UNUSABLE):
-            if self._cache is not None and sum(expected.value.size for expected in key.outputs.values()) <= LARGEST:
-                self._cache.set(name, key)
+            if self._cache is not None and sum(expected.value.size for expected in reference.outputs.values()) <= LARGEST:
+                self._cache.set(name, reference)
 
     def close(self) -> None:
         if self._cache is not None:
             self._cache.close()
 
 
-class AnswerProcess:
-    """Makes one answer key at a time, for one thread, in a process that starts with the first that is not found on disk.
+class ReferenceProcess:
+    """Computes the reference outputs of one problem at a time, for one thread, in a process that starts when it is needed.
 
     Parameters
     ----------
     folder : Path, optional
-        Where keys are kept; see `kept_folder`.
+        The folder of results on disk, see `cache_folder`; without one, nothing is stored.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._kept, self._keeps = _Kept(folder), False
+        self._disk, self._stores = _DiskCache(folder), False
         self._lock, self._stopped = Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self._talk: Connection | None = None
@@ -114,53 +115,55 @@ class AnswerProcess:
         self.close()
 
     def stop(self) -> None:
-        """End the process from any thread; who waits for a key gets `CancelledError`."""
+        """End the process from any thread; a thread that waits for reference outputs gets `CancelledError`."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
-        """End the process, and wait until it has."""
+        """End the process, and wait until it has ended."""
         self.stop()
         if self._process is not None:
             self._process.wait()
         if self._talk is not None:
             self._talk.close()
-        self._kept.close()
+        self._disk.close()
 
-    def refer(self, op: Op, problem: Problem, values: Values) -> Reference:
-        """Return what `harness.proof.reference.tolerance.refer` returns, and raise what that raises.
+    def compute_reference(self, op: Op, problem: Problem, values: Values) -> ReferenceOutputs:
+        """Return the reference outputs of a problem; its parameters are those of `tolerance.compute_reference`.
 
         Raises
         ------
         CancelledError
             The process has been stopped.
         CrucibleError
-            The process ended of itself.
+            The process ended by itself.
+        Exception
+            The exception that `tolerance.compute_reference` raised in the process.
         """
         name = _name(op, problem, values)
-        key = self._kept.get(name)
-        if key is None:
-            key = self._make(op, problem, values)
-            if self._keeps:
-                self._kept.add(name, key)
-        return key
+        reference = self._disk.get(name)
+        if reference is None:
+            reference = self._compute(op, problem, values)
+            if self._stores:
+                self._disk.add(name, reference)
+        return reference
 
-    def _make(self, op: Op, problem: Problem, values: Values) -> Reference:
+    def _compute(self, op: Op, problem: Problem, values: Values) -> ReferenceOutputs:
         talk = self._talk or self._start()
         try:
             talk.send((op.name, problem, values))
-            code, answer = talk.recv()
+            code, reply = talk.recv()
         except (EOFError, OSError):
             if self._stopped:
                 raise CancelledError from None
-            raise CrucibleError(f"the process that makes answer keys {self._end()}") from None
-        if isinstance(answer, Exception):
-            raise answer
-        self._keeps = code == CODE  # else a file was changed between the start of this process and that of the other
-        made: Reference = answer
-        return made
+            raise CrucibleError(f"the process that computes reference outputs {self._end()}") from None
+        if isinstance(reply, Exception):
+            raise reply
+        self._stores = code == CODE  # they differ if a file was changed between the starts of the two processes
+        reference: ReferenceOutputs = reply
+        return reference
 
     def _start(self) -> Connection:
         with self._lock:
@@ -173,36 +176,36 @@ class AnswerProcess:
                     cwd=ROOT,
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
-                    env=os.environ | {"OMP_WAIT_POLICY": "passive"},  # it shares the cores
-                    process_group=0,  # Ctrl-C is its owner's to hear
+                    env=os.environ | {"OMP_WAIT_POLICY": "passive"},  # other processes need the cores
+                    process_group=0,  # Ctrl-C must reach the owner alone
                 )
             self._talk = ours
             return ours
 
     def _end(self) -> str:
-        """Forget the process, and return how it ended."""
+        """Wait for the end of the process, and return how it ended."""
         self._talk, process = None, self._process
         code = 0 if process is None else process.wait()
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}; is there enough memory?"
-        return f"ended with code {code}; its own message stands above"
+        return f"ended with code {code}; its own message is above"
 
 
-def kept_folder(*, gpu: bool = False) -> Path | None:
-    """Return where keys are kept that evidence may rest on; None where a variant that is called could write there."""
+def cache_folder(*, gpu: bool = False) -> Path | None:
+    """Return the folder of results on disk; None if the process of a variant could write there."""
     return FOLDER if can_confine() and not gpu else None
 
 
 def digest_of_code(root: Path) -> bytes:
-    """Return what all keys depend on: the code that makes them, all contracts, libraries, and the instructions of this CPU."""
+    """Return a hash of all that every result depends on: code, contracts, libraries and the instructions of this CPU."""
     digest = hashlib.blake2b(f"{machine_key()} {versions('sim')} torch {version('torch')}".encode())
-    for pattern in MAKERS:
+    for pattern in SOURCES:
         for path in sorted(root.glob(pattern)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.digest()
 
 
-CODE = digest_of_code(ROOT)  # as this process imported it
+CODE = digest_of_code(ROOT)  # of the code that this process imported
 _contract = cache(contract_hash)
 
 
@@ -217,14 +220,14 @@ def _name(op: Op, problem: Problem, values: Values) -> str:
 
 def _sendable(error: Exception) -> Exception:
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
-    except Exception:  # noqa: BLE001 (it takes other arguments than it keeps)
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (pickled in the line before)
+    except Exception:  # noqa: BLE001 (an exception whose `__init__` takes other arguments cannot be pickled)
         return CrucibleError(f"{type(error).__name__}: {error}")
     return error
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make keys until the other end of the pipe is closed."""
+    """Compute reference outputs until the other end of the pipe is closed."""
     parser = argparse.ArgumentParser(prog="python -m harness.proof.reference.process", description=__doc__)
     parser.add_argument("--pipe", type=int, required=True, help="inherited end of a pipe")
     options = parser.parse_args(argv)
@@ -235,10 +238,10 @@ def main(argv: list[str] | None = None) -> int:
         while True:
             name, problem, values = talk.recv()
             try:
-                answer: Reference | Exception = refer(table.op(name), problem, values)
-            except Exception as error:  # noqa: BLE001 (told where the key is asked for)
-                answer = _sendable(error)
-            talk.send((CODE, answer))
+                reply: ReferenceOutputs | Exception = compute_reference(table.op(name), problem, values)
+            except Exception as error:  # noqa: BLE001 (raised in the process that sent the request)
+                reply = _sendable(error)
+            talk.send((CODE, reply))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Cut a large problem into parts that can be compared one after the other.
+"""Cuts a large problem into parts that can be compared one after the other.
 
-A dim is independent if the part of the outputs that belongs to some of its indices follows from the same part of the inputs:
-the rows of a layer norm, the rows and the columns of a matrix product, the elements of AdamW. The op need not declare this. The
-definition is computed on small arrays as a whole and in two parts, and the results are compared.
+A dim is independent if some of its indices in the outputs depend on the same indices in the inputs alone: the rows of a layer
+norm, the rows and the columns of a matrix product, the elements of AdamW. The op need not declare its independent dims. The
+reference is computed on small arrays as a whole and in two parts, and the results are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.cases.values import materialise
-from harness.proof.reference.oracle import define
+from harness.proof.reference.oracle import run_reference
 from registry.dims import names_in
 from registry.problem import Problem
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "independent_dims", "parts", "take"]
 
-PRIMES = (7, 13, 5, 11)  # small sizes that differ from each other
-CUT = 2  # where a small dim is cut in two
-SAME = 1e-10  # two float64 sums of the same terms in another order
+PRIMES = (7, 13, 5, 11)  # small sizes, all different
+CUT = 2  # the index at which a small dim is cut in two
+SAME = 1e-10  # relative and absolute difference of two float64 sums of the same terms in another order
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Part:
     dim : str
         The independent dim; "" for the whole problem.
     indices : ndarray
-        Which indices of `dim` these are, in the whole problem.
+        Indices of `dim` in the whole problem.
     """
 
     op: Op
@@ -56,7 +56,7 @@ class Part:
     indices: NDArray[Any]
 
     def some(self, which: NDArray[Any]) -> Part:
-        """Return the part of this part with the given positions along `dim`."""
+        """Return a smaller part with the given positions along `dim`."""
         return Part(
             self.op,
             _resized(self.problem, self.dim, len(which)),
@@ -71,7 +71,7 @@ class Part:
         return axes(self.op, self.dim)[name]
 
     def place(self, name: str, index: tuple[int, ...]) -> tuple[int, ...]:
-        """Return where an element of an output lies in the whole problem."""
+        """Return the index in the whole problem of an element of an output of this part."""
         if not self.dim:
             return index
         axis = self.axis(name)
@@ -79,12 +79,12 @@ class Part:
 
 
 def axes(op: Op, dim: str) -> dict[str, int]:
-    """Return along which axis `dim` runs in each argument that has it."""
+    """Return, per argument that has `dim`, the axis along which `dim` runs."""
     return {a.name: a.dims.split().index(dim) for a in op.arguments if dim in a.dims.split()}
 
 
 def take(op: Op, arrays: Arrays, dim: str, which: slice | NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the arrays with only some indices of `dim`; arrays without this dim stay whole."""
+    """Return the arrays with the indices `which` of `dim`; arrays without this dim stay whole."""
     along = axes(op, dim)
     return {n: a[(slice(None),) * along[n] + (which,)] if n in along else a for n, a in arrays.items()}
 
@@ -94,7 +94,7 @@ def _resized(problem: Problem, dim: str, size: int) -> Problem:
 
 
 def _is_plain(argument: Argument, dim: str) -> bool:
-    """Whether `dim` is an axis of the argument by itself, once, or is not mentioned at all."""
+    """Return whether `dim` is one axis of the argument, or does not occur in its shape at all."""
     words = argument.dims.split()
     return words.count(dim) == sum(dim in names_in(word) for word in words) <= 1
 
@@ -112,7 +112,7 @@ def _may_be_cut(op: Op, dim: str) -> bool:
 
 
 def _is_cut(op: Op, dim: str, which: int) -> bool:
-    """Compute the definition as a whole and in two parts, with one value of each parameter."""
+    """Return whether the reference gives the same outputs as a whole and in two parts, with one value of each parameter."""
     dims = {
         name: min(size, allowed[-1]) for (name, allowed), size in zip(op.domain.items(), itertools.cycle(PRIMES), strict=False)
     }
@@ -121,19 +121,19 @@ def _is_cut(op: Op, dim: str, which: int) -> bool:
     if op.error.gamma(dims) != op.error.gamma({**dims, dim: CUT}):
         return False
     values = materialise(op, problem)
-    whole = define(op, values, problem.params)
+    whole = run_reference(op, values, problem.params)
     for piece in (slice(0, CUT), slice(CUT, dims[dim])):
-        found = define(op, take(op, values, dim, piece), problem.params)
+        outputs = run_reference(op, take(op, values, dim, piece), problem.params)
         expected = take(op, whole, dim, piece)
-        if not all(np.allclose(found[n], expected[n], rtol=SAME, atol=SAME) for n in op.outputs):
+        if not all(np.allclose(outputs[n], expected[n], rtol=SAME, atol=SAME) for n in op.outputs):
             return False
     return True
 
 
 def parts(op: Op, problem: Problem, values: Arrays, outputs: Arrays, most: int) -> Iterator[Part]:
-    """Yield parts whose arrays have about `most` elements together; the whole where no dim can be cut.
+    """Yield parts whose arrays have about `most` elements together; the whole problem where no dim can be cut.
 
-    Parts are larger where arrays that cannot be cut are: these count for every part.
+    An array that cannot be cut belongs to every part. Parts are larger than `most` where such arrays are large.
     """
     sizes = {a.name: math.prod(a.shape(problem.dims)) for a in op.arguments}
 

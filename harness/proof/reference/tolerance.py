@@ -1,12 +1,12 @@
-"""How far from the exact result an honest kernel may stand, element by element; nothing here is a typed tolerance.
+"""The tolerance of each element of an output: how far a right kernel may be from the exact result.
 
-The budget of an element is ``gamma * eps * (condition + |exact| + floor)``: gamma is the op's error law, eps the spacing
-of float32, and the condition is measured, by rounding the inputs at random and watching the float64 definition move.
-Gamma is cut where torch shows that less is needed: to a few times torch's own float32 error in the same units, though
-never below the share that a plain running sum needs.
+The tolerance of an element is ``gamma * eps * (condition + |exact| + floor)``: gamma is the op's error law, eps the spacing
+of float32. The condition is measured: inputs are rounded at random, and the change of the reference's float64 outputs is the
+condition. Where torch shows that a smaller gamma is enough, gamma is cut to a few times torch's own float32 error in the same
+units, but never below the share that a plain running sum needs.
 
-What is stored in bfloat16 must be what rounding makes of a number within that budget, so that arithmetic in less than
-float32 shows.
+A result stored in bfloat16 must be the rounding of a number within that tolerance, so that arithmetic in less than float32
+is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.proof.cases.values import materialise, saved_by
-from harness.proof.reference.oracle import answer, define
+from harness.proof.reference.oracle import run_oracle, run_reference
 from registry.dtypes import BFLOAT16, is_float, rounded_to
 from registry.error_law import Exact
 from registry.problem import Problem
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     Index = tuple[int, ...]
     Arrays = Mapping[str, NDArray[Any]]
 
-__all__ = ["Expected", "Reference", "Verdict", "error_of", "exact_outputs", "floor_of", "gammas", "refer"]
+__all__ = ["Expected", "ReferenceOutputs", "Verdict", "compute_reference", "error_of", "exact_outputs", "floor_of", "gammas"]
 
 FLOAT32 = np.finfo(np.float32)
 EPS, TINY, LARGEST = float(FLOAT32.eps), float(FLOAT32.tiny), float(FLOAT32.max)
 BFLOAT16_EPS = 2.0**-7
-DRAWS = 8  # the root mean square of 8 draws falls below a tenth of its mean about once in ten million
-PAIRS = 2  # of the draws, with their reverse beside them
-BENT = 0.25  # of the response: what a rounding and its reverse may leave over
-TORCH_MULTIPLE = 8.0  # times torch's worst float32 error of the output
-BEYOND_LAW = 2.0  # times the same, where torch's own error exceeds the law
-LEAST_ULPS = 2.0  # of the law: what a running sum from left to right needs, seen over every op's domain
+DRAWS = 8  # random roundings; their root mean square is below a tenth of its mean about once in ten million times
+PAIRS = 2  # draws that are also done with every rounding reversed
+BENT = 0.25  # share of the response: a rounding and its reverse cancel up to here, where the response is linear
+TORCH_MULTIPLE = 8.0  # gamma is at most this multiple of torch's worst float32 error of the output
+BEYOND_LAW = 2.0  # gamma is this multiple of the same, where torch's own error exceeds the law
+LEAST_ULPS = 2.0  # gamma is at least this: the need of a running sum from left to right, measured over every op's domain
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Verdict:
     Attributes
     ----------
     ratio : float
-        Largest error over its budget; at most 1 if all is well.
+        Largest error over its tolerance; at most 1 if all elements are right.
     message : str
-        The worst element in words; "" if all is well.
+        Describes the worst element and the number of wrong ones; "" if all elements are right.
     worst : str
-        The same without the number of wrong elements.
+        The message without the number of wrong elements.
     wrong : int
-        How many elements are wrong.
+        The number of wrong elements.
     """
 
     ratio: float
@@ -71,34 +71,35 @@ class Verdict:
 
 
 def error_of(got: NDArray[Any], exact: NDArray[Any]) -> NDArray[Any]:
-    """Return how far a result was off before it was stored, at least: what bfloat16 rounds to the same number is no error."""
-    found = got.astype(np.float64)
-    error: NDArray[Any] = np.abs(found - exact)
+    """Return a lower bound of the error of a result before it was stored: numbers that bfloat16 rounds alike have no error."""
+    stored = got.astype(np.float64)
+    error: NDArray[Any] = np.abs(stored - exact)
     if got.dtype != BFLOAT16:
         return error
-    nearer = np.nextafter(got, np.where(found < exact, np.inf, -np.inf).astype(BFLOAT16)).astype(np.float64)
-    error = np.abs((found + nearer) / 2 - exact)
+    nearer = np.nextafter(got, np.where(stored < exact, np.inf, -np.inf).astype(BFLOAT16)).astype(np.float64)
+    error = np.abs((stored + nearer) / 2 - exact)
     return np.where(got == exact.astype(BFLOAT16), 0.0, error)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The exact result of one output, and what is asked of each element.
+    """The exact result of one output, and the requirements on each element.
 
     Attributes
     ----------
-    budget : ndarray
-        Infinite where the dtype cannot hold the result, or where inputs were special and two references disagree.
+    tolerance : ndarray
+        Infinite (no requirement) where the dtype cannot hold the result, or where oracle and reference disagree about a
+        special value.
     nan, special : ndarray of bool
         Elements that must be NaN, or must not be finite.
     exact : bool
-        Whether equality after rounding is asked for.
+        Whether the output must equal the exact result after rounding.
     granted : ndarray
-        Error that counts for nothing: what was saved in bfloat16 may be read, or computed again.
+        Error that is not counted: a kernel may read an argument that the forward pass saved in bfloat16, or recompute it.
     """
 
     value: NDArray[Any]
-    budget: NDArray[Any]
+    tolerance: NDArray[Any]
     nan: NDArray[Any]
     special: NDArray[Any]
     exact: bool
@@ -112,11 +113,11 @@ class Expected:
             return self.value.astype(self.dtype)
 
     def judge(self, name: str, got: NDArray[Any], place: Callable[[Index], Index] = tuple) -> Verdict:
-        """Compare; what must hold is asserted, so that a NaN never passes.
+        """Compare an output with the exact result. Comparisons are written so that a NaN fails them.
 
-        `place` turns an index of `got` into the one that the message names, where `got` is a part of a larger array.
+        `place` maps an index of `got` to the index in the message, where `got` is a part of a larger array.
         """
-        free = np.isinf(self.budget)
+        free = np.isinf(self.tolerance)
         with np.errstate(all="ignore"):
             if self.exact:
                 rounded = self.rounded
@@ -124,8 +125,8 @@ class Expected:
                 ratios = np.where(good, 0.0, np.inf)
             else:
                 error = np.maximum(error_of(got, self.value) - self.granted, 0.0)
-                good = error <= self.budget
-                ratios = np.where(error > 0, error / self.budget, np.where(good, 0.0, np.inf))
+                good = error <= self.tolerance
+                ratios = np.where(error > 0, error / self.tolerance, np.where(good, 0.0, np.inf))
             good = np.where(self.special, ~np.isfinite(got), good | free)
             good = np.where(self.nan, np.isnan(got), good)
             ratios = np.where(good & (self.special | free), 0.0, ratios)
@@ -138,24 +139,24 @@ class Expected:
     ) -> Verdict:
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratios)), ratios.shape))
         index = ", ".join(map(str, place(where)))
-        budget = 0.0 if self.exact else float((self.budget + self.granted)[where])
-        wanted, found = float(self.value[where]), float(got[where])
-        asked = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{wanted:.9g}"
+        tolerance = 0.0 if self.exact else float((self.tolerance + self.granted)[where])
+        exact, actual = float(self.value[where]), float(got[where])
+        expected = "NaN" if self.nan[where] else "not finite" if self.special[where] else f"{exact:.9g}"
         stored = " besides the rounding" if self.dtype == BFLOAT16 else ""
-        allowed = "must be equal" if self.exact else f"off by {abs(found - wanted):.3g}, allowed {budget:.3g}{stored}"
-        worst = f"{name}[{index}] = {found:.9g}, expected {asked} ({allowed})"
+        allowed = "must be equal" if self.exact else f"off by {abs(actual - exact):.3g}, allowed {tolerance:.3g}{stored}"
+        worst = f"{name}[{index}] = {actual:.9g}, expected {expected} ({allowed})"
         message = f"{worst}; {wrong} of {got.size} elements are wrong"
         return Verdict(max(float(ratios[where]), 1.0), message, worst, wrong)
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The answer key of one problem: per output, the exact result and its budget."""
+class ReferenceOutputs:
+    """The reference outputs of one problem: the exact result and the tolerance of each output."""
 
     outputs: dict[str, Expected]
 
     def judge(self, outputs: Arrays) -> Verdict:
-        """Compare all outputs; the first wrong one is told."""
+        """Compare all outputs; the verdict describes the first wrong output."""
         ratio = 0.0
         for name, expected in self.outputs.items():
             verdict = expected.judge(name, outputs[name])
@@ -166,11 +167,11 @@ class Reference:
 
 
 def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, Arrays | None]]:
-    """Yield the values rounded at random; beside the first ones, the same with every rounding reversed."""
+    """Yield the values rounded at random; the first pairs hold also the same values with every rounding reversed."""
     random = np.random.default_rng(seed)
     floats = {n: a.astype(np.float64) for n, a in values.items() if is_float(a.dtype)}
     for draw in range(DRAWS):
-        # An infinity has no neighbours: moved by its own share it would become NaN, and whatever depends on it free.
+        # Infinities are not rounded: the sum would be NaN, and no element that depends on it would be checked.
         moves = {n: eps * random.standard_normal(a.shape) * np.where(np.isfinite(a), a, 0.0) for n, a in floats.items()}
         rounded = {n: floats[n] + moves[n] if n in floats else a for n, a in values.items()}
         reversed_ = {n: floats[n] - moves[n] if n in floats else a for n, a in values.items()}
@@ -180,17 +181,17 @@ def _roundings(values: Arrays, eps: float, seed: int) -> Iterator[tuple[Arrays, 
 def _condition(op: Op, values: Arrays, params: Mapping[str, Any], eps: float, seed: int) -> dict[str, NDArray[Any]]:
     """Return per output the root mean square response to inputs rounded at random, in units of eps.
 
-    It is infinite where one rounding is so much that the response is no longer straight: a rounding and its reverse do
-    not cancel. Of ``exp(score - lse)`` with both beyond 1 / eps, one direction overflows and the other gives 0; how far
-    an honest kernel may then be off cannot be learnt from a few draws.
+    It is infinite where one rounding is so large that the response is not linear: a rounding and its reverse do not cancel.
+    Of ``exp(score - lse)`` with both beyond 1 / eps, one direction overflows and the other gives 0; a few draws cannot show
+    how far a right kernel may then be off.
     """
-    base = define(op, values, params)
+    base = run_reference(op, values, params)
     squares = {n: np.zeros(a.shape) for n, a in base.items()}
     straight = {n: np.ones(a.shape, bool) for n, a in base.items()}
     with np.errstate(all="ignore"):
         for rounded, reversed_ in _roundings(values, eps, seed):
-            moved = define(op, rounded, params)
-            back = define(op, reversed_, params) if reversed_ else None
+            moved = run_reference(op, rounded, params)
+            back = run_reference(op, reversed_, params) if reversed_ else None
             for name in base:
                 there = moved[name] - base[name]
                 squares[name] += (there / eps) ** 2
@@ -202,54 +203,54 @@ def _condition(op: Op, values: Arrays, params: Mapping[str, Any], eps: float, se
 
 
 def _before_saving(op: Op, values: Arrays, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return what the definition gives with what the forward pass saved before it was rounded.
+    """Return the outputs of the numpy reference for saved arguments before their rounding.
 
-    Nothing for an op that saves nothing, or that only constrains what was drawn.
+    Empty for an op without saved arguments, or whose `saved` only constrains drawn arguments.
     """
     if op.saved is None:
         return {}
     with np.errstate(all="ignore"):
         again = {n: np.asarray(a, np.float64) for n, a in saved_by(op, values, params).items()}
         same = all(np.array_equal(a.astype(values[n].dtype), values[n], equal_nan=True) for n, a in again.items())
-    return define(op, {**values, **again}, params) if same else {}
+    return run_reference(op, {**values, **again}, params) if same else {}
 
 
 def _beside(op: Op, values: Arrays, params: Mapping[str, Any], towards: float) -> dict[str, NDArray[Any]]:
-    """Return what the definition gives if all that was saved had been rounded one further, up or down."""
+    """Return the outputs of the numpy reference for saved arguments moved to the next number of their dtype."""
     saved = {n: values[n] for n in saved_by(op, values, params)}
     with np.errstate(all="ignore"):
         moved = {n: np.where(np.isfinite(a), np.nextafter(a, a.dtype.type(towards)), a) for n, a in saved.items()}
-    return define(op, {**values, **moved}, params)
+    return run_reference(op, {**values, **moved}, params)
 
 
 def _without_lost(condition: Arrays, exact: Arrays, *rounded: Arrays, half: float) -> dict[str, NDArray[Any]]:
-    """Return `condition`, infinite where rounding what the forward pass saved costs an element half its digits.
+    """Return `condition`, infinite where rounding the saved arguments costs an element half its digits.
 
-    Nobody can answer there: a score of 1e20 minus a rounded log-sum-exp of 1e20 is anything, and its exponential an infinity
-    for one kernel and 0 for the next.
+    Such an element has no right value: a score of 1e20 minus a rounded log-sum-exp of 1e20 is an arbitrary number, and its
+    exponential is infinite for one kernel and 0 for another.
     """
-    found = dict(condition)
+    limited = dict(condition)
     with np.errstate(all="ignore"):
         for name, value in exact.items():
             near = half * (np.abs(value) + condition[name])
             kept = np.all([np.abs(other[name] - value) <= near for other in rounded], axis=0)
-            found[name] = np.where(kept, condition[name], np.inf)
-    return found
+            limited[name] = np.where(kept, condition[name], np.inf)
+    return limited
 
 
-def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
-    """Compute the answer key of a problem on given values.
+def compute_reference(op: Op, problem: Problem, values: Arrays) -> ReferenceOutputs:
+    """Compute the reference outputs of a problem on given values.
 
     Parameters
     ----------
     op : Op
     problem : Problem
-        Its dims, params, dtype and seed (of the random roundings) are used.
+        Its dims, params and dtype are used, and its seed for the random roundings.
     values : mapping of str to ndarray
         All inputs and in-outs, as `materialise` returns them.
     """
-    torch64, torch32 = answer(op, values, problem.params), answer(op, values, problem.params, "float32")
-    defined = define(op, values, problem.params)
+    torch64, torch32 = run_oracle(op, values, problem.params), run_oracle(op, values, problem.params, "float32")
+    defined = run_reference(op, values, problem.params)
     gamma, least = gammas(op, problem)
     half_stored = problem.dtype == BFLOAT16.name
     condition: Arrays = {}
@@ -265,28 +266,28 @@ def refer(op: Op, problem: Problem, values: Arrays) -> Reference:
     exact = _exact_here(op, problem, values, torch64, torch32)
     with np.errstate(all="ignore"):
         torch_error = {n: np.abs(torch32[n].astype(np.float64) - a) for n, a in torch64.items()}
-    found = {}
+    outputs = {}
     for argument in (a for a in op.arguments if a.name in op.outputs):
         name, dtype = argument.name, argument.numpy_dtype(problem.dtype)
-        value, by_definition = torch64[name], defined[name]
-        clear = np.isfinite(value) & np.isfinite(by_definition) & np.isfinite(torch32[name])
+        value, by_reference = torch64[name], defined[name]
+        clear = np.isfinite(value) & np.isfinite(by_reference) & np.isfinite(torch32[name])
         clear &= np.isfinite(rounded_to(dtype, value)) & (np.abs(value) < LARGEST)
-        # What only overflowed on the way, from finite inputs, is nobody's to answer.
-        special = ~np.isfinite(value) & ~np.isfinite(by_definition) & (not finite)
-        nan = special & np.isnan(value) & np.isnan(by_definition) & (not infinite)
+        # If oracle or reference overflows from finite inputs, the element is not checked.
+        special = ~np.isfinite(value) & ~np.isfinite(by_reference) & (not finite)
+        nan = special & np.isnan(value) & np.isnan(by_reference) & (not infinite)
         if isinstance(op.error, Exact):
-            budget = np.where(clear, 0.0, np.inf)
+            tolerance = np.where(clear, 0.0, np.inf)
         else:
             unit = EPS * (condition[name] + np.abs(value) + floor_of(op, name, values, problem.params, value.shape)) + TINY
             allowed = _cut(gamma, least, torch_error[name], np.where(clear, unit, np.inf))
-            budget = np.where(clear, allowed * unit, np.inf)
+            tolerance = np.where(clear, allowed * unit, np.inf)
         granted: NDArray[Any] | float = 0.0
         if half_stored and name in before:
             with np.errstate(all="ignore"):
-                granted = np.nan_to_num(np.abs(by_definition - before[name]))
-        budget = np.where(np.isnan(budget), np.inf, budget)
-        found[name] = Expected(value, budget, nan, special, name in exact, dtype, granted)
-    return Reference(found)
+                granted = np.nan_to_num(np.abs(by_reference - before[name]))
+        tolerance = np.where(np.isnan(tolerance), np.inf, tolerance)
+        outputs[name] = Expected(value, tolerance, nan, special, name in exact, dtype, granted)
+    return ReferenceOutputs(outputs)
 
 
 def floor_of(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -299,10 +300,10 @@ def floor_of(op: Op, name: str, values: Arrays, params: Mapping[str, Any], shape
 
 
 def gammas(op: Op, problem: Problem) -> tuple[float, float]:
-    """Return the law's gamma, and the share of it that is never cut away.
+    """Return the law's gamma, and its lower limit, below which it is never cut.
 
-    The law is the square root of the number of terms K, for roundings that do not conspire. Equal terms do: each partial
-    sum rounds the same way. There the bound that always holds, K, is granted (Higham 2002, equation 4.4).
+    The law grows with the square root of the number of terms K, which holds for independent roundings. With equal terms the
+    roundings depend on each other: each partial sum rounds the same way. The bound is then K (Higham 2002, equation 4.4).
     """
     gamma = op.error.gamma(problem.dims)
     terms = (gamma / op.error.ulps) ** 2 if op.error.ulps else 0.0
@@ -312,7 +313,7 @@ def gammas(op: Op, problem: Problem) -> tuple[float, float]:
 
 
 def _cut(gamma: float, least: float, torch_error: NDArray[Any], unit: NDArray[Any]) -> float:
-    """Return gamma, cut to a few times torch's own error on this problem.
+    """Return gamma, cut to a multiple of torch's own error on this problem.
 
     Where torch's error exceeds the law, the law does not hold: it is linear, and the response to roundings of its size is not
     (softmax of scores beyond 1e6). There a kernel may be twice as wrong as torch.
@@ -330,7 +331,7 @@ def _exact_here(op: Op, problem: Problem, values: Arrays, torch64: Arrays, torch
     if problem.distribution != "integers" or problem.special_values:
         return set()
     limit = 1 / float(np.finfo(np.float32).epsneg)
-    bounds = define(op, {n: np.abs(a) for n, a in values.items()}, problem.params)
+    bounds = run_reference(op, {n: np.abs(a) for n, a in values.items()}, problem.params)
     return {
         name
         for name in exact_outputs(op)
@@ -340,10 +341,10 @@ def _exact_here(op: Op, problem: Problem, values: Arrays, torch64: Arrays, torch
 
 @cache
 def exact_outputs(op: Op) -> frozenset[str]:
-    """Return the outputs that are whole numbers wherever the inputs are, as found on a few ragged problems.
+    """Return the outputs that are whole numbers for whole-number inputs, as found on a few problems of odd sizes.
 
-    On small integers every partial sum of such an output can be represented, so any order of summation gives the same
-    bits, and a kernel that drops a tail or computes in half precision has nowhere to hide.
+    With small integers every partial sum of these outputs can be represented. Any order of summation then gives the same bits,
+    and the smallest deviation shows, of a dropped tail or of half precision.
     """
     exact = set(op.outputs)
     for seed in range(3):
@@ -354,7 +355,7 @@ def exact_outputs(op: Op) -> frozenset[str]:
         drawn = {n: v[seed % len(v)] for n, v in op.params.items() if not isinstance(v, str)}
         problem = Problem(op.name, dims, {**drawn, **op.bound_params(dims)}, distribution="integers", seed=seed)
         values = materialise(op, problem)
-        for name, result in answer(op, values, problem.params).items():
+        for name, result in run_oracle(op, values, problem.params).items():
             if not (np.isfinite(result).all() and np.array_equal(result, np.round(result))):
                 exact.discard(name)
     return frozenset(exact)

@@ -1,1 +1,1 @@
-"""The process in which a variant is called: its memory, its confinement, its state, and the client that asks it."""
+"""The process that calls variants: its memory, its confinement, its state, and the client that sends it calls."""

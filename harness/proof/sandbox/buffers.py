@@ -1,8 +1,8 @@
-"""The memory of one call: arrays between guard bands, and outputs and scratch memory that hold nothing of use.
+"""The memory of one call: arrays between guard bands, and poison in outputs and scratch memory.
 
-All buffers of a call lie in one memory that parent and worker share. The parent fills it, the worker calls the variant
-on views of it, and the parent compares afterwards, so that no report of the worker has to be believed. Every byte of the
-memory that belongs to no array is a guard, and is compared after every call.
+All buffers of a call are in one memory that parent and worker share. The parent fills the memory, the worker calls the variant
+on views of it, and the parent compares the results, so that it need not trust any report of the worker. Every byte that belongs
+to no array is part of a guard band and is compared after every call.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = ["FINITE", "NAN", "STALE", "Buffers", "Memory", "Slot", "bits_of", "fr
 
 ALIGNMENT = 64
 GUARD_BYTES = 1024  # at least, between two arrays
-MARGIN = 5 << 18  # bytes of guards before the first array and behind the last one
-STEP = 1 << 16  # a memory's size is a multiple of it
-# Signalling NaNs: they poison every sum they enter, and no arithmetic gives them back unchanged.
-# As they repeat, both are that for float32 and for bfloat16.
+MARGIN = 5 << 18  # bytes of guards before the first array and after the last one
+STEP = 1 << 16  # bytes; a memory's size is a multiple of it
+# Signalling NaNs: a sum with one of them is NaN, and arithmetic returns other bits. Two equal words are a signalling NaN in
+# float32 too.
 GUARD, POISON = np.uint16(0x7FA1), np.uint16(0x7FA2)
 WORD = 2
 FIRST_BYTES = 1 << 22
-# What outputs, workspaces and in-outs that the call must not read hold before it. A kernel that clears its scratch memory
-# only if that holds NaN, or that finds what its last call left there, is right with one of them and wrong with another.
+# Contents, before a call, of outputs, workspaces and in-outs that the call must not read. A kernel that clears scratch memory
+# only where it holds NaN, or that uses the results of its last call, is right with one of the contents and wrong with another.
 NAN, FINITE, STALE = "nan", "finite", "stale"
-# As 16-bit words repeat, these are finite numbers between 2**-7 and 2**8 in float32 and in bfloat16, of either sign.
+# Finite numbers between 2**-7 and 2**8, of either sign, in bfloat16 and (two words) in float32.
 _words = np.random.default_rng(0).integers(0, (2, 15, 128), size=(65521, 3)) + np.array([0, 120, 0])
 NUMBERS = (_words @ (1 << 15, 1 << 7, 1)).astype(np.uint16)
 
@@ -50,12 +50,12 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Memory:
-    """Anonymous memory that a child process can map too; it grows as needed.
+    """Anonymous memory that a child process can map too; it grows when a call needs more.
 
     Attributes
     ----------
     lent : list of slice or None
-        The words that do not hold guards, because arrays of the last call lie there; None if a call may have written anywhere.
+        The words without guards, which the arrays of the last call occupy; None if a call may have written anywhere.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Memory:
         self.grow(FIRST_BYTES)
 
     def grow(self, size: int) -> None:
-        """Make sure that `size` bytes are there."""
+        """Make the memory at least `size` bytes large."""
         if size > self.size:
             self.size = 1 << (size - 1).bit_length()
             os.ftruncate(self.file, self.size)
@@ -74,34 +74,34 @@ class Memory:
             self.lent = None
 
     def guard(self) -> None:
-        """Make a guard of every word."""
+        """Make every word a guard."""
         words = self.words
         for span in self.lent if self.lent is not None else [slice(None)]:
             words[span] = GUARD
 
     def unguarded(self, start: int, stop: int) -> NDArray[Any]:
-        """Return which of some words hold no guard, counted from `start`."""
+        """Return the positions, counted from `start`, of the words that hold no guard."""
         words = self.words[start:stop]
         address = words.ctypes.data
-        # All words are equal if the first is right and each one equals its neighbour: no array of truth values is needed.
+        # All words are guards if the first one is, and each word equals the next: a comparison without a temporary array.
         if not words.size or (words[0] == GUARD and not _memcmp(address, address + WORD, words.nbytes - WORD)):
             return np.empty(0, np.int64)
         return np.flatnonzero(words != GUARD)
 
     @property
     def words(self) -> NDArray[Any]:
-        """All of it, as 16-bit words."""
+        """The memory as 16-bit words."""
         return np.frombuffer(self.mapped, np.uint16)
 
     @property
     def mapped(self) -> mmap.mmap:
-        """The mapping itself."""
+        """The mapping of the memory."""
         if self._map is None:
             raise ValueError("this memory is closed")
         return self._map
 
     def close(self) -> None:
-        """Give the memory back once the last view of it is gone."""
+        """Close the memory; it is freed with its last view."""
         if self._map is not None:
             self._map = None
             os.close(self.file)
@@ -109,7 +109,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one array of a call lies."""
+    """The place of one array of a call: its byte offset in the memory, shape, dtype and role."""
 
     name: str
     offset: int
@@ -119,22 +119,22 @@ class Slot:
 
     @property
     def bytes(self) -> int:
-        """Its size."""
+        """The size in bytes."""
         return math.prod(self.shape) * self.itemsize
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one element."""
+        """The size of one element in bytes."""
         return np.dtype(self.dtype).itemsize
 
     @property
     def words(self) -> slice:
-        """The 16-bit words that it takes of the memory."""
+        """The 16-bit words of the memory that the array occupies."""
         return slice(self.offset // WORD, (self.offset + self.bytes) // WORD)
 
 
 def view(memory: mmap.mmap | memoryview, slot: Slot) -> NDArray[Any]:
-    """Return the array that lies at `slot`."""
+    """Return the array at `slot`."""
     return np.ndarray(slot.shape, slot.dtype, memory, slot.offset)
 
 
@@ -146,15 +146,15 @@ def bits_of(array: NDArray[Any]) -> NDArray[Any]:
 def fresh_inouts(op: Op, params: Mapping[str, Any]) -> set[str]:
     """Return the in-outs that this call must write without reading: their ``accumulate`` parameter is False.
 
-    ``accumulate`` speaks for all in-outs, ``accumulate_wte`` for ``dwte`` alone.
+    ``accumulate`` is the parameter of all in-outs, ``accumulate_wte`` of ``dwte`` alone.
     """
     inouts = {a.name for a in op.with_role(Role.INOUT)}
-    found = set()
+    fresh = set()
     for name, value in params.items():
         if name.startswith("accumulate") and not value:
             suffix = name.removeprefix("accumulate").lstrip("_")
-            found |= {n for n in inouts if n.endswith(suffix)}
-    return found
+            fresh |= {n for n in inouts if n.endswith(suffix)}
+    return fresh
 
 
 class Buffers:
@@ -165,9 +165,9 @@ class Buffers:
     op : Op
     problem : Problem
     workspace : int, optional
-        Number of float32 elements of scratch memory, which may be 0; None for a variant that takes none.
+        Number of float32 elements of scratch memory, which may be 0; None for a variant without scratch memory.
     shift : int
-        Bytes by which everything moves, a multiple of 64.
+        Bytes by which all arrays are moved, a multiple of 64.
     """
 
     def __init__(self, op: Op, problem: Problem, workspace: int | None = None, shift: int = 0) -> None:
@@ -188,13 +188,13 @@ class Buffers:
         self._before = NAN
 
     def fill(self, memory: Memory, values: Mapping[str, NDArray[Any]], before: str = NAN) -> None:
-        """Write guards and inputs, and what the other arrays hold before the call.
+        """Write guards, inputs and the contents of the other arrays before the call.
 
         Parameters
         ----------
         before : {"nan", "finite", "stale"}
-            What outputs, workspaces and in-outs that the call must not read hold: signalling NaN; finite numbers, which the
-            problem's seed chooses; or whatever the calls before left in their places.
+            The contents of outputs, workspaces and in-outs that the call must not read: signalling NaN; finite numbers, which
+            the problem's seed chooses; or the data of earlier calls, unchanged.
         """
         self._before = before
         memory.grow(self.size)
@@ -212,14 +212,14 @@ class Buffers:
                 words[slot.words] = np.resize(numbers, slot.bytes // WORD)
             else:
                 words[slot.words] = POISON
-        memory.lent = None  # until it is known that nothing was written beside the arrays
+        memory.lent = None  # until `damage` finds that the call wrote to its arrays alone
 
     def outputs(self, memory: Memory) -> dict[str, NDArray[Any]]:
         """Return copies of all outputs and in-outs."""
         return {n: view(memory.mapped, self.slots[n]).copy() for n in self.op.outputs}
 
     def damage(self, memory: Memory, values: Mapping[str, NDArray[Any]]) -> str:
-        """Return what the call did to memory that it must not touch, or did not write; "" for nothing."""
+        """Return a message about guards or inputs that the call changed, or outputs that it left unwritten; "" if none."""
         end = 0
         for slot in self.slots.values():
             hit = memory.unguarded(end // WORD, slot.offset // WORD)

@@ -1,4 +1,4 @@
-"""The parent's end of a worker process: it sends calls, and survives whatever the variant does to its process."""
+"""The parent's side of a worker process: sends calls, and goes on after a variant has ended or damaged its process."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from harness.proof.sandbox.buffers import Buffers
     from registry.variant import Variant
 
-__all__ = ["Closed", "Died", "Limits", "Raised", "Schedule", "Worker"]
+__all__ = ["Closed", "DeviceSettings", "Died", "Limits", "Raised", "Worker"]
 
-STARTER = ThreadPoolExecutor(1, "starts workers")  # a worker ends with the thread that started it, and this one ends last
+STARTER = ThreadPoolExecutor(1, "starts workers")  # a worker ends with the thread that started it: this one ends last
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take.
+    """Limits of one call.
 
     Attributes
     ----------
     first_seconds : float
-        For the first call of a variant, which may compile.
+        Time of the first call of a variant, which may compile.
     seconds : float
-        For every other call.
+        Time of every other call.
     memory : int
-        Bytes that the variant's process may allocate of its own.
+        Bytes that the variant's process may allocate.
     """
 
     first_seconds: float = 120.0
@@ -53,16 +53,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How a CUDA variant is run.
+class DeviceSettings:
+    """The device of a CUDA variant, and the settings of the simulator.
 
     Attributes
     ----------
     device : {"sim", "cuda"}
     mode : {"fast", "checked"}
-        Of the simulator.
+        The mode of the simulator.
     order : {"ascending", "descending"} or int
-        In which the simulator runs the warps; a number seeds a random order.
+        The order in which the simulator runs the warps; a number seeds a random order.
     """
 
     device: str = "sim"
@@ -70,13 +70,13 @@ class Schedule:
     order: str | int = "ascending"
 
 
-class Raised(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
-    """The variant raised, or returned something: the message says what.
+class Raised(Exception):  # noqa: N818 (an outcome of a call)
+    """The variant raised an exception or returned a value, which the message describes.
 
     Attributes
     ----------
     fault : str
-        What the simulator found, such as ``race``; "" for an exception.
+        The fault that the simulator found, such as ``race``; "" for an exception.
     """
 
     def __init__(self, message: str, fault: str = "") -> None:
@@ -84,13 +84,13 @@ class Raised(Exception):  # noqa: N818 (an outcome of a call, told to the batter
         super().__init__(message)
 
 
-class Died(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
-    """The variant's process ended, or was ended as nothing else may run in it.
+class Died(Exception):  # noqa: N818 (an outcome of a call)
+    """The variant's process ended, or the client ended it because another call in it could be wrong.
 
     Attributes
     ----------
     status : {"crashed", "hung", "failed"}
-        ``failed`` if it changed what everybody in the process shares.
+        ``failed`` if the variant changed state that its process shares.
     """
 
     def __init__(self, status: str, message: str) -> None:
@@ -99,11 +99,11 @@ class Died(Exception):  # noqa: N818 (an outcome of a call, told to the battery)
 
 
 class Closed(BaseException):
-    """The worker's owner has closed it, from another thread: nothing that is under way is finished."""
+    """The worker's owner has closed it from another thread; the call that was running has no result."""
 
 
 class Worker:
-    """One worker process and the memory shared with it; restarted whenever it is gone.
+    """One worker process and the memory shared with it; the client restarts a process that has ended.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Worker:
         Folders of more variants.
     limits : Limits
     sources : Snapshot, optional
-        The source files before any process imported them; by default taken now.
+        The source files before any process imported them; by default the files at this moment.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Worker:
         self.limits = limits or Limits()
         self.sources = sources or Snapshot(self.kernels_path)
         self.memory = Memory()
-        # What a variant writes beside the caches of compilers.
+        # The folder for a variant's temporary files.
         self._temporary = tempfile.TemporaryDirectory(prefix="crucible-", ignore_cleanup_errors=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._talk: socket.socket | None = None
@@ -138,84 +138,84 @@ class Worker:
 
     @property
     def calls(self) -> int:
-        """How often the variant's process has been called."""
+        """The number of calls of the variant in its present process."""
         return self._calls
 
     def check(self) -> None:
-        """Raise `Closed` if its owner has ended it, from another thread."""
+        """Raise `Closed` if the owner has stopped the worker from another thread."""
         if self._stopped:
             raise Closed
 
     def stop(self) -> None:
-        """End the process from any thread; whoever waits for an answer gets `Closed`."""
+        """End the process from any thread; a thread that waits for a reply gets `Closed`."""
         self._stopped = True
         if self._process is not None:
             self._process.kill()
 
     def close(self) -> None:
-        """End the process and give the memory back."""
+        """End the process and close the memory."""
         self._stopped = True
         self._hang_up()
         self.memory.close()
         self._temporary.cleanup()
 
     def start(self) -> None:
-        """Start the process without waiting for it: it imports what it needs beside the caller, who does the same."""
+        """Start the process without waiting for it, so that its imports run while the caller imports."""
         if self._process is None and not self._stopped:
             self._spawn()
 
     def begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
-        """Have a process for `variant` ready, so that its first call need not wait; what goes wrong, that call tells.
+        """Start a process for `variant`, so that its first call need not wait for it; that call reports a failure to start.
 
         Parameters
         ----------
         ahead : bool
-            Before its first call it compiles all kernels that run in the simulator, the last one first: a worker that compiles
-            them as it is called meets it halfway.
+            Let the process compile all kernels for the simulator before its first call, in reverse order: another worker
+            compiles them in order as it is called, so that the two share the work.
         """
         with suppress(Died):
             self._begin(variant, device, ahead=ahead)
 
-    def call(self, variant: Variant, buffers: Buffers, threads: int, schedule: Schedule | None = None) -> None:
-        """Call `variant` on `buffers`, which have been filled.
+    def call(self, variant: Variant, buffers: Buffers, threads: int, settings: DeviceSettings | None = None) -> None:
+        """Call `variant` on filled `buffers`.
 
         Parameters
         ----------
-        schedule : Schedule, optional
+        settings : DeviceSettings, optional
             For a CUDA variant.
 
         Raises
         ------
         Raised
-            It raised an exception or returned something.
+            The variant raised an exception or returned a value.
         Died
-            Its process crashed, exited, did not answer in time, or is not what it was.
+            The variant's process crashed, exited or sent no reply in time, or the variant changed its shared state.
         """
         if variant is not self._variant:
-            self._begin(variant, schedule.device if schedule else "host")
+            self._begin(variant, settings.device if settings else "host")
         slots = [(s.name, s.offset, s.shape, s.dtype, s.role) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": buffers.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
-        if schedule is not None:
-            call["schedule"] = asdict(schedule)
+        if settings is not None:
+            call["settings"] = asdict(settings)
         limit = self.limits.seconds if self._calls else self.limits.first_seconds
         self._calls += 1
         self.check()
         self._send(call)
-        answer = self._receive(limit)
+        reply = self._receive(limit)
         self.check()
-        if answer is None:
+        if reply is None:
             self._kill_child()
-            raise Died("hung", f"gave no answer within {limit:g} s")
-        if "error" not in answer:
+            raise Died("hung", f"gave no reply within {limit:g} s")
+        if "error" not in reply:
             self._variant = None
-            raise Died("crashed", _farewell(answer.get("exited", 0)))
-        if answer["error"]:
-            if lost := answer.get("lost"):
+            raise Died("crashed", _exit_message(reply.get("exited", 0)))
+        if reply["error"]:
+            if lost := reply.get("lost"):
                 self.renew()
             if lost == "state":
-                raise Died("failed", answer["error"])
-            raise Raised(answer["error"], answer.get("fault", ""))
+                raise Died("failed", reply["error"])
+            raise Raised(reply["error"], reply.get("fault", ""))
 
     def renew(self) -> None:
         """End the variant's process, so that the next call starts from a clean state."""
@@ -226,24 +226,24 @@ class Worker:
             self._variant = None
 
     def _begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
-        """Have a fresh process for `variant`, on one device until it ends."""
+        """Start a fresh process for `variant`, which uses one device until it ends."""
         self.check()
         self.renew()
         self._await_start()
         self._send({"op": variant.op.name, "variant": variant.name, "device": device, "ahead": ahead and device == "sim"})
-        answer = self._receive(self.limits.first_seconds) or {}
-        if "pid" not in answer:
+        reply = self._receive(self.limits.first_seconds) or {}
+        if "pid" not in reply:
             self._hang_up()
             raise Died("crashed", "its process did not start")
-        self._child, self._variant, self._calls = int(answer["pid"]), variant, 0
+        self._child, self._variant, self._calls = int(reply["pid"]), variant, 0
 
     def _await_start(self) -> None:
-        """Have a process that is ready for orders."""
+        """Wait until the first process is ready to start processes of variants."""
         if self._process is None or self._process.poll() is not None:
             self._spawn()
         if not self._ready and "ready" not in (self._receive(self.limits.first_seconds) or {}):
             self._hang_up()
-            raise CrucibleError("the worker process did not start; its own message stands above")
+            raise CrucibleError("the worker process did not start; its own message is above")
         self._ready = True
 
     def _spawn(self) -> None:
@@ -260,7 +260,7 @@ class Worker:
         command += [f"--kernels-path={p.absolute()}" for p in self.kernels_path]
         environment = os.environ | {
             "OMP_WAIT_POLICY": "passive",  # several workers share the cores
-            "NUMBA_CACHE_DIR": str(ROOT / ".cache" / "numba" / "others"),  # of what would be kept beside its file
+            "NUMBA_CACHE_DIR": str(ROOT / ".cache" / "numba" / "others"),  # else numba writes beside the source files
             "TMPDIR": self._temporary.name,
         }
 
@@ -271,27 +271,27 @@ class Worker:
                 pass_fds=(theirs.fileno(), self.memory.file),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is its owner's to hear
+                process_group=0,  # Ctrl-C must reach the owner alone
             )
 
         process = self._process = STARTER.submit(start).result()
         theirs.close()
-        if self._stopped:  # meanwhile
+        if self._stopped:  # by another thread, while the process started
             process.kill()
 
     def _send(self, message: object) -> None:
-        with suppress(OSError):  # a worker that is gone shows when its answer is read
+        with suppress(OSError):  # `_receive` reports a worker that has ended
             if self._talk is not None:
                 self._talk.send(json.dumps(message).encode())
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next message; None if there was none in time. A closed line reads as an exit."""
+        """Return the next message; None if none came in time. A closed socket reads as an exit."""
         if self._talk is None or not select.select([self._talk], [], [], seconds)[0]:
             return None
         with suppress(OSError, ValueError):
             message = self._talk.recv(LONGEST_MESSAGE)
-            if message and isinstance(answer := json.loads(message), dict):
-                return answer
+            if message and isinstance(reply := json.loads(message), dict):
+                return reply
         self._hang_up()
         return {"exited": -signal.SIGKILL}
 
@@ -304,7 +304,7 @@ class Worker:
 
     def _hang_up(self) -> None:
         self._variant, self._ready = None, False
-        if self._process is not None:  # first, so that it has nobody to miss
+        if self._process is not None:  # before the socket is closed, so that the process sees no closed socket
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -313,7 +313,7 @@ class Worker:
             self._talk = None
 
 
-def _farewell(code: int) -> str:
+def _exit_message(code: int) -> str:
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process exited with code {code} in the middle of a call"

@@ -1,7 +1,7 @@
-"""Where a variant's process may write: Linux's Landlock denies it every file but those of the compilers' caches.
+"""Confines a variant's process by Linux's Landlock: it may write to the caches of compilers and to temporary files only.
 
-A kernel has no business in files. One that could write them might change the harness, the records, or the answer keys that
-are kept for the next proof, and so pass then. The system calls are those of ``linux/landlock.h`` (Linux 5.13 and later).
+A kernel has no reason to write files. A kernel that could write them might change the harness, the records, or the reference
+outputs that are stored for the next proof. The system calls are those of ``linux/landlock.h`` (Linux 5.13 and later).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ ASK_VERSION = 1
 PATH_BENEATH = 1
 PR_SET_NO_NEW_PRIVS = 38
 WRITE_FILE = 1 << 1
-CHANGES = WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # files and folders removed or made, of every kind
-REFER, TRUNCATE = 1 << 13, 1 << 14  # renamed or linked elsewhere, cut: known since versions 2 and 3
+CHANGES = WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # to remove or make files and folders, of every kind
+REFER, TRUNCATE = 1 << 13, 1 << 14  # to move or link a file to another folder, to truncate one: versions 2 and 3
 REFER_SINCE, TRUNCATE_SINCE = 2, 3
 
 
 def _call(number: int, *arguments: object) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
-    found = int(libc.syscall(ctypes.c_long(number), *arguments))
-    if found < 0:
+    result = int(libc.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return found
+    return result
 
 
 def _version() -> int:
@@ -43,19 +43,19 @@ def _version() -> int:
 
 
 def can_confine() -> bool:
-    """Return whether this system can deny a process to write files."""
+    """Return whether this system can forbid a process to write files."""
     return _version() > 0
 
 
 def confine_writes(writable: Iterable[Path]) -> None:
-    """Let this process, and what it starts, make, change and remove files below some folders only, until it ends.
+    """Allow this process, and processes that it starts, to make, change and remove files below some folders only.
 
-    Nothing happens where the system cannot do it; see `can_confine`.
+    The limit holds until the process ends. On a system without Landlock nothing happens; see `can_confine`.
 
     Parameters
     ----------
     writable : iterable of Path
-        Folders; those that do not exist are left out.
+        Folders; a folder that does not exist is ignored.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The memory of a call as a variant's process maps it: between pages that nobody may touch.
+"""The memory of a call, mapped in a variant's process between pages without access.
 
-An access that misses the arrays by more than the guard bands around them ends the process, wherever it would have landed.
+An access outside the arrays and the guard bands around them hits these pages and ends the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 __all__ = ["GuardedMap"]
 
-MOAT = 1 << 28  # bytes of addresses on either side that cannot be read or written; they take no memory
+MOAT = 1 << 28  # bytes of addresses without access on either side; they take no memory
 PROT_NONE = 0
 MAP_FIXED = 0x10
 FAILED = ctypes.c_void_p(-1).value
@@ -23,10 +23,10 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 def _map(address: int | None, size: int, protection: int, flags: int, file: int) -> int:
-    found: int | None = _libc.mmap(address, size, protection, flags, file, 0)
-    if found is None or found == FAILED:
+    mapped: int | None = _libc.mmap(address, size, protection, flags, file, 0)
+    if mapped is None or mapped == FAILED:
         raise OSError(ctypes.get_errno(), f"cannot map {size} bytes: {os.strerror(ctypes.get_errno())}")
-    return found
+    return mapped
 
 
 class GuardedMap:
@@ -52,5 +52,5 @@ class GuardedMap:
         self.buffer = memoryview((ctypes.c_char * size).from_address(inside)).cast("B")
 
     def close(self) -> None:
-        """Give the addresses back."""
+        """Unmap the file and the pages around it."""
         _libc.munmap(self._start, self.size + 2 * MOAT)

@@ -1,7 +1,7 @@
-"""What a variant must leave as it found it: the state that everybody in a process shares.
+"""The state that all code in a process shares, and that a variant must leave unchanged.
 
-A kernel that flushes subnormals, sets numpy's error handling or takes all threads is right in its own process and wrong in
-the trainer's, for itself and for its neighbours.
+A kernel that flushes subnormals, sets numpy's error handling or takes all threads gives right results in its own process and
+wrong or slow ones in the trainer's process, for itself and for other kernels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ProcessState"]
 
 SUBNORMAL = np.full(1, np.finfo(np.float32).smallest_normal)
-PATCHABLE = (builtins, math, np, time)  # whose functions variants share
+PATCHABLE = (builtins, math, np, time)  # modules whose functions a variant could replace
 
 
 def _half_of_smallest() -> float:
@@ -33,7 +33,7 @@ def _half_of_smallest() -> float:
 
 
 def _random_of_numpy() -> tuple[bytes, object]:
-    _, words, *rest = np.random.get_state()  # noqa: NPY002 (the global one is what is shared)
+    _, words, *rest = np.random.get_state()  # noqa: NPY002 (the global generator is the shared one)
     return np.asarray(words).tobytes(), rest
 
 
@@ -42,7 +42,7 @@ def _threads_of_numba() -> int | None:
     return None if numba is None else int(numba.get_num_threads())
 
 
-# What is looked at, and how it is told.
+# Per name in messages, a function that returns a part of the state.
 FACTS: dict[str, Callable[[], object]] = {
     "numpy's error handling": np.geterr,
     "numpy's random generator": _random_of_numpy,
@@ -57,7 +57,7 @@ FACTS: dict[str, Callable[[], object]] = {
 
 
 class ProcessState:
-    """The state of this process when it was made, to be compared with what it is later."""
+    """The state of this process at the time of construction, for a later comparison."""
 
     def __init__(self) -> None:
         self._before = {name: look() for name, look in FACTS.items()}
@@ -65,17 +65,17 @@ class ProcessState:
         self._pools = ThreadpoolController().lib_controllers
 
     def changed(self, threads: int) -> str:
-        """Return what is not as it was, in words; "" if all is.
+        """Return the names of the changed parts of the state; "" if none changed.
 
         Parameters
         ----------
         threads : int
-            How many every thread pool was told to use.
+            The number of threads that every pool was set to use.
         """
-        found = [name for name, look in FACTS.items() if look() != self._before[name]]
+        changed = [name for name, look in FACTS.items() if look() != self._before[name]]
         for module, known in self._functions.items():
             now = vars(module)
-            found += [f"{module.__name__}.{name}" for name, value in known.items() if now.get(name) is not value]
+            changed += [f"{module.__name__}.{name}" for name, value in known.items() if now.get(name) is not value]
         if _threads_of_numba() not in {None, threads} or any(pool.num_threads != threads for pool in self._pools):
-            found.append("the number of threads of a pool")
-        return " and ".join(found)
+            changed.append("the number of threads of a pool")
+        return " and ".join(changed)

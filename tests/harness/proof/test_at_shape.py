@@ -1,4 +1,4 @@
-"""Comparing a call at the shape of a training run: as strict as the battery's judge, part by part."""
+"""The comparison of a call at the shape of a training run: part by part, as strict as the full judge of the battery."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from harness.proof import at_shape
 from harness.proof.at_shape import TooLargeError, compare
 from harness.proof.cases.training_values import training_values
-from harness.proof.reference.oracle import answer
-from harness.proof.reference.tolerance import refer
+from harness.proof.reference.oracle import run_oracle
+from harness.proof.reference.tolerance import compute_reference
 from registry.problem import Problem
 from registry.table import discover
 
@@ -34,7 +34,7 @@ DIMS = {
 
 
 def drawn(name, seed=0):
-    """Return op, problem and values of an op."""
+    """Return the op of a name, a problem and its values."""
     op = TABLE.op(name)
     params = {n: v[-1] for n, v in op.params.items() if not isinstance(v, str)}
     problem = Problem(name, DIMS[name], {**params, **op.bound_params(DIMS[name])}, seed=seed)
@@ -42,13 +42,13 @@ def drawn(name, seed=0):
 
 
 def stored(op, results):
-    """Return results as they are stored."""
+    """Return outputs in the dtypes in which a variant stores them."""
     return {a.name: results[a.name].astype(a.numpy_dtype()) for a in op.arguments if a.name in op.outputs}
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    """Cut these small problems as large ones are."""
+    """Cut these small problems into parts, as large problems are."""
     monkeypatch.setattr(at_shape, "PART_ELEMENTS", 2000)
     monkeypatch.setattr(at_shape, "FEWEST", 8)
 
@@ -56,7 +56,7 @@ def small_parts(monkeypatch):
 @pytest.mark.parametrize("name", DIMS)
 def test_honest_results_in_float32_pass_whole(name):
     op, problem, values = drawn(name)
-    outputs = stored(op, answer(op, values, problem.params, "float32"))
+    outputs = stored(op, run_oracle(op, values, problem.params, "float32"))
     found = compare(op, problem, values, outputs)
     assert found.message == ""
     assert found.ratio <= 1
@@ -69,14 +69,14 @@ def test_honest_results_in_float32_pass_whole(name):
 @given(where=st.floats(0, 1), seed=st.integers(0, 3), data=st.data())
 def test_one_wrong_element_is_found_and_named(name, where, seed, data):
     op, problem, values = drawn(name, seed)
-    outputs = stored(op, answer(op, values, problem.params))
-    expected = refer(op, problem, values).outputs
+    outputs = stored(op, run_oracle(op, values, problem.params))
+    expected = compute_reference(op, problem, values).outputs
     output = data.draw(st.sampled_from(sorted(outputs)), label="output")
-    wrong = data.draw(st.sampled_from(["budget", "nan", "inf"]), label="wrong")
+    wrong = data.draw(st.sampled_from(["tolerance", "nan", "inf"]), label="wrong")
     index = np.unravel_index(int(where * (outputs[output].size - 1)), outputs[output].shape)
-    assume(np.isfinite(expected[output].budget[index]))  # the judge leaves an element free where the condition is unknown
-    beyond = 4 * max(float(expected[output].budget[index]), 1e-6 * abs(float(expected[output].value[index])))
-    outputs[output][index] = {"budget": expected[output].value[index] + beyond, "nan": np.nan, "inf": np.inf}[wrong]
+    assume(np.isfinite(expected[output].tolerance[index]))  # an element without a known condition is not checked
+    beyond = 4 * max(float(expected[output].tolerance[index]), 1e-6 * abs(float(expected[output].value[index])))
+    outputs[output][index] = {"tolerance": expected[output].value[index] + beyond, "nan": np.nan, "inf": np.inf}[wrong]
     found = compare(op, problem, values, outputs)
     assert found.message.startswith(f"{output}[{', '.join(map(str, index))}] = ")
     assert "; 1 of " in found.message
@@ -86,7 +86,7 @@ def test_one_wrong_element_is_found_and_named(name, where, seed, data):
 @pytest.mark.parametrize("name", ["matmul", "layer_norm", "adamw", "global_norm"])
 def test_zeros_are_wrong(name):
     op, problem, values = drawn(name)
-    outputs = {n: np.zeros_like(a) for n, a in stored(op, answer(op, values, problem.params)).items()}
+    outputs = {n: np.zeros_like(a) for n, a in stored(op, run_oracle(op, values, problem.params)).items()}
     found = compare(op, problem, values, outputs)
     assert "elements are wrong" in found.message
     assert found.compared <= found.elements
@@ -94,8 +94,8 @@ def test_zeros_are_wrong(name):
 
 def test_what_is_not_compared_whole_is_said():
     op, problem, values = drawn("matmul")
-    outputs = stored(op, answer(op, values, problem.params))
-    outputs["y"][0, 0] += 1  # in the first part: nothing behind it is compared
+    outputs = stored(op, run_oracle(op, values, problem.params))
+    outputs["y"][0, 0] += 1  # in the first part: later parts are not compared
     found = compare(op, problem, values, outputs)
     assert found.compared < found.elements == 6000
     assert str(found) == f"{found.compared:,} of 6,000 elements"
@@ -103,7 +103,7 @@ def test_what_is_not_compared_whole_is_said():
 
 def test_a_reference_without_room_is_refused(monkeypatch):
     op, problem, values = drawn("layer_norm_backward")
-    outputs = {n: a + 1 for n, a in stored(op, answer(op, values, problem.params)).items()}
+    outputs = {n: a + 1 for n, a in stored(op, run_oracle(op, values, problem.params)).items()}
     monkeypatch.setattr(at_shape, "COPIES", 1 << 40)
     with pytest.raises(TooLargeError, match="GiB are free"):
         compare(op, problem, values, outputs)
@@ -112,6 +112,6 @@ def test_a_reference_without_room_is_refused(monkeypatch):
 def test_the_index_of_a_gathered_column_is_that_of_the_whole():
     op, problem, values = drawn("adamw")
     problem = dataclasses.replace(problem, seed=5)
-    outputs = stored(op, answer(op, values, problem.params))
+    outputs = stored(op, run_oracle(op, values, problem.params))
     outputs["m"][2999] = 7
     assert compare(op, problem, values, outputs).message.startswith("m[2999] = 7, expected ")

@@ -72,11 +72,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proven(folder, answers):
-    """Return what proves one of them."""
+def proven(folder, reference_cache):
+    """Return a function that proves the variant of a name."""
     table = discover(folder)
     with Worker([folder]) as worker:
-        yield lambda name: prove(table.variant("residual", name), worker, Plan(examples=8, kernels_path=(folder,)), answers)
+        yield lambda name: prove(
+            table.variant("residual", name), worker, Plan(examples=8, kernels_path=(folder,)), reference_cache
+        )
 
 
 def test_honest_variant_passes(proven):
@@ -98,8 +100,8 @@ def test_planted_fault_is_named_with_its_line(name, proven):
     assert "--device sim --problem" in proof.reproduce
 
 
-def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path, answers):
-    """The kernel that docs/cuda.md tells of: right in float32, and wrong in bfloat16 by more than the rounding."""
+def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path, reference_cache):
+    """The kernel of docs/cuda.md: right in float32, and wrong in bfloat16 by more than the rounding."""
     honest = discover().variant("layer_norm", "cuda_warp").path
     code = honest.read_text().replace("def cuda_warp", "def cuda_mine")
     (tmp_path / "cuda_mine.py").write_text(code)
@@ -112,7 +114,7 @@ def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tm
     with Worker([tmp_path]) as worker:
         plan = Plan(examples=8, kernels_path=(tmp_path,))
         narrowed = [dataclasses.replace(variant, dtypes=(d,)) for d in ("float32", "bfloat16")]
-        right, wrong = (prove(v, worker, plan, answers) for v in narrowed)
+        right, wrong = (prove(v, worker, plan, reference_cache) for v in narrowed)
     assert right.passed, str(right)
     assert (wrong.status, wrong.gate) == ("failed", "values"), str(wrong)
     assert "besides the rounding" in wrong.message

@@ -1,4 +1,4 @@
-"""Odd but right kernels: whatever the order of summation or the precision inside, none may be refused."""
+"""Unusual but right kernels, with many orders of summation and precisions: the battery must accept all of them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from harness.proof.battery import prove
 from harness.proof.cases.values import materialise
 from harness.proof.plan import Plan
-from harness.proof.reference.tolerance import refer
+from harness.proof.reference.tolerance import compute_reference
 from harness.proof.sandbox.client import Worker
 from registry.problem import DISTRIBUTIONS, Problem
 from registry.table import discover
@@ -99,36 +99,36 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def honest(folder):
-    """Start a worker that knows them."""
+    """Start a worker with these variants."""
     with Worker([folder]) as made:
         yield made
 
 
 @pytest.mark.parametrize("op", BODIES)
 @pytest.mark.parametrize("order", ORDERS)
-def test_honest_kernel_passes(op, order, folder, honest, answers):
+def test_honest_kernel_passes(op, order, folder, honest, reference_cache):
     table = discover(folder)
     assert table.unloadable == []
-    proof = prove(table.variant(op, f"numpy_{op}_{order}"), honest, Plan(kernels_path=(folder,)), answers)
+    proof = prove(table.variant(op, f"numpy_{op}_{order}"), honest, Plan(kernels_path=(folder,)), reference_cache)
     assert proof.passed, str(proof)
 
 
-def test_declared_run_to_run_may_waver_within_the_law(tmp_path, answers):
+def test_declared_run_to_run_may_waver_within_the_law(tmp_path, reference_cache):
     body = BODIES["softmax"][1] + "\n    y *= np.float32(1 + 1e-7 * np.random.default_rng().random())"
     name = write(tmp_path, "softmax", "running", options=", determinism='run_to_run'", body=body)
     with Worker([tmp_path]) as worker:
-        assert prove(discover(tmp_path).variant("softmax", name), worker, Plan(), answers).passed
+        assert prove(discover(tmp_path).variant("softmax", name), worker, Plan(), reference_cache).passed
 
 
-def test_refusal_is_fine_and_refusing_everything_proves_nothing(tmp_path, answers):
+def test_refusal_is_fine_and_refusing_everything_proves_nothing(tmp_path, reference_cache):
     some = write(tmp_path, "softmax", "running", options=", refuses=lambda N, C: ['C is odd'] * (C % 2)")
     none = write(tmp_path, "softmax", "threes", options=", refuses=lambda N, C: ['never']")
     table = discover(tmp_path)
     with Worker([tmp_path]) as worker:
-        proof = prove(table.variant("softmax", some), worker, Plan(), answers)
+        proof = prove(table.variant("softmax", some), worker, Plan(), reference_cache)
         assert proof.passed
         assert proof.refused > 0
-        assert prove(table.variant("softmax", none), worker, Plan(), answers).status == "refused"
+        assert prove(table.variant("softmax", none), worker, Plan(), reference_cache).status == "refused"
 
 
 @pytest.mark.parametrize("family", DISTRIBUTIONS)
@@ -140,5 +140,5 @@ def test_running_sum_of_a_long_dot_product_is_within_budget(family, order):
         values = materialise(op, problem)
         terms = (values["x"][:, None] * values["weight"])[..., ::order]
         y = np.add.accumulate(terms, axis=2, dtype=np.float32)[..., -1] + values["bias"]
-        verdict = refer(op, problem, values).judge({"y": y})
+        verdict = compute_reference(op, problem, values).judge({"y": y})
         assert verdict.message == ""

@@ -1,4 +1,4 @@
-"""Kernels that rely on what memory holds before a call, and kernels that write far beside their arrays."""
+"""Kernels that depend on the contents of memory before a call, and kernels that write far outside their arrays."""
 
 import pytest
 
@@ -23,11 +23,11 @@ def soften(x):
     return e / e.sum(axis=1, keepdims=True)
 
 def kept(array):
-    """Return what an array held, and zeros where it held NaN."""
+    """Return the contents of an array, with zeros instead of NaN."""
     return np.where(np.isnan(array), 0, array)
 
 def beyond(array, distance):
-    """Return the number that lies some bytes behind the end of an array, or before its start."""
+    """Return the number some bytes after the end of an array, or before its start."""
     start = array.ctypes.data + (array.nbytes if distance >= 0 else 0)
     return ctypes.c_float.from_address(start + distance)
 
@@ -36,7 +36,7 @@ def {name}({arguments}):
     {body}
 '''
 SCRATCH = ", workspace=lambda threads, N, C: N * C + 1"
-# Per name: the op, the gate that must catch it, and the body. All were right as long as memory held NaN before every call.
+# Per name: the op, the gate that must reject it, and the body. All are right if memory holds NaN before every call.
 RELYING = {
     "numpy_adds_to_its_output": ("softmax", "memory", "y[:] = soften(x) + kept(y)"),
     "numpy_keeps_large_values": ("softmax", "memory", "y[:] = np.where(np.abs(y) > 0.01, y, soften(x))"),
@@ -57,12 +57,12 @@ RELYING = {
     ),
     "numpy_finds_its_last_answer_in_scratch": (
         "softmax",
-        "replay",
+        "statelessness",
         "workspace[1:] = workspace[1:] if workspace[0] == 777 else soften(x).flat; workspace[0] = 777; y.flat = workspace[1:]",
     ),
     "numpy_writes_only_what_is_not_there": (
         "softmax",
-        "replay",
+        "statelessness",
         "if workspace[0] != 777: y[:] = soften(x)\n    workspace[0] = 777",
     ),
 }
@@ -80,7 +80,7 @@ def text_of(name, op, body, options=""):
 
 
 def far(distance):
-    """Return the name of the kernel that writes so many bytes away from its output."""
+    """Return the name of the kernel that writes `distance` bytes away from its output."""
     return f"numpy_writes_{'behind' if distance > 0 else 'before'}_{abs(distance)}"
 
 
@@ -103,7 +103,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker(folder):
-    """Start a worker that knows them."""
+    """Start a worker with these variants."""
     with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
         yield made
 
@@ -115,46 +115,46 @@ def planted(folder, name):
 
 
 @pytest.mark.parametrize("name", RELYING)
-def test_a_kernel_that_relies_on_what_memory_holds_is_rejected(name, folder, worker, answers):
-    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), answers)
+def test_a_kernel_that_relies_on_what_memory_holds_is_rejected(name, folder, worker, reference_cache):
+    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), reference_cache)
     assert (proof.status, proof.gate) == ("failed", RELYING[name][1]), str(proof)
 
 
 @pytest.mark.parametrize("name", [n for n, (_, gate, _) in RELYING.items() if gate == "memory"])
-def test_the_message_says_what_memory_held_and_the_line_shows_it_again(name, folder, worker, answers):
+def test_the_message_says_what_memory_held_and_the_line_shows_it_again(name, folder, worker, reference_cache):
     variant = planted(folder, name)
-    proof = prove(variant, worker, Plan(kernels_path=(folder,)), answers)
-    assert "in its outputs and scratch memory before the call, and not NaN: " in proof.message
-    again = prove_on(variant, worker, Plan(), proof.problem, answers)
+    proof = prove(variant, worker, Plan(kernels_path=(folder,)), reference_cache)
+    assert "in its outputs and scratch memory before the call, instead of NaN: " in proof.message
+    again = prove_on(variant, worker, Plan(), proof.problem, reference_cache)
     assert (again.gate, again.message) == (proof.gate, proof.message)
 
 
-def test_an_honest_kernel_with_scratch_memory_passes(folder, worker, answers):
-    proof = prove(planted(folder, "numpy_uses_scratch"), worker, Plan(), answers)
+def test_an_honest_kernel_with_scratch_memory_passes(folder, worker, reference_cache):
+    proof = prove(planted(folder, "numpy_uses_scratch"), worker, Plan(), reference_cache)
     assert proof.passed, str(proof)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_a_write_far_beside_an_output_is_seen_whatever_the_problem(distance, folder, worker, answers):
+def test_a_write_far_beside_an_output_is_seen_whatever_the_problem(distance, folder, worker, reference_cache):
     variant = planted(folder, far(distance))
     for line in ("N=3 C=5", "N=300 C=700", "N=3 C=5 layout=offset"):
-        proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), answers)
+        proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), reference_cache)
         side = "past the end of 'y'" if distance > 0 else "before the start of 'x'"
         seen = "wrote out of bounds" in proof.message and side in proof.message
-        # 2 KiB or 64 KiB before y may lie in x.
+        # The address 2 KiB or 64 KiB before y may be in x.
         assert proof.gate == "memory"
         assert seen or "changed its input 'x'" in proof.message or "before the start of 'y'" in proof.message, proof.message
 
 
 @pytest.mark.parametrize("name", [*map(far, FAR), "numpy_reaches_far"])
-def test_an_access_outside_the_memory_of_the_call_ends_the_process(name, folder, worker, answers):
+def test_an_access_outside_the_memory_of_the_call_ends_the_process(name, folder, worker, reference_cache):
     variant = planted(folder, name)
-    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=3 C=5"), answers)
+    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=3 C=5"), reference_cache)
     assert (proof.status, proof.gate) == ("crashed", "isolation"), str(proof)
     assert "SIGSEGV" in proof.message
 
 
-def test_a_cuda_kernel_that_relies_on_nan_is_rejected_in_the_simulator(tmp_path, answers):
+def test_a_cuda_kernel_that_relies_on_nan_is_rejected_in_the_simulator(tmp_path, reference_cache):
     (tmp_path / "cuda_adds.py").write_text('''"""Sums.
 
 Idea: a test.
@@ -180,5 +180,5 @@ def cuda_adds(x1, x2, y):
     )
     variant = discover(tmp_path).variant("residual", "cuda_adds")
     with Worker([tmp_path]) as own:
-        proof = prove(variant, own, Plan(examples=8, kernels_path=(tmp_path,)), answers)
+        proof = prove(variant, own, Plan(examples=8, kernels_path=(tmp_path,)), reference_cache)
     assert (proof.status, proof.gate) == ("failed", "memory"), str(proof)

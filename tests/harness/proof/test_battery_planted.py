@@ -1,4 +1,4 @@
-"""Kernels that are wrong or dishonest: each must be rejected, and by the gate that is there for it."""
+"""Wrong and dishonest kernels: the gate for each kind of error must reject it."""
 
 import platform
 import shlex
@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from harness.proof.battery import prove, prove_on
-from harness.proof.cases import selection as asked
+from harness.proof.cases import selection
 from harness.proof.cases.strategies import basics, elements
 from harness.proof.plan import Plan
 from harness.proof.sandbox.client import Limits, Worker
@@ -35,7 +35,7 @@ def rows(x, weight, bias, y, mean, rstd, eps, dtype=np.float32):
     y[:] = (t - t.mean(axis=1)[:, None]) * rstd[:, None] * weight + bias
 
 def beyond(array, element):
-    """Return the address of an element that the array need not have."""
+    """Return an element by its index, which may be outside the array."""
     return ctypes.c_float.from_address(array.ctypes.data + 4 * element)
 
 @register({constant})
@@ -70,7 +70,7 @@ REMEMBER = f"""if key not in KEPT:
         KEPT.clear()
         KEPT[key] = y.copy(), mean.copy(), rstd.copy()
     y[:], mean[:], rstd[:] = KEPT[key]"""
-# Per name: the op, the gate that must catch it, and what it does.
+# Per name: the op, the gate that must reject it, and the body.
 PLANTED = {
     "numpy_nan": ("layer_norm", "values", "y[:] = mean[:] = rstd[:] = np.nan"),
     "numpy_zeros": ("layer_norm", "values", "y[:] = mean[:] = rstd[:] = 0"),
@@ -117,10 +117,10 @@ PLANTED = {
     "numpy_forges_reports": ("layer_norm", "memory", FORGE),
     "numpy_remembers_by_corner": (
         "layer_norm",
-        "replay",
+        "statelessness",
         f"key = (x.shape, x[:1].tobytes(), bias.tobytes(), weight.tobytes(), eps)\n    {REMEMBER}",
     ),
-    "numpy_remembers_its_address": ("layer_norm", "replay", f"key = (x.ctypes.data, x.shape, eps)\n    {REMEMBER}"),
+    "numpy_remembers_its_address": ("layer_norm", "statelessness", f"key = (x.ctypes.data, x.shape, eps)\n    {REMEMBER}"),
     "numpy_wavers": ("layer_norm", "determinism", f"{ROWS}; KEPT[len(KEPT)] = 0; y *= np.float32(1 + 3e-7 * (len(KEPT) % 2))"),
     "numpy_ignores_accumulate": ("matmul_backward_bias", "gradients", "dbias[:] = dy.sum(axis=0)"),
     "numpy_always_accumulates": ("matmul_backward_bias", "gradients", "dbias += dy.sum(axis=0)"),
@@ -136,11 +136,11 @@ PLANTED = {
 }
 
 if platform.machine() != "x86_64":
-    del PLANTED["numpy_flushes_subnormals"]  # the bits of another processor
+    del PLANTED["numpy_flushes_subnormals"]  # the bits are those of x86-64
 if not can_confine():
-    del PLANTED["numpy_keeps_a_file"]  # nobody denies it
+    del PLANTED["numpy_keeps_a_file"]  # the system does not forbid it
 if thread_count() == 1:
-    del PLANTED["numpy_takes_one_thread"]  # it is the only one
+    del PLANTED["numpy_takes_one_thread"]  # the process has only one
 CHANGED = {
     "numpy_flushes_subnormals": "how subnormal numbers are treated",
     "numpy_silences_numpy": "numpy's error handling",
@@ -155,7 +155,7 @@ CHANGED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Make a folder of planted variants, as somebody would pass with --kernels-path."""
+    """Make a folder of planted variants, for --kernels-path."""
     folder = tmp_path_factory.mktemp("planted")
     for name, (op, _, body) in PLANTED.items():
         family = "matmul" if op.startswith("matmul") else op
@@ -166,14 +166,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker(folder):
-    """Start a worker of little patience."""
+    """Start a worker with short time limits."""
     with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def helper(folder):
-    """Start another, which shares the problems."""
+    """Start another worker, which shares the problems."""
     with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
         yield made
 
@@ -187,48 +187,48 @@ def planted(folder, name):
 
 @pytest.mark.parametrize("helpers", [0, 1])
 @pytest.mark.parametrize("name", [n for n in PLANTED if n != HANGS])
-def test_wrong_kernel_is_rejected_by_its_gate(name, helpers, folder, worker, helper, answers):
-    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), answers, helpers=[helper][:helpers])
+def test_wrong_kernel_is_rejected_by_its_gate(name, helpers, folder, worker, helper, reference_cache):
+    proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), reference_cache, helpers=[helper][:helpers])
     assert (proof.gate, proof.passed) == (PLANTED[name][1], False), proof
     assert proof.message
     assert "\n" not in proof.message
 
 
 @pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in CHANGED.items() if name in PLANTED])
-def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker, answers):
+def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker, reference_cache):
     variant = planted(folder, name)
-    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"), answers)
+    proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"), reference_cache)
     assert (proof.status, proof.message) == ("failed", f"changed {what}")
 
 
-def test_kernel_that_hangs_is_ended(folder, answers):
+def test_kernel_that_hangs_is_ended(folder, reference_cache):
     with Worker([folder], Limits(first_seconds=20.0, seconds=0.2)) as hasty:
         problem = parse_problem(discover(folder).op("layer_norm"), "N=1 C=1")
         honest = planted(folder, "numpy_returns")
-        prove_on(honest, hasty, Plan(), problem, answers)
+        prove_on(honest, hasty, Plan(), problem, reference_cache)
         hasty.limits = Limits(first_seconds=0.2, seconds=0.2)
-        proof = prove(planted(folder, HANGS), hasty, Plan(), answers)
+        proof = prove(planted(folder, HANGS), hasty, Plan(), reference_cache)
         assert (proof.status, proof.gate) == ("hung", "isolation")
         hasty.limits = Limits()
-        assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem, answers).passed
+        assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem, reference_cache).passed
 
 
-def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, answers, monkeypatch):
+def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, reference_cache, monkeypatch):
     body = "KEPT.setdefault(x.shape, (SOFTEN(x))) if x.shape == (41, 43) else 0; y[:] = KEPT.get(x.shape, SOFTEN(x))"
     soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
     name = "numpy_remembers_one_shape"
     given = {"what": name, "family": "softmax", "constant": "SOFTMAX", "name": name, "arguments": "x, y", "body": body}
     (tmp_path / f"{name}.py").write_text(FILE.format(**given).replace("KEPT = {}", f"KEPT = {{}}\n{soften}"))
-    monkeypatch.setattr(asked, "REGRESSIONS", tmp_path)
+    monkeypatch.setattr(selection, "REGRESSIONS", tmp_path)
     variant = discover(tmp_path).variant("softmax", name)
     with Worker([tmp_path]) as own:
-        assert prove(variant, own, Plan(), answers).passed
+        assert prove(variant, own, Plan(), reference_cache).passed
         (tmp_path / "softmax.txt").write_text("# kept\nN=7 C=5 seed=3\nN=41 C=43 seed=4\n")
-        proof = prove(variant, own, Plan(), answers)
-    assert (proof.gate, proof.problem.dims) == ("replay", {"N": 41, "C": 43})
+        proof = prove(variant, own, Plan(), reference_cache)
+    assert (proof.gate, proof.problem.dims) == ("statelessness", {"N": 41, "C": 43})
 
 
-def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, answers):
+def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, reference_cache):
     body = "y[:] = KEPT.setdefault(x.shape, SOFTEN(x)) if x.shape[0] < 8 and x.shape[1] > 1000 else SOFTEN(x)"
     soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
     name = "numpy_remembers_beyond_a_tile"
@@ -236,60 +236,62 @@ def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, answ
     text = FILE.format(**given).replace("KEPT = {}", f"KEPT = {{}}\n{soften}")
     (tmp_path / f"{name}.py").write_text(text.replace("register(SOFTMAX)", 'register(SOFTMAX, tiles={"C": (512,)})'))
     with Worker([tmp_path]) as own:
-        proof = prove(discover(tmp_path).variant("softmax", name), own, Plan(), answers)
-    assert (proof.gate, proof.problem.dims["C"]) == ("replay", 1024)
+        proof = prove(discover(tmp_path).variant("softmax", name), own, Plan(), reference_cache)
+    assert (proof.gate, proof.problem.dims["C"]) == ("statelessness", 1024)
 
 
 @pytest.mark.parametrize("helpers", [0, 1])
-def test_what_tires_after_many_calls_is_found_as_well_where_others_share_them(tmp_path, answers, helpers):
+def test_what_tires_after_many_calls_is_found_as_well_where_others_share_them(tmp_path, reference_cache, helpers):
     name, arguments = "numpy_tires", ARGUMENTS["layer_norm"]
     body = f"{ROWS}; KEPT[len(KEPT)] = 0; y[-1:] *= len(KEPT) < 110"
     text = FILE.format(what=name, family="layer_norm", constant="LAYER_NORM", name=name, arguments=arguments, body=body)
     (tmp_path / f"{name}.py").write_text(text)
     with Worker([tmp_path]) as own, Worker([tmp_path]) as other:
         variant = discover(tmp_path).variant("layer_norm", name)
-        proof = prove(variant, own, Plan(), answers, helpers=[other][:helpers])
-    assert (proof.status, proof.gate in {"replay", "determinism"}) == ("failed", True), str(proof)
+        proof = prove(variant, own, Plan(), reference_cache, helpers=[other][:helpers])
+    assert (proof.status, proof.gate in {"statelessness", "determinism"}) == ("failed", True), str(proof)
 
 
-def test_honest_kernel_passes_in_workers_that_the_battery_starts(answers):
+def test_honest_kernel_passes_in_workers_that_the_battery_starts(reference_cache):
     variant = discover().variant("layer_norm_backward", "numpy")
     with Worker() as own, Worker() as other:
-        proof = prove(variant, own, Plan(), answers, helpers=[other])
+        proof = prove(variant, own, Plan(), reference_cache, helpers=[other])
         assert proof.passed, str(proof)
-        alone = prove(variant, own, Plan(), answers)
+        alone = prove(variant, own, Plan(), reference_cache)
     assert (proof.problems, proof.vacuous) == (alone.problems, alone.vacuous)
 
 
-def test_worker_goes_on_after_a_crash(folder, worker, answers):
+def test_worker_goes_on_after_a_crash(folder, worker, reference_cache):
     table = discover(folder)
     problem = parse_problem(table.op("layer_norm"), "N=2 C=3")
-    proof = prove_on(planted(folder, "numpy_segfaults"), worker, Plan(), problem, answers)
+    proof = prove_on(planted(folder, "numpy_segfaults"), worker, Plan(), problem, reference_cache)
     assert (proof.status, proof.gate) == ("crashed", "isolation")
     assert "SIGSEGV" in proof.message
-    assert prove_on(table.variant("layer_norm", "numpy"), worker, Plan(), problem, answers).passed
+    assert prove_on(table.variant("layer_norm", "numpy"), worker, Plan(), problem, reference_cache).passed
 
 
-def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, answers):
+def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, reference_cache):
     variant = planted(folder, "numpy_falls_ill_of_13")
-    proof = prove(variant, worker, Plan(kernels_path=(folder,)), answers)
+    proof = prove(variant, worker, Plan(kernels_path=(folder,)), reference_cache)
     assert proof.problem.dims["C"] in range(14, 18)
     line = shlex.split(proof.reproduce)[-1]
-    again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), answers)
+    again = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), reference_cache)
     assert (again.gate, again.message, again.problem) == (proof.gate, proof.message, proof.problem)
     assert f"--kernels-path {folder}" in proof.reproduce
 
 
-def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(folder, worker, answers, monkeypatch):
+def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_smaller(
+    folder, worker, reference_cache, monkeypatch
+):
     monkeypatch.setitem(PROFILES, "dev", Profile(24, 60.0))
     variant = planted(folder, "numpy_returns")
     first = next(p for p in basics(variant.op) if p.special_values == ())
-    proof = prove(variant, worker, Plan(), answers)
+    proof = prove(variant, worker, Plan(), reference_cache)
     assert proof.gate == "contract"
     assert elements(variant.op, proof.problem) < elements(variant.op, first)
 
 
-def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp_path, answers):
+def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp_path, reference_cache):
     name = "numpy_forgets_behind_a_tile"
     text = FILE.format(
         what=name,
@@ -302,6 +304,6 @@ def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp
     )
     (tmp_path / f"{name}.py").write_text(text.replace("_BACKWARD)", '_BACKWARD, tiles={"D": (32, 64)})'))
     with Worker([tmp_path]) as own:
-        proof = prove(discover(tmp_path).variant("attention_backward", name), own, Plan(examples=1), answers)
+        proof = prove(discover(tmp_path).variant("attention_backward", name), own, Plan(examples=1), reference_cache)
     assert (proof.gate, proof.problem.dims["D"] % 32) == ("gradients", 0)
     assert proof.problem.dims["T"] > 3

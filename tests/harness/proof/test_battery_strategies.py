@@ -1,4 +1,4 @@
-"""Drawn problems: inside the domain or on a tile, awkward, small after shrinking, and each parseable from its line."""
+"""Drawn problems: inside the domain or near a tile, of odd sizes, small after shrinking, parseable from their line."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.proof.cases.strategies import (
     MOST_ELEMENTS,
-    TELL_LITTLE,
+    UNINFORMATIVE,
     aims,
     basics,
     corners,
@@ -83,14 +83,14 @@ def test_the_basic_problems_are_the_same_in_every_dtype(op):
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_the_dearest_gates_see_every_dtype_in_every_layout_with_every_parameter_value_and_with_specials(op):
+def test_the_most_expensive_checks_see_every_dtype_in_every_layout_with_every_parameter_value_and_with_specials(op):
     drawn = list(basics(op, op.dtypes))
     few = [drawn[number] for number in some_of_each_kind(op, drawn)]
     for name, allowed in {None: (None,), **{n: v for n, v in op.params.items() if not isinstance(v, str)}}.items():
         seen = {(p.dtype, p.alignment, p.params.get(name)) for p in few}
         assert seen == set(itertools.product(op.dtypes, ALIGNMENTS, allowed))
     assert {(p.dtype, bool(p.special_values)) for p in few} == set(itertools.product(op.dtypes, (False, True)))
-    assert all(p.distribution not in TELL_LITTLE for p in few)
+    assert all(p.distribution not in UNINFORMATIVE for p in few)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -1,4 +1,4 @@
-"""Buffers and gates: what a call does to memory is seen to the byte."""
+"""Buffers and gates: every change of memory by a call is found, to the byte."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from harness.proof.cases.values import materialise
 from harness.proof.gates import Case, Rejected, check_call, check_repeats, check_values
-from harness.proof.reference.cache import Answers
-from harness.proof.reference.tolerance import refer
+from harness.proof.reference.cache import ReferenceCache
+from harness.proof.reference.tolerance import compute_reference
 from harness.proof.sandbox.buffers import (
     FINITE,
     GUARD,
@@ -34,14 +34,14 @@ PROBLEM = Problem(OP.name, {"N": 3, "C": 5}, {"accumulate": False})
 
 @pytest.fixture
 def memory():
-    """Give memory back after use."""
+    """Close the memory after use."""
     made = Memory()
     yield made
     made.close()
 
 
 def laid_out(memory, layout="aligned", workspace=7, dtype="float32", **params):
-    """Return filled buffers of PROBLEM and the values in them."""
+    """Return filled buffers of PROBLEM and their values."""
     problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, dtype, layout)
     values = materialise(OP, problem)
     buffers = Buffers(OP, problem, workspace)
@@ -67,7 +67,7 @@ def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, layout, dtype)
             assert (bits_of(array).view(np.uint16) == POISON).all()
         assert slot.offset % 64 == (0 if layout == "aligned" else array.itemsize)
     for kind in DTYPES:
-        with np.errstate(invalid="ignore"):  # signalling, as they should be
+        with np.errstate(invalid="ignore"):  # they are signalling NaNs
             assert np.isnan(np.array([GUARD, GUARD, POISON, POISON], np.uint16).view(kind)).all()
 
 
@@ -145,7 +145,7 @@ def test_one_unwritten_element_is_told(memory, name, dtype):
     array = view(memory.mapped, buffers.slots[name]).reshape(-1)
     array[2:3].view(np.uint16)[...] = POISON
     if dtype == "float32":
-        array[3:4].view(np.uint16)[0] = POISON  # a number whose lower half looks alike
+        array[3:4].view(np.uint16)[0] = POISON  # a number whose lower half is the poison
     assert buffers.damage(memory, values).startswith("left 1 of")
     assert f"{name!r} unwritten, the first at 2" in buffers.damage(memory, values)
 
@@ -165,10 +165,10 @@ def test_accumulate_by_suffix_speaks_for_one_inout():
 
 
 def case(worker, op="softmax", **fields):
-    """Return a case of the definition."""
-    answers = Answers([refer])
+    """Return a case of the numpy variant."""
+    reference_cache = ReferenceCache([compute_reference])
     problem = Problem(op, {"N": 2, "C": 9}, **fields)
-    return Case(TABLE.variant(op, "numpy"), answers.of(TABLE.op(op), problem), answers, worker, 1)
+    return Case(TABLE.variant(op, "numpy"), reference_cache.of(TABLE.op(op), problem), reference_cache, worker, 1)
 
 
 def test_call_gives_back_what_the_variant_wrote(worker):

@@ -1,4 +1,4 @@
-"""A process that is confined writes nowhere but where it may."""
+"""A confined process can write to the allowed folders only."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ print((there / "old").read_text() if (there / "old").exists() else "")
 
 
 def tried(folder, code, *, beyond):
-    """Return what a confined process printed that tried something in a folder, beyond the allowed one or within."""
+    """Return the output of a confined process that runs `code` in the allowed folder, or in another one if `beyond`."""
     for name in ("allowed", "beyond"):
         (folder / name).mkdir()
         (folder / name / "old").write_text("kept")

@@ -1,4 +1,4 @@
-"""How much a proof has to ask: inside the domain that a variant accepts, and never so little that it proves nothing."""
+"""The number of problems of a proof: enough of them, inside the domain that a variant accepts."""
 
 import dataclasses
 import json
@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from harness import verify
 from harness.proof.battery import prove
-from harness.proof.cases.selection import drawn, refusals
-from harness.proof.cases.selection import given as fixed_cases
+from harness.proof.cases.selection import fixed_cases, random_cases, refusals
 from harness.proof.cases.strategies import basics, inside, is_small, problems
 from harness.proof.plan import Plan
 from registry.errors import EvidenceError
@@ -35,7 +34,7 @@ def numpy_some(x, y):
     e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
     y[:] = e / e.sum(axis=1, keepdims=True)
 '''
-# The domain that a variant accepts, and how it says so.
+# Per name, an op and the condition on its dims under which a variant accepts a problem.
 DOMAINS = {
     "one length": ("layer_norm", lambda d: d["C"] == 768),
     "a length that is no usual one": ("layer_norm", lambda d: d["C"] == 771),
@@ -49,8 +48,8 @@ DOMAINS = {
 
 
 def restricted(op, accepts, **fields):
-    """Return the definition of an op, as a variant that refuses all else."""
-    refuses = lambda **asked: [] if accepts(asked) else ["outside"]  # noqa: E731 (one expression)
+    """Return the numpy variant of an op, which refuses all other problems."""
+    refuses = lambda **dims: [] if accepts(dims) else ["outside"]  # noqa: E731 (one expression)
     return dataclasses.replace(TABLE.variant(op, "numpy"), dtypes=("float32",), refuses=refuses, **fields)
 
 
@@ -104,12 +103,14 @@ def test_a_parameter_that_a_variant_refuses_is_changed():
     every = [a.problem for a in fixed_cases(variant, simulated=False)]
     asked = [p for p in every if not refusals(variant, p)]
     assert len(asked) > 15
-    assert len({str(dataclasses.replace(p, params={})) for p in every}) == len(asked)  # each as asked, or changed
+    assert len({str(dataclasses.replace(p, params={})) for p in every}) == len(
+        asked
+    )  # each one is accepted, or replaced by another one
 
 
-def test_a_variant_that_refuses_everything_is_asked_nothing_and_says_why(worker, answers):
+def test_a_variant_that_refuses_everything_is_asked_nothing_and_says_why(worker, reference_cache):
     variant = dataclasses.replace(TABLE.variant("softmax", "numpy"), refuses=lambda **_: ["needs a GPU"])
-    proof = prove(variant, worker, Plan(), answers)
+    proof = prove(variant, worker, Plan(), reference_cache)
     assert (proof.status, proof.problems) == ("refused", 0)
     assert "needs a GPU" in proof.message
 
@@ -129,17 +130,17 @@ def test_a_quick_proof_of_the_trainer_is_whole_and_a_single_problem_is_not(profi
     assert PROFILES["dev"].fewest_drawn <= QUICK_EXAMPLES
 
 
-@pytest.mark.parametrize("op", ["gelu", "softmax", "global_norm"])  # whose full proofs have the fewest problems
-def test_quick_proofs_of_the_ops_with_the_fewest_problems_are_whole(op, worker, answers):
-    proof = prove(TABLE.variant(op, "numpy"), worker, Plan(examples=QUICK_EXAMPLES), answers)
+@pytest.mark.parametrize("op", ["gelu", "softmax", "global_norm"])  # their proofs have the fewest problems
+def test_quick_proofs_of_the_ops_with_the_fewest_problems_are_whole(op, worker, reference_cache):
+    proof = prove(TABLE.variant(op, "numpy"), worker, Plan(examples=QUICK_EXAMPLES), reference_cache)
     assert proof.passed, str(proof)
 
 
-def test_fixed_problems_alone_prove_nothing_however_many_they_are(worker, answers):
-    proof = prove(TABLE.variant("layer_norm_backward", "numpy"), worker, Plan(examples=1), answers)
+def test_fixed_problems_alone_prove_nothing_however_many_they_are(worker, reference_cache):
+    proof = prove(TABLE.variant("layer_norm_backward", "numpy"), worker, Plan(examples=1), reference_cache)
     assert proof.problems > PROFILES["dev"].fewest_problems
     assert (proof.status, proof.gate) == ("partial", "")
-    assert proof.message == "it was asked 1 drawn problems, and fewer than 6 prove nothing (dev)"
+    assert proof.message == "the number of random problems is 1; a proof needs 6 (profile dev)"
 
 
 def test_one_drawn_problem_is_a_partial_proof_that_nobody_trusts(tmp_path, capsys):
@@ -149,7 +150,7 @@ def test_one_drawn_problem_is_a_partial_proof_that_nobody_trusts(tmp_path, capsy
     told = capsys.readouterr()
     [result] = json.loads(told.out)["results"]
     assert (result["status"], result["gate"]) == ("partial", "")
-    assert " problems, and fewer than 18 prove nothing (dev)" in told.err
+    assert " problems; a proof needs 18 (profile dev)" in told.err
     store = Store(tmp_path / "kept")
     assert [e.status for e in store.evidence()] == ["partial"]
     command = r"make a whole one with: python -m harness\.verify --op softmax --variant numpy_some"
@@ -158,14 +159,14 @@ def test_one_drawn_problem_is_a_partial_proof_that_nobody_trusts(tmp_path, capsy
     assert verify.main([*words, "--examples", "6"]) == 0
     assert store.require_proof(variant).status == "passed"
     assert verify.main([*words, "--examples", "1"]) == 1
-    assert store.require_proof(variant).status == "passed"  # a partial proof undoes nothing, either
+    assert store.require_proof(variant).status == "passed"  # a partial proof does not revoke a whole one
 
 
-def test_a_variant_that_accepts_hardly_anything_is_partial_with_its_reason(worker, answers):
-    only = next(basics(TABLE.op("attention"))).dims  # as some fixed problems are; nobody would look for it
-    proof = prove(restricted("attention", lambda d: {n: d[n] for n in only} == only), worker, Plan(), answers)
+def test_a_variant_that_accepts_hardly_anything_is_partial_with_its_reason(worker, reference_cache):
+    only = next(basics(TABLE.op("attention"))).dims  # dims of a fixed case, which the search for accepted dims does not try
+    proof = prove(restricted("attention", lambda d: {n: d[n] for n in only} == only), worker, Plan(), reference_cache)
     assert proof.status == "partial", str(proof)
-    assert f"it passed {proof.problems} problems, and fewer than 18 prove nothing (dev)" in proof.message
+    assert f"the variant passed {proof.problems} problems; a proof needs 18 (profile dev)" in proof.message
     assert "the first because: outside" in proof.message
 
 
@@ -196,9 +197,9 @@ def test_a_failure_stands_until_its_problem_passes(tmp_path, capsys):
     [failed] = store.evidence()
     line = failed.failed_problem(variant.op)
     assert line.startswith(" ".join(f"{n}={length}" for n, length in dims.items()))
-    assert verify.main([*words, "--examples", "6", "--seed", "9"]) == 1  # which draws no such problem
+    assert verify.main([*words, "--examples", "6", "--seed", "9"]) == 1  # this seed draws no problem of these dims
     assert store.evidence()[-1].failed_problem(variant.op) == line
-    flag.unlink()  # what is wrong is gone, by something that no hash knows
+    flag.unlink()  # the variant is right now, with the same source hash
     assert verify.main([*words, "--examples", "1"]) == 1
     with pytest.raises(EvidenceError, match="failed at gate 'values'"):
         store.require_proof(variant)
@@ -209,5 +210,5 @@ def test_a_failure_stands_until_its_problem_passes(tmp_path, capsys):
 
 
 def cases_of(variant, plan):
-    """Return what is drawn."""
-    return drawn(variant, plan, lambda: None, simulated=False)
+    """Return the random cases."""
+    return random_cases(variant, plan, lambda: None, simulated=False)

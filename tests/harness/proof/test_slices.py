@@ -1,4 +1,4 @@
-"""Large problems are cut into parts that belong together, and the parts are the whole."""
+"""The parts of a large problem: each depends on its own inputs alone, and together they are the whole problem."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.proof.cases.values import materialise
-from harness.proof.reference.oracle import define
+from harness.proof.reference.oracle import run_reference
 from harness.proof.reference.slices import independent_dims, parts, take
 from registry.problem import Problem
 from registry.table import discover
@@ -14,7 +14,7 @@ from registry.table import discover
 TABLE = discover()
 EXPECTED = {
     "adamw": {"K"},
-    "adamw_master": set(),  # its random bits follow from the place of an element
+    "adamw_master": set(),  # its random bits depend on the index of an element
     "attention": {"B"},
     "attention_backward": {"B"},
     "cross_entropy": {"N"},
@@ -43,10 +43,10 @@ def test_parts_are_the_whole_and_follow_from_their_own_inputs(name, data):
     params = {n: data.draw(st.sampled_from(v), label=n) for n, v in op.params.items() if not isinstance(v, str)}
     problem = Problem(op.name, dims, {**params, **op.bound_params(dims)}, op.dtypes[0])
     values = materialise(op, problem)
-    whole = define(op, values, problem.params)
+    whole = run_reference(op, values, problem.params)
     seen = {n: np.zeros(a.shape, int) for n, a in whole.items()}
     for part in parts(op, problem, values, whole, data.draw(st.integers(1, 300), label="most")):
-        found = define(op, part.values, part.problem.params)
+        found = run_reference(op, part.values, part.problem.params)
         for output, array in part.outputs.items():
             np.testing.assert_allclose(found[output], array, rtol=1e-9, atol=1e-9)
             for index in np.ndindex(array.shape):
@@ -60,7 +60,7 @@ def test_some_indices_of_a_part_keep_their_places():
     op = TABLE.op("matmul")
     problem = Problem("matmul", {"N": 3, "O": 40, "C": 2})
     values = materialise(op, problem)
-    whole = define(op, values, {})
+    whole = run_reference(op, values, {})
     last = list(parts(op, problem, values, whole, 60))[-1]
     some = last.some(np.array([0, len(last.indices) - 1]))
     assert some.problem.dims["O"] == 2

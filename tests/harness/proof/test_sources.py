@@ -1,4 +1,4 @@
-"""A proof of sources that changed while it was made is no proof."""
+"""A proof is void if a source changes while it runs."""
 
 import os
 from pathlib import Path
@@ -49,30 +49,30 @@ HEADER = "#pragma once\n__device__ float sum(float a, float b) { return a + b; }
 
 
 class Saving:
-    """Answers that save a file when the first of them is asked for: the variant was imported, and is not yet called."""
+    """A reference cache that saves a file at the first request, when the variant is imported and not yet called."""
 
-    def __init__(self, answers, save):
-        self.answers, self.save = answers, save
+    def __init__(self, reference_cache, save):
+        self.reference_cache, self.save = reference_cache, save
 
     def of(self, op, problem):
-        """Save once, and answer."""
+        """Save once, and return the solved problem."""
         save, self.save = self.save, lambda: None
         save()
-        return self.answers.of(op, problem)
+        return self.reference_cache.of(op, problem)
 
     def __getattr__(self, name):
-        return getattr(self.answers, name)
+        return getattr(self.reference_cache, name)
 
 
 def replaced(path, text):
-    """Put another file in the place of one, as editors do."""
+    """Replace a file by a new file, as editors do."""
     draft = path.with_suffix(".draft")
     draft.write_text(text)
     draft.replace(path)
 
 
 def put_back(path):
-    """Save other contents, and then the old ones."""
+    """Save other contents, and then the old contents."""
     text = path.read_text()
     path.write_text("# unfinished\n" + text)
     path.write_text(text)
@@ -95,37 +95,37 @@ def written(folder, name="numpy_soft", sign=""):
 
 @pytest.mark.parametrize("save", SAVES.values(), ids=SAVES)
 @pytest.mark.parametrize("sign", ["", "-"])
-def test_a_file_saved_while_it_is_proven_voids_the_proof(tmp_path, answers, save, sign):
+def test_a_file_saved_while_it_is_proven_voids_the_proof(tmp_path, reference_cache, save, sign):
     path = written(tmp_path, sign=sign)
     with Worker([tmp_path]) as worker:
         variant = discover(tmp_path).variant("softmax", "numpy_soft")
-        proof = prove(variant, worker, Plan(kernels_path=(tmp_path,)), Saving(answers, lambda: save(path)))
+        proof = prove(variant, worker, Plan(kernels_path=(tmp_path,)), Saving(reference_cache, lambda: save(path)))
     assert (proof.status, proof.gate, proof.passed) == ("source_changed", "sources", False), str(proof)
     assert f"source changed while it was proven: {path}" in proof.message
     assert "prove it again: python -m harness.verify --op softmax --variant numpy_soft" in str(proof)
 
 
-def test_a_file_saved_between_the_import_of_one_process_and_of_the_other_voids_the_proof(tmp_path, answers):
+def test_a_file_saved_between_the_import_of_one_process_and_of_the_other_voids_the_proof(tmp_path, reference_cache):
     path = written(tmp_path)
     variant = discover(tmp_path).variant("softmax", "numpy_soft")
     before = Snapshot((tmp_path,))
     path.write_text(PYTHON.format(name="numpy_soft", sign="-"))
     with Worker([tmp_path]) as worker:
-        alone = prove(variant, worker, Plan(), answers)
-        proof = prove(variant, worker, Plan(sources=before), answers)
+        alone = prove(variant, worker, Plan(), reference_cache)
+        proof = prove(variant, worker, Plan(sources=before), reference_cache)
     assert (alone.gate, proof.status) == ("values", "source_changed")
 
 
-def test_files_that_are_no_source_of_a_variant_may_be_saved(tmp_path, answers):
+def test_files_that_are_no_source_of_a_variant_may_be_saved(tmp_path, reference_cache):
     written(tmp_path)
     other = written(tmp_path, "numpy_other")
     with Worker([tmp_path]) as worker:
         variant = discover(tmp_path).variant("softmax", "numpy_soft")
-        assert prove(variant, worker, Plan(), Saving(answers, lambda: other.write_text(""))).passed
+        assert prove(variant, worker, Plan(), Saving(reference_cache, lambda: other.write_text(""))).passed
 
 
 @pytest.mark.parametrize("name", ["cuda_adds.cu", "mine.cuh", "below/more.cuh"])
-def test_a_cuda_source_or_header_saved_meanwhile_voids_the_proof_and_changes_the_hash(tmp_path, answers, name):
+def test_a_cuda_source_or_header_saved_meanwhile_voids_the_proof_and_changes_the_hash(tmp_path, reference_cache, name):
     (tmp_path / "below").mkdir()
     (tmp_path / "cuda_adds.py").write_text(CUDA)
     (tmp_path / "mine.cuh").write_text('#include "below/more.cuh"\n')
@@ -142,7 +142,7 @@ def test_a_cuda_source_or_header_saved_meanwhile_voids_the_proof_and_changes_the
     with Worker([tmp_path]) as worker:
         variant = discover(tmp_path).variant("residual", "cuda_adds")
         before = source_hash(variant)
-        proof = prove(variant, worker, Plan(examples=6), Saving(answers, save))
+        proof = prove(variant, worker, Plan(examples=6), Saving(reference_cache, save))
     assert proof.status == "source_changed", str(proof)
     assert str(path) in proof.message
     assert source_hash(variant) != before
@@ -153,8 +153,10 @@ def test_nothing_is_stored_and_the_command_fails(tmp_path, capsys, monkeypatch):
     path = written(tmp_path)
     proves = prove_all.prove
 
-    def proves_and_saves(variant, worker, plan, answers, **options):
-        return proves(variant, worker, plan, Saving(answers, lambda: path.write_text(path.read_text() + "# more\n")), **options)
+    def proves_and_saves(variant, worker, plan, reference_cache, **options):
+        return proves(
+            variant, worker, plan, Saving(reference_cache, lambda: path.write_text(path.read_text() + "# more\n")), **options
+        )
 
     monkeypatch.setattr(prove_all, "prove", proves_and_saves)
     words = ["--op", "softmax", "--variant", "numpy_soft", "--kernels-path", str(tmp_path), "--results", str(tmp_path / "kept")]
@@ -164,17 +166,17 @@ def test_nothing_is_stored_and_the_command_fails(tmp_path, capsys, monkeypatch):
     assert "source changed while it was proven" in told.err
     assert Store(tmp_path / "kept").evidence() == []
     monkeypatch.setattr(prove_all, "prove", proves)
-    discover.cache_clear()  # as a new command would
+    discover.cache_clear()  # a new command has an empty cache
     assert verify.main(words) == 0
     [stored] = Store(tmp_path / "kept").evidence()
     assert stored.source == source_hash(discover(tmp_path).variant("softmax", "numpy_soft"))
 
 
-def test_the_battery_of_pytest_fails(tmp_path, answers):
+def test_the_battery_of_pytest_fails(tmp_path, reference_cache):
     path = written(tmp_path)
     with Worker([tmp_path]) as worker:
         variant = discover(tmp_path).variant("softmax", "numpy_soft")
-        saving = Saving(answers, lambda: path.write_text(path.read_text() + "# more\n"))
+        saving = Saving(reference_cache, lambda: path.write_text(path.read_text() + "# more\n"))
         with pytest.raises(pytest.fail.Exception, match="source changed while it was proven"):
             battery_of_pytest(variant, worker, [], Plan(), saving)
 
@@ -205,14 +207,14 @@ def test_hashes_are_read_from_the_disk_each_time(tmp_path):
     hashes = [source_hash(variant)]
     stat = path.stat()
     path.write_text(path.read_text().replace("Softmax.", "Softmax!"))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the same size and time
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size and same time
     hashes.append(source_hash(variant))
     assert hashes[0] != hashes[1]
 
 
-def test_paths_of_the_project_are_named_from_its_root(answers, monkeypatch):
+def test_paths_of_the_project_are_named_from_its_root(reference_cache, monkeypatch):
     path = ROOT / "kernels" / "softmax" / "spec.py"
     monkeypatch.setattr(Snapshot, "changed", lambda _, __: [path])
     with Worker() as worker:
-        proof = prove(discover().variant("softmax", "numpy"), worker, Plan(examples=6), answers)
+        proof = prove(discover().variant("softmax", "numpy"), worker, Plan(examples=6), reference_cache)
     assert "proven: kernels/softmax/spec.py;" in proof.message

@@ -1,4 +1,4 @@
-"""Which ops are sums of products, and that their squared terms bound the condition from below."""
+"""The ops that are sums of products, and the lower bound of the condition from their squared terms."""
 
 import numpy as np
 import pytest
@@ -36,5 +36,7 @@ def test_the_squared_terms_are_no_more_than_the_measured_condition(name):
     values = materialise(op, problem)
     measured = _condition(op, values, problem.params, EPS, 1)
     for output, bound in root_of_squared_terms(op, values, problem.params).items():
-        rms = np.sqrt(np.mean(np.square(measured[output])))  # over all elements: a single one is measured with 8 draws
+        rms = np.sqrt(
+            np.mean(np.square(measured[output]))
+        )  # over all elements, because 8 draws measure a single element inexactly
         assert np.sqrt(np.mean(np.square(bound))) <= 1.1 * rms

@@ -20,7 +20,7 @@ def test_targets_are_in_range_and_the_last_one_is_among_them(bound, rows, seed):
     cheap = Problem("cross_entropy", {**dims, "N": 0}, op.bound_params(dims))
     assert training_values(op, cheap)["targets"].size == 0
     ids = np.empty(rows, np.int32)
-    module._fill_ids(ids, bound, [seed])  # noqa: SLF001 (without a matrix of logits)
+    module._fill_ids(ids, bound, [seed])  # noqa: SLF001 (`training_values` would make a matrix of logits too)
     assert ids.min() >= 0
     assert ids.max() == bound - 1
 

@@ -1,4 +1,4 @@
-"""Drawn values: the same from the same seed, of the family that was asked for, and inside the op's contract."""
+"""Drawn values: the same for the same seed, of the problem's distribution, and within the op's contract."""
 
 import numpy as np
 import pytest

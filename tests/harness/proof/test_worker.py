@@ -1,4 +1,4 @@
-"""The worker: one fresh process per variant, few words, and no way to take the session along."""
+"""The worker: one fresh process per variant, short messages; a variant cannot end the process that proves it."""
 
 import os
 import threading
@@ -46,8 +46,8 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Make variants that tell about their process."""
-    folder = tmp_path_factory.mktemp("told")
+    """Make variants that report the state of their process."""
+    folder = tmp_path_factory.mktemp("reporting")
     for name, body in VARIANTS.items():
         (folder / f"{name}.py").write_text(FILE.format(name=name, body=body, options="", keywords="").replace(", *)", ")"))
     scratch = FILE.format(
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(folder):
-    """Start a worker that knows them."""
+    """Start a worker with these variants."""
     with Worker([folder], Limits(memory=4 << 30)) as made:
         yield made
 
@@ -168,7 +168,7 @@ def test_a_worker_outlives_the_thread_that_started_it(folder):
 
 def test_a_process_that_compiles_ahead_does_so_before_it_is_called_and_ends_with_the_worker(tmp_path):
     waited_for = tmp_path / "waited_for.cuh"
-    os.mkfifo(waited_for)  # the compiler waits for its end
+    os.mkfifo(waited_for)  # the compiler waits until the pipe is closed
     (tmp_path / "cuda_waits.cu").write_text('#include "waited_for.cuh"')
     text = FILE.format(name="cuda_waits", body="pass", options="", keywords="").replace(", *)", ")")
     kernel = "from registry.cuda import CudaKernel\nKERNEL = CudaKernel(__file__, 'waits')\n@register"
@@ -180,7 +180,7 @@ def test_a_process_that_compiles_ahead_does_so_before_it_is_called_and_ends_with
         reader = threading.Thread(target=lambda: opened.append(os.open(waited_for, os.O_WRONLY)), daemon=True)
         reader.start()
         reader.join(60)
-        assert opened, "nobody compiles"
+        assert opened, "no process compiles"
         started = set(psutil.Process().children(recursive=True)) - before
     os.close(opened[0])
     assert started
