@@ -110,7 +110,7 @@ def test_a_turn_leaves_the_answer_of_its_last_timed_call(contestant, cold):
     taken = made.turn(count=2, samples=3, seed=5, last=1, warm=True)["ns"]
     assert len(taken) == 3
     assert min(taken) > 0
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     np.testing.assert_allclose(np.load(folder / "found.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
 
@@ -126,7 +126,7 @@ def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_answer_is_the_r
     made.probe(**what, folder=str(folder))
     made.prepare(**what, folder=str(folder), sets=2, cold=0, heat=0)
     made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op=op.name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     assert load_array(folder / "found.y.npy").dtype == BFLOAT16
     assert disagreement(op, problem.dims, folder, "found") == ""
@@ -151,7 +151,7 @@ def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
     made.load(kind="variant", op=name, variant="cuda_naive", threads=1)
     made.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
     made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     assert disagreement(op, dims, folder, "found") == ""
     made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))

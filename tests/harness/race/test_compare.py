@@ -186,7 +186,7 @@ def test_command_with_nothing_changed_races_nothing(project, tmp_path, capsys, m
     code, verdicts, told = compared(project, tmp_path, capsys, monkeypatch, *words)
     assert (code, verdicts) == (0, {("numba_naive", "SAME")})
     assert "took" in told
-    assert "of a budget of 60 s" in told
+    assert "of a time budget of 60 s" in told
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--fail-on", "slower"], 0), (["--fail-on", "slower,unproven"], 1)])

@@ -68,7 +68,7 @@ def test_every_call_starts_fresh_and_the_changed_values_are_what_the_reference_g
             np.testing.assert_array_equal(buffers.sets[1][argument], values)
         for output in set(op.outputs) - set(expected):
             assert np.isnan(buffers.sets[1][output]).all()
-        answer = contestant_calls.oracle_answer(op, expected, problem.params, double=True)
+        answer = contestant_calls.oracle_outputs(op, expected, problem.params, double=True)
         contestant_calls.bind_variant(definition, buffers.sets[1], problem.params, None)()
         for output, value in answer.items():
             np.testing.assert_allclose(buffers.sets[1][output], value, rtol=1e-4, atol=1e-4)
@@ -97,8 +97,8 @@ def test_torch_is_given_bfloat16_in_the_memory_of_the_arrays_and_the_reference_i
     stored = next(t for t in tensors if t.dtype == torch.bfloat16)
     assert stored.data_ptr() in {a.ctypes.data for a in arrays.values()}
     drawn = {k: np.array(v) for k, v in load_pristine(tmp_path, 0, op).items()}
-    double = contestant_calls.oracle_answer(op, drawn, problem.params, double=True)
-    single = contestant_calls.oracle_answer(op, drawn, problem.params, double=False)
+    double = contestant_calls.oracle_outputs(op, drawn, problem.params, double=True)
+    single = contestant_calls.oracle_outputs(op, drawn, problem.params, double=False)
     for output, answer in double.items():
         assert (answer.dtype, single[output].dtype) == (np.float64, np.float32)
         np.testing.assert_allclose(single[output], answer, rtol=1e-4, atol=1e-5)

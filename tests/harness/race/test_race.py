@@ -238,7 +238,7 @@ def test_buffers_stay_once_those_who_called_once_have_released_theirs(room, prep
     [board] = boards_for([discover().op("residual")], "", "N=64 C=64", "float32", tmp_path)
     oracle = SimpleNamespace(ask=lambda *_, **__: None)
     session = SimpleNamespace(set_count=lambda _: 1, is_tight=lambda *asked: asked[2] > room, torch=oracle, cold_bytes=0)
-    entries = [race.Entry(name, Asked(ms), yardstick=True) for name, ms in (("a", 30.0), ("b", 40.0), ("c", 9000.0))]
+    entries = [race.Entry(name, Asked(ms), baseline=True) for name, ms in (("a", 30.0), ("b", 40.0), ("c", 9000.0))]
     race.run_race(session, board, entries, 1.0, lambda *_: None)
     assert [len(e.samples_ms) for e in entries] == [race.FEWEST_ROUNDS, race.FEWEST_ROUNDS, 1]
     assert entries[0].process.asked.count("prepare") == prepared
