@@ -93,7 +93,7 @@ def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, caps
         (["--protocol", "cpu-warm"], "cuda-cold"),
         (["--compare", "HEAD"], "--compare races on the CPU"),
         (["--variant", "cuda_naive"], "--device cuda"),
-        (["--op", "softmax", "--dtype", "bfloat16"], "--dtype bfloat16: nothing that was asked for takes it on --device cuda"),
+        (["--op", "softmax", "--dtype", "bfloat16"], "--dtype bfloat16: no requested variant takes it on --device cuda"),
         (["--dtype", "bfloat"], "unknown dtype 'bfloat'; did you mean 'bfloat16'?"),
     ],
 )

@@ -22,7 +22,9 @@ def test_rows_read_by_single_threads_are_told_to_lie_apart(capsys):
     code, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_naive", *SHAPE)
     assert code == 0
     assert found["dims"] == {"N": 64, "C": 96}
-    assert any("32.0 sectors per request where 4.0 would be enough" in line and "cuda_naive.cu:" in line for line in found["advice"])
+    assert any(
+        "32.0 sectors per request where 4.0 would be enough" in line and "cuda_naive.cu:" in line for line in found["advice"]
+    )
 
 
 def test_rows_read_by_a_warp_are_in_order(capsys):

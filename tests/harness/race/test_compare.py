@@ -202,7 +202,7 @@ def test_command_with_a_changed_unproven_variant_says_so_and_fails_on_request(
     ("words", "message"),
     [
         (["--compare", "HEAD", "--fail-on", "slowr"], "did you mean 'slower'?"),
-        (["--fail-on", "slower"], "--fail-on speaks of the verdicts of --compare"),
+        (["--fail-on", "slower"], "--fail-on names verdicts of --compare"),
     ],
 )
 def test_fail_on_that_makes_no_sense_is_one_line(words, message, tmp_path, capsys):

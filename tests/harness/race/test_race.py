@@ -309,10 +309,10 @@ def test_entry_that_failed_has_no_time():
         (["--op", "residual", "--dtype", "float128"], "unknown dtype"),
         (["--op", "layer_norm", "--dtype", "bfloat16"], "takes it on --device cpu; these do, with --device cuda: cuda_block, "),
         (["--op", "layer_norm", "--variant", "numba_*", "--dtype", "bfloat16"], "these do, with --device cuda: cuda_block, "),
-        (["--op", "softmax", "--dtype", "bfloat16"], "takes it on --device cpu; problems of softmax are stored in float32"),
+        (["--op", "softmax", "--dtype", "bfloat16"], "takes it on --device cpu; the dtypes of softmax are float32"),
         (
             ["--op", "adamw_master"],
-            "--dtype float32: nothing that was asked for takes it on --device cpu; problems of adamw_master ",
+            "--dtype float32: no requested variant takes it on --device cpu; the dtypes of adamw_master are ",
         ),
         (["--op", "residual", "--device", "cuda"], "not available"),
         (["--op", "residual", "--kernels-path", "/nowhere"], "is not a folder"),
