@@ -125,8 +125,8 @@ def _counted(table: Table, store: Store, device: str) -> str:
 def board(table: Table, store: Store) -> str:
     """Return ``docs/board.md``: the fastest variants of each op, with their speed and their proof."""
     head = (
-        f"Machine `{store.folder.name}`, training step `{STEP}`, float32. The milliseconds are the sum over all calls of the op\n"
-        "in one step, each with its fastest proven variant. For an op that no step calls, they are the time of one call.\n"
+        f"Machine `{store.folder.name}`, training step `{STEP}`, float32. The milliseconds are the sum over all calls of the\n"
+        "op in one step, each with its fastest proven variant. For an op that no step calls, they are the time of one call.\n"
         f"{_proven(table, store)}"
     )
     rows = [_board_row(op, table, store) for op in table.ops.values() if "float32" in op.dtypes]
@@ -175,7 +175,7 @@ def family_board(table: Table, store: Store) -> str:
     others = ", ".join(row.split("|")[1].strip() for row in outside)
     return "\n".join(
         [
-            f"Machine `{store.folder.name}`, training step `{STEP}`, float32. Milliseconds are the sum over all calls in one step.",
+            f"Machine `{store.folder.name}`, training step `{STEP}`, float32. Milliseconds: sum over all calls in one step.",
             _proven(table, store),
             "",
             "| family, forward and backward | calls | ms | torch eager = 1 | fastest proven variants |",
