@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["EQUIVALENT", "reason_of"]
 
 EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "the path for single floats is taken more often, and this path is right for every address and every length": (
+    "more elements use the path for single floats, which is right for every address and every length": (
         ("adamw/cuda_vector.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
         ("cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
         ("embedding/cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < channels && aligned16("),

@@ -68,10 +68,10 @@ class Rule:
     put: str | Callable[[re.Match[str]], str]
     unless: re.Pattern[str] | None = None
 
-    def replacement(self, found: re.Match[str]) -> str:
+    def replacement(self, match: re.Match[str]) -> str:
         """Return the replacement of a match, with as many lines as the match."""
-        put = found.expand(self.put) if isinstance(self.put, str) else self.put(found)
-        return put + "\n" * (found[0].count("\n") - put.count("\n"))
+        put = match.expand(self.put) if isinstance(self.put, str) else self.put(match)
+        return put + "\n" * (match[0].count("\n") - put.count("\n"))
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def _stepping(step: str) -> Callable[[re.Match[str]], str]:
     return put
 
 
-def _added_atomically(found: re.Match[str]) -> str:
-    place = f"{found['array']}[0]{found['column']}"
+def _added_atomically(match: re.Match[str]) -> str:
+    place = f"{match['array']}[0]{match['column']}"
     return (
-        f"if (threadIdx.{'y' if found['column'] else 'x'} == 0) {place} = 0; __syncthreads(); "
-        f"{found['who']}atomicAdd(&{place}, {found['mine']}); __syncthreads(); {found['type']} {found['total']} = {place};"
+        f"if (threadIdx.{'y' if match['column'] else 'x'} == 0) {place} = 0; __syncthreads(); "
+        f"{match['who']}atomicAdd(&{place}, {match['mine']}); __syncthreads(); {match['type']} {match['total']} = {place};"
     )
 
 
@@ -146,16 +146,16 @@ def _rounded(kept: str) -> str:
     return rf"\g<sum>\g<between> = __uint_as_float(__float_as_uint(\g<sum> + (\g<what>)) & {kept}u);"
 
 
-def _doubled(found: re.Match[str]) -> str:
-    return f"{found[1]}{2 * int(found[2])}"
+def _doubled(match: re.Match[str]) -> str:
+    return f"{match[1]}{2 * int(match[2])}"
 
 
-def _other_axis(found: re.Match[str]) -> str:
-    return found[0][:-1] + ("y" if found[0].endswith("x") else "x")
+def _other_axis(match: re.Match[str]) -> str:
+    return match[0][:-1] + ("y" if match[0].endswith("x") else "x")
 
 
-def _component_before(found: re.Match[str]) -> str:
-    return "." + "xyz"["yzw".index(found[1])]
+def _component_before(match: re.Match[str]) -> str:
+    return "." + "xyz"["yzw".index(match[1])]
 
 
 def _rule(
@@ -183,7 +183,7 @@ RULES = (  # fmt: skip (one rule, one line)
         "one copy too few waited for",
         "the stages of a pipeline miscounted",
         r"copy_wait<(\d)>\(\);",
-        lambda found: f"copy_wait<{int(found[1]) + 1}>();",
+        lambda match: f"copy_wait<{int(match[1]) + 1}>();",
     ),
     _rule("copy group not closed", "a commit forgotten", r"copy_commit\(\);", ";"),
     _rule("index one more", "off by one", SUBSCRIPT, r"[(\g<index>) + 1]", DECLARES),
@@ -225,7 +225,9 @@ RULES = (  # fmt: skip (one rule, one line)
     _rule("% becomes /", "the wrong operator", " % ", " / "),
     _rule("component mistaken", "copy and paste", r"(?<!Idx)(?<!Dim)\.([yzw])\b", _component_before),
     _rule("alignment not asked for", "128-bit access anywhere", ALIGNMENT, "true"),
-    _rule("half a vector", "eight bf16 taken for four floats", r" % (?:8|Wide::SIZE|\(16 / sizeof\(T\)\)) == 0", " % 4 == 0"),
+    _rule(
+        "half a vector", "eight bf16 mistaken for four floats", r" % (?:8|Wide::SIZE|\(16 / sizeof\(T\)\)) == 0", " % 4 == 0"
+    ),
     _rule("epsilon dropped", "division by zero", r" \+ (?:s\.)?eps\b", ""),
     _rule("constant mistyped", "a digit wrong", r"\b(\d+\.\d+)f\b", lambda m: f"{float(m[1]) * 1.001!r}f"),
 )
@@ -234,7 +236,7 @@ RULES = (  # fmt: skip (one rule, one line)
 
 def code_of(source: str) -> str:
     """Return the source with comments, strings and preprocessor lines replaced by spaces of the same length."""
-    return BLANK.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source)
+    return BLANK.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
 
 
 def mutations_of(path: Path) -> list[Mutation]:

@@ -100,7 +100,7 @@ def race_again(run: Run, table: Table, *options: str) -> str:
         Words to add, such as ``--results`` and its value.
     """
     family = [op for op in table.ops.values() if op.family == run.op]
-    op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name stands for the family
+    op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name would select the whole family
     by_dims = "=" in run.workload
     shape = ["--dims", run.workload.replace(",", " ")] if by_dims else ["--workload", run.workload]
     words = ["python", "-m", "harness.bench", "--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
@@ -230,6 +230,6 @@ def undecided_message(standing: Standing, table: Table, options: argparse.Namesp
     """Return a message about an undecided run: the reason, the present champion, and the command that races again."""
     if standing.undecided is None:
         return ""
-    now = f"{standing.champion.variant} stays champion by an earlier run" if standing.champion else "nobody is champion"
+    now = f"{standing.champion.variant} stays champion by an earlier run" if standing.champion else "there is no champion"
     again = race_again(standing.undecided.run, table, *given_words(options))
     return f"{standing.undecided}; {now}; race again with: {again}"

@@ -79,7 +79,7 @@ class Session:
 
     def __enter__(self) -> Self:
         self.torch = ContestantProcess(self.kernels_path, module=self.module)
-        shared = Path("/dev/shm")  # noqa: S108 (a folder of our own is made inside)
+        shared = Path("/dev/shm")  # noqa: S108 (the session creates its own folder in it)
         roomy = shared.is_dir() and shutil.disk_usage(shared).free > psutil.virtual_memory().total // 4
         self._folder = tempfile.TemporaryDirectory(prefix="crucible-race-", dir=shared if roomy else None)
         self.folder = Path(self._folder.name)

@@ -1,4 +1,4 @@
-"""``--compare``: the kernels of another revision, and what a ratio says."""
+"""``--compare``: the kernels of another revision, and the verdict for a ratio."""
 
 import functools
 import json
@@ -26,7 +26,7 @@ CHANGED, REMOVED = "numba_naive", "numba_flat"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Make a repository whose one commit has two residual variants fewer, or other, than the working tree."""
+    """Create a repository with one commit, in which one residual variant is missing and another has other sources."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "kernels", folder / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     changed = folder / "kernels" / "residual" / f"{CHANGED}.py"
@@ -54,7 +54,7 @@ def fields():
 
 
 def session_that_reads(now, then, status="passed"):
-    """Return a session whose races have the given samples."""
+    """Return a session whose races give these samples."""
 
     def race(_board, entries, budget_s, progress):
         progress("racing", 0.5)
@@ -167,7 +167,7 @@ def test_unknown_revision_is_one_line(project, tmp_path):
 
 
 def compared(project, folder, capsys, monkeypatch, *words):
-    """Run the command against the project's only commit, and return its code, its verdicts and what it said."""
+    """Run the command against the project's only commit, and return its exit code, its verdicts and its messages."""
     monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=folder / "kept"))
     code = bench.main([*words, "--results", str(folder), "--compare", "HEAD", "--json"])
     told = capsys.readouterr()

@@ -35,7 +35,7 @@ def test_clock_calls_each_once_and_returns_the_mean():
 
 
 def test_settle_waits_as_long_as_a_pool_spins(monkeypatch):
-    """On a clock of its own: a pool that uses a whole core for ten steps, then sleeps."""
+    """The test has its own clock: a pool uses a whole core for ten steps and then sleeps."""
     now = [0]
     monkeypatch.setattr(clock, "perf_counter_ns", lambda: now[0])
     monkeypatch.setattr(clock, "process_time_ns", lambda: min(now[0], 10_000_000))
@@ -143,12 +143,12 @@ def test_process_answers_reports_an_error_and_starts_again_after_a_crash():
         with pytest.raises(ContestantError, match="unknown op 'nothing'") as caught:
             process.ask("load", op="nothing", kind="variant", variant="numpy", threads=1)
         assert caught.value.status == "failed"
-        process._child.kill()  # noqa: SLF001 (a crash from outside)
+        process._child.kill()  # noqa: SLF001 (the test makes the child crash)
         with pytest.raises(ContestantError) as caught:
             process.ask("release")
         assert caught.value.status == "crashed"
         assert process.ask("release") == {}
-        process._child.send_signal(signal.SIGSTOP)  # noqa: SLF001 (it hangs)
+        process._child.send_signal(signal.SIGSTOP)  # noqa: SLF001 (the test makes the child hang)
         with pytest.raises(ContestantError) as caught:
             process.ask("release", limit_s=0.0)
         assert caught.value.status == "hung"

@@ -1,4 +1,4 @@
-"""The account of a command's time: every second has a part, and the parts are all of it."""
+"""The stopwatch of a command: every second belongs to a part, and the parts add up to the total."""
 
 import time
 
