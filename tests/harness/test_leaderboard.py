@@ -70,7 +70,7 @@ def store(tmp_path):
     return made
 
 
-def test_fastest_proven_variant_is_champion_and_yardsticks_never_are(store):
+def test_fastest_proven_variant_is_champion_and_baselines_never_are(store):
     store.add_run(
         run(row("torch", *steady(0.1)), row("numpy", *steady(0.2)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)))
     )
