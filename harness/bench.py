@@ -1,14 +1,14 @@
-"""``python -m harness.bench``: race the proven variants of an op against each other and against the yardsticks.
+"""``python -m harness.bench``: race the proven variants of an op against each other and against the baselines.
 
-``--json`` prints one document: ``{"op", "protocol", "threads", "controls", "roofline", "boards": [...]}``, or
-``{"races": [...]}`` of such documents where ``--op`` stands for several ops.
+``--json`` prints one document: ``{"op", "protocol", "threads", "controls", "roofline", "boards": [...]}``, or, if ``--op``
+selects several ops, ``{"races": [...]}`` with one such document per op.
 
-The budget is for the whole command: the start of the contestants, controls, the roofline and compilation come first, and the
-races share the rest. The least that a command needs may be more than the budget: each race takes some rounds. The last line
-says how long each part took.
+``--budget`` is the time budget of the whole command: the contestants start and compile, the controls and the roofline are
+measured, and the races share the rest. A command may take longer than its time budget, since each race needs some rounds. The
+last line of the output shows the time of each part.
 
 Records go to ``results/local/<machine>/``, which git ignores; ``--keep`` writes to the tracked ``results/<machine>/``. A
-variant that gives a wrong answer, raises or crashes in a race loses its proof until its source changes.
+variant whose outputs are wrong in a race, or that raises or crashes there, loses its proof until its source changes.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ __all__ = ["main", "parser"]
 
 BUDGET = "60s"
 LEAST_BOARD_S = 0.3
-RECORDS_SHARE = 0.05  # of the budget, for what follows the races
-MOST_NAMES = 8  # of variants, in a message
+RECORDS_SHARE = 0.05  # share of the time budget for storing and printing after the races
+MOST_NAMES = 8  # names of variants in a message
 TERMINATED = 128 + signal.SIGTERM
 UNLOADABLE = "unloadable"
 
@@ -73,7 +73,7 @@ def budget_seconds(text: str) -> float:
     Raises
     ------
     RequestError
-        It is none of these, or not positive.
+        The text has another form, or the time is not positive.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", text.strip())
     if match is None or not float(match[1]):
@@ -83,7 +83,7 @@ def budget_seconds(text: str) -> float:
 
 @dataclass(frozen=True)
 class Request:
-    """What one command asked for, already checked."""
+    """The checked request of one command."""
 
     table: Table
     fields: list[Field]
@@ -96,12 +96,12 @@ class Request:
     watch: Stopwatch
 
     def outcome(self, store: Store | None) -> Outcome:
-        """Return an outcome without records yet, which are written to `store`."""
+        """Return an outcome without records, which stores the records of the races in `store`."""
         return Outcome(self.table, store, self.place, self.kernels_path)
 
     @property
     def left_s(self) -> float:
-        """Seconds of the budget that races may still take."""
+        """Seconds of the time budget that are left for races."""
         return (1 - RECORDS_SHARE) * self.budget_s - self.watch.total_s
 
 
@@ -168,26 +168,26 @@ def _request(options: argparse.Namespace, session: Session, watch: Stopwatch, er
 
 
 def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, table: Table) -> list[Op]:
-    """Return the ops that one of the `placed` variants does in the wanted dtype."""
+    """Return the ops for which one of the `placed` variants takes the requested dtype."""
 
     def takes(variant: Variant) -> bool:
         return options.dtype in variant.dtypes and not variant.is_reference
 
-    if found := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
-        return found
-    there = [v for v in table.select(ops) if takes(v)]
-    places = " and ".join(sorted({"cpu" if v.device == "host" else v.device for v in there}))
-    names = sorted({v.name for v in there})
+    if possible := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
+        return possible
+    elsewhere = [v for v in table.select(ops) if takes(v)]
+    places = " and ".join(sorted({"cpu" if v.device == "host" else v.device for v in elsewhere}))
+    names = sorted({v.name for v in elsewhere})
     shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
-    stored = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))
-    others = f"these do, with --device {places}: {shown}" if there else f"problems of {options.op} are stored in {stored}"
-    raise RequestError(f"--dtype {options.dtype}: nothing that was asked for takes it on --device {options.device}; {others}")
+    dtypes = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))
+    others = f"these do, with --device {places}: {shown}" if elsewhere else f"the dtypes of {options.op} are {dtypes}"
+    raise RequestError(f"--dtype {options.dtype}: no requested variant takes it on --device {options.device}; {others}")
 
 
 def _race(request: Request, session: Session, progress: Callable[[str, float], None], outcome: Outcome) -> Iterator[Run]:
-    """Race one board after the other, and yield the record of each as soon as it is made.
+    """Race one board after the other, and yield the record of each race when it ends.
 
-    A race in which the machine became busy gives no record; but a wrong answer in it is wrong.
+    If the machine became busy during a race, the race gives no record of times, but its refutations count.
     """
     watch = request.watch
     progress("starting the contestants", 0.0)
@@ -216,20 +216,20 @@ def _race(request: Request, session: Session, progress: Callable[[str, float], N
 
 
 def _part(progress: Callable[[str, float], None], board: Board, number: int, boards: int) -> Callable[[str, float], None]:
-    """Return the progress of one board as a part of the whole."""
+    """Return a function that reports the progress of one board as a part of the whole command."""
     name = f"{board.op.name} at {board.workload}"
-    return lambda what, done: progress(f"{name}: {what}", (number + done) / boards)
+    return lambda activity, done: progress(f"{name}: {activity}", (number + done) / boards)
 
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar, and yield what moves it."""
+    """Show a progress bar, and yield the function that updates it."""
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
         task = bar.add_task("", total=1.0)
 
-        def progress(what: str, done: float) -> None:
-            bar.update(task, description=what, completed=done)
+        def progress(activity: str, done: float) -> None:
+            bar.update(task, description=activity, completed=done)
             bar.refresh()
 
         yield progress
@@ -252,9 +252,9 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
     for board in (field.board for field in request.fields):
         here = [c for c in compared if (c.op, c.workload) == (board.op.name, board.workload)]
         outcome.refute(board, [(c.variant, c.verdict, c.note) for c in here if c.note.startswith(NOW)])
-    answer = comparison_json(compared, options.compare, old.commit)
-    told = json.dumps(answer) if options.json else markdown(compared, options.compare, old.commit, machine_key())
-    print(told)  # noqa: T201 (a command line answers)
+    document = comparison_json(compared, options.compare, old.commit)
+    text = json.dumps(document) if options.json else markdown(compared, options.compare, old.commit, machine_key())
+    print(text)  # noqa: T201 (a command line prints)
     _say_rest(request, outcome, errors)
     return 1 if any(c.verdict in {*BROKEN, UNLOADABLE, *watched} for c in compared) else 0
 
@@ -262,7 +262,7 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
 def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
     errors = Console(stderr=True)
     if fail_on(options.fail_on) and not options.compare:
-        raise RequestError("--fail-on speaks of the verdicts of --compare: give --compare REV too")
+        raise RequestError("--fail-on names verdicts of --compare: give --compare REV too")
     with _session(options) as session:
         request = _request(options, session, watch, errors)
         if options.compare:
@@ -279,7 +279,7 @@ def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
     if options.html and outcome.runs:
         write_page(options.html, outcome.runs)
     if options.json and outcome.runs:
-        print(json.dumps(report.document(outcome.runs)))  # noqa: T201 (a command line answers)
+        print(json.dumps(report.document(outcome.runs)))  # noqa: T201 (a command line prints)
     elif outcome.runs:
         _show(request, outcome.runs, stored=outcome.store is not None)
     broken = [f"{run.op}/{row.variant} {row.status}" for run in outcome.runs for row in run.rows if row.status in BROKEN]
@@ -291,18 +291,18 @@ def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
 
 
 def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outcome, errors: Console) -> None:
-    """Say which races crown nobody."""
-    crowned = {champion.key: champion for champion in request.store.champions()}
+    """Print a message for each race that decides no champion."""
+    present = {champion.key: champion for champion in request.store.champions()}
     for run in outcome.runs:
-        if doubt := champions.undecided_of(run, request.table):
+        if undecided := champions.undecided_of(run, request.table):
             key = run.op, run.workload, run.threads, run.protocol, run.dtype, run.device
-            standing = champions.Standing(run, crowned.get(key), doubt)
+            standing = champions.Standing(run, present.get(key), undecided)
             reason = champions.undecided_message(standing, request.table, options)
             errors.print(reason, highlight=False, soft_wrap=True, markup=False)
 
 
 def _say_rest(request: Request, outcome: Outcome, errors: Console) -> None:
-    """Say which races gave no record, which proofs are revoked, and how long the command took."""
+    """Print the races without a record, the revoked proofs, and the time that each part of the command took."""
     revoked = [revocation(request.table.variant(e.op, e.variant), e) for e in outcome.refuted]
     lines = [f"error: {line}" for line in (*outcome.refused, *revoked)]
     for line in [*lines, request.watch.report(request.budget_s)]:
@@ -316,12 +316,13 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
     if idle:
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
-    read = runs[0].controls
-    told = f"two copies {read['a_a']:.3f}, called twice {read['twice']:.3f}, empty call {read['floor_us']:.2f} us"
-    if SHARE in read:
-        told += f", each thread got {read[SHARE]:.0%} of a core"
-    kept = f"stored in {request.store.folder}" if stored else "not stored"
-    console.print(f"controls: {told}; {kept}", highlight=False)
+    controls = runs[0].controls
+    values = f"two copies {controls['a_a']:.3f}, called twice {controls['twice']:.3f}, "
+    values += f"empty call {controls['floor_us']:.2f} us"
+    if SHARE in controls:
+        values += f", each thread got {controls[SHARE]:.0%} of a core"
+    place = f"stored in {request.store.folder}" if stored else "not stored"
+    console.print(f"controls: {values}; {place}", highlight=False)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -337,14 +338,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own instead of a workload")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help=", ".join(DTYPES))
     parser.add_argument(
-        "--threads", type=int, default=thread_count(), metavar="N", help="one count for all (default: all cores)"
+        "--threads", type=int, default=thread_count(), metavar="N", help="threads of each contestant (default: all cores)"
     )
-    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="where to race (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="the device of the race (default: %(default)s)")
     protocols = "; ".join(f"{place}: {' or '.join(names)}" for place, names in PROTOCOLS.items())
     parser.add_argument("--protocol", metavar="NAME", help=f"{protocols} (default: the first of the device)")
-    parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="for the whole command, such as 60s or 2m")
+    parser.add_argument("--budget", default=BUDGET, metavar="TIME", help="time budget of the whole command, such as 60s or 2m")
     parser.add_argument(
-        "--compare", metavar="REV", help="race against the kernels of a git revision; Markdown, no time is stored"
+        "--compare", metavar="REV", help="race against the kernels of a git revision; prints Markdown, stores no time"
     )
     parser.add_argument(
         "--fail-on",
@@ -352,8 +353,8 @@ def parser() -> argparse.ArgumentParser:
         help="with --compare: return 1 if a variant has one of these verdicts; several are separated by commas",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
-    parser.add_argument("--no-store", action="store_true", help="keep no record")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained HTML page")
+    parser.add_argument("--no-store", action="store_true", help="store no record")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_keep(parser)
     add_kernels_path(parser)
@@ -368,5 +369,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # the drawn values lie in shared memory: take them along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # an exit removes the drawn values from /dev/shm
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""``python -m harness.explain``: why a variant is champion: chosen, runner-up, interval, reason; or why nobody is."""
+"""``python -m harness.explain``: show each champion with runner-up, interval and reason, or why there is no champion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["listing", "main", "parser"]
 
 
 def listing(champions: Iterable[Champion]) -> Listing:
-    """Return what is printed of champions."""
+    """Return the table that the command prints."""
     keys = (Column(name, key=True) for name in ("op", "workload", "champion", "dtype", "protocol"))
     facts = (Column("threads", justify="right"), Column("median", justify="right"), "runner-up")
     shown = Listing(*keys, *facts, Column("ratio", wrap=True), Column("reason", wrap=True))
@@ -65,13 +65,13 @@ def main(argv: list[str] | None = None) -> int:
                 f"{options.op} has no champion on {store.folder.name}; "
                 f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
             )
-        asked = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
-        if not asked:
+        selected = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
+        if not selected:
             raise UnknownNameError(f"raced workload of {options.op}", options.workload, (s.run.workload for s in raced))
         console = wide_console()
-        if wanted := [s.champion for s in asked if s.champion is not None]:
-            console.print(listing(wanted))
-        for standing in asked:
+        if decided := [s.champion for s in selected if s.champion is not None]:
+            console.print(listing(decided))
+        for standing in selected:
             if standing.undecided is not None:
                 reason = champions.undecided_message(standing, table_of_ops, options)
                 console.print(reason, highlight=False, soft_wrap=True, markup=False)

@@ -1,8 +1,8 @@
-"""``python -m harness.gpu_check``: everything a GPU is asked for, in one command, for whoever has one.
+"""``python -m harness.gpu_check``: run all checks that need a GPU, in one command.
 
-It proves every CUDA variant on the GPU, compares the GPU with the simulator bit by bit, races both protocols in each dtype that
-a variant takes, and sums up what was stored. A part that fails does not stop the others. Unverified on hardware: no GPU has
-run it yet.
+The command proves every CUDA variant on the GPU, compares the GPU with the simulator bit by bit, races each dtype under both
+protocols, and summarises the stored records. A part that fails does not stop the other parts. Unverified on hardware: no GPU
+has run the command yet.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ EVERY = "cuda_*"
 
 @dataclass
 class Findings:
-    """What the parts have left behind.
+    """The results of the parts.
 
     Attributes
     ----------
     proofs, runs : list
         The records that this command added.
     failures : list of str
-        Parts that did not do their work, in one line each.
+        One message for each part that failed to run.
     """
 
     proofs: list[Evidence] = field(default_factory=list)
@@ -66,36 +66,36 @@ class Findings:
 
     @property
     def sound(self) -> bool:
-        """Whether every part did its work and found nothing wrong."""
+        """Whether every part ran and no part found a fault."""
         rejected = [p for p in self.proofs if p.status not in {"passed", "refused"}]
         broken = [r for run in self.runs for r in run.rows if r.status in BROKEN]
         return not (self.failures or rejected or broken or any(a.note for a in self.agreements))
 
 
 def _command(module: str, words: Sequence[str]) -> str:
-    """Run a command of the project, its tables and progress shown; return what is wrong with how it ended, or ""."""
+    """Run a command of the project with its output shown; return a message if it ended with an error, else ""."""
     command = ["-m", module, *words]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
     if done.returncode == INTERRUPTED:
         raise KeyboardInterrupt
     if done.returncode in {DONE, FAILED}:
         return ""
-    return f"{pasted(module, *words)} ended with code {done.returncode}; its message stands above"
+    return f"{pasted(module, *words)} ended with code {done.returncode}; its message is above"
 
 
 def _compare(variants: Iterable[Variant], kernels_path: Iterable[Path], console: Console) -> list[Agreement]:
-    found = []
+    agreements = []
     with Worker(kernels_path, Limits()) as worker:
         for variant in variants:
-            found.append(agreement(variant, worker, compared_problems(variant.op, variant)))
+            agreements.append(agreement(variant, worker, compared_problems(variant.op, variant)))
             console.print(f"compared with the simulator: {variant}", highlight=False)
-    return found
+    return agreements
 
 
 def _check(options: argparse.Namespace, console: Console) -> Findings:
     table = discover(*options.kernels_path)
     variants = [v for v in table.select(table.select_ops(options.op), EVERY) if v.path.with_suffix(".cu").exists()]
-    store, found = Store(options.results, machine_key("cuda"), keep=options.keep), Findings()
+    store, findings = Store(options.results, machine_key("cuda"), keep=options.keep), Findings()
     folders = Folders(tuple(options.kernels_path), options.results).absolute()
     shared = ["--op", options.op, "--variant", EVERY, "--device", "cuda", *folders.words()]
     shared += ["--keep"] if options.keep else []
@@ -103,73 +103,76 @@ def _check(options: argparse.Namespace, console: Console) -> Findings:
 
     def attempt(module: str, *words: str) -> None:
         if problem := _command(module, [*shared, *words]):
-            found.failures.append(problem)
+            findings.failures.append(problem)
 
     few = ["--examples", str(options.examples)] if options.examples else []
     attempt("harness.verify", "--profile", options.profile, *few)
-    found.proofs = store.evidence()[known_proofs:]
+    findings.proofs = store.evidence()[known_proofs:]
     try:
-        found.agreements = _compare(variants, options.kernels_path, console)
+        findings.agreements = _compare(variants, options.kernels_path, console)
         path = store.folder / "agreement.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([dataclasses.asdict(a) for a in found.agreements], indent=1) + "\n")
+        path.write_text(json.dumps([dataclasses.asdict(a) for a in findings.agreements], indent=1) + "\n")
     except (CrucibleError, OSError) as error:
-        found.failures.append(f"the comparison with the simulator: {error}")
+        findings.failures.append(f"the comparison with the simulator: {error}")
     shape = ["--dims", options.dims] if options.dims else ["--workload", options.workload] if options.workload else []
     for dtype in [d for d in DTYPES if any(d in v.dtypes for v in variants)]:
         for protocol in PROTOCOLS["cuda"]:
             attempt("harness.bench", "--protocol", protocol, "--dtype", dtype, "--budget", options.budget, *shape)
-    found.runs = store.runs()[known_runs:]
-    return found
+    findings.runs = store.runs()[known_runs:]
+    return findings
 
 
-def _times(runs: Iterable[Run], op: str, variant: str, how: tuple[str, str]) -> str:
-    """Return the medians of a variant raced in one dtype by one protocol, one for each workload."""
-    rows = [r for run in runs if (run.op, (run.dtype, run.protocol)) == (op, how) for r in run.rows if r.variant == variant]
+def _times(runs: Iterable[Run], op: str, variant: str, way: tuple[str, str]) -> str:
+    """Return the medians of a variant in one dtype and one protocol, one for each workload."""
+    rows = [r for run in runs if (run.op, (run.dtype, run.protocol)) == (op, way) for r in run.rows if r.variant == variant]
     return ", ".join(f"{summarise(r.samples_ms).median:.4g}" if r.samples_ms else r.status for r in rows)
 
 
-def _show(found: Findings, store: Store, console: Console) -> None:
-    hows = [(d, p) for d in DTYPES for p in PROTOCOLS["cuda"] if d == DTYPES[0] or any(run.dtype == d for run in found.runs)]
-    times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in hows]
-    numbers = (Column(name, justify="right") for name in ("worst / budget", "largest ULP", "equal bits", *times))
+def _show(findings: Findings, store: Store, console: Console) -> None:
+    dtypes = [d for d in DTYPES if d == DTYPES[0] or any(run.dtype == d for run in findings.runs)]
+    ways = [(dtype, protocol) for dtype in dtypes for protocol in PROTOCOLS["cuda"]]
+    times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in ways]
+    numbers = (Column(name, justify="right") for name in ("worst / tolerance", "largest ULP", "equal bits", *times))
     title = f"On {machine_key('cuda')}"
     shown = Listing(Column("op", key=True), Column("variant", key=True), "battery", *numbers, title=title)
-    proofs = {(p.op, p.variant): p for p in found.proofs}
-    agreements = {(a.op, a.variant): a for a in found.agreements}
-    raced = [(run.op, row.variant) for run in found.runs for row in run.rows]
+    proofs = {(p.op, p.variant): p for p in findings.proofs}
+    agreements = {(a.op, a.variant): a for a in findings.agreements}
+    raced = [(run.op, row.variant) for run in findings.runs for row in run.rows]
     for op, variant in sorted({*proofs, *agreements, *raced}):
         proof, agreed = proofs.get((op, variant)), agreements.get((op, variant))
         words = [proof.status, f"{proof.worst_over_budget:.3g}"] if proof else ["", ""]
         words += [str(agreed.ulps), f"{agreed.share:.2%}"] if agreed and agreed.problems else ["", ""]
-        shown.add(op, variant, *words, *(_times(found.runs, op, variant, how) for how in hows))
+        shown.add(op, variant, *words, *(_times(findings.runs, op, variant, way) for way in ways))
     console.print(shown)
-    for agreed in found.agreements:
+    for agreed in findings.agreements:
         if agreed.note:
             console.print(f"not compared: {agreed.op}/{agreed.variant}: {escape(agreed.note)}", highlight=False, soft_wrap=True)
-    for failure in found.failures:
+    for failure in findings.failures:
         console.print(f"[red]failed:[/] {escape(failure)}", highlight=False, soft_wrap=True)
     console.print(f"evidence, runs and agreement are stored in {store.folder}", highlight=False, soft_wrap=True)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for."""
+    """Check the GPU and print the findings; return an exit code."""
     device("cuda")
     console = wide_console()
-    found = _check(options, console)
-    _show(found, Store(options.results, machine_key("cuda"), keep=options.keep), console)
-    return DONE if found.sound else FAILED
+    findings = _check(options, console)
+    _show(findings, Store(options.results, machine_key("cuda"), keep=options.keep), console)
+    return DONE if findings.sound else FAILED
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.gpu_check", description=__doc__)
     parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family or a glob (default: %(default)s)")
-    parser.add_argument("--profile", default="ci", choices=PROFILES, help="how much is proven (default: %(default)s)")
-    parser.add_argument("--examples", type=int, metavar="N", help="problems drawn per variant, instead of the profile's number")
-    parser.add_argument("--budget", default="5m", metavar="TIME", help="for each race (default: %(default)s)")
-    parser.add_argument("--workload", metavar="NAME", help="to race on, as for harness.bench")
-    parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own to race on")
+    parser.add_argument("--profile", default="ci", choices=PROFILES, help="extent of the proofs (default: %(default)s)")
+    parser.add_argument(
+        "--examples", type=int, metavar="N", help="random problems per variant, instead of the profile's number"
+    )
+    parser.add_argument("--budget", default="5m", metavar="TIME", help="time budget of each race (default: %(default)s)")
+    parser.add_argument("--workload", metavar="NAME", help="the workload of the races, as for harness.bench")
+    parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own for the races")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
     add_keep(parser)
     add_kernels_path(parser)

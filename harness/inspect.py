@@ -1,7 +1,7 @@
-"""``python -m harness.inspect``: what the memory system of a GPU would see of a CUDA variant, line by line, without a GPU.
+"""``python -m harness.inspect``: count the memory requests of a CUDA variant, line by line, without a GPU.
 
-One problem runs in the simulator's checked mode. Requests are counted in PTX, before NVIDIA's assembler merges them: they are
-upper bounds. The time at the end is what data sheets allow at best, not what a GPU would take.
+The command runs one problem in the simulator's checked mode. It counts requests in PTX, before NVIDIA's assembler merges some
+of them, so the counts are upper bounds. The times at the end are lower bounds from data sheets, not predictions for a GPU.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
 __all__ = ["Report", "inspect", "lines_listing", "main", "parser"]
 
 WORK = 4e6
-LEAST_SHARE = 0.01  # of instructions, sectors or turns: quieter lines are left out
+LEAST_SHARE = 0.01  # of the instructions, sectors and wavefronts: lines below this share in all three are left out
 WARP = 32
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was counted.
+    """The counters of one call, and the bounds and advice that follow from them.
 
     Attributes
     ----------
     counters : simulator.Counters
-        Of all launches of one call together.
+        The sum over all launches of the call.
     bounds : dict
-        Per GPU, the least microseconds of a call at the workload's shape, and what sets them.
+        Per GPU, the least microseconds of a call at the workload's shape, and the unit that limits it.
     """
 
     variant: Variant
@@ -71,7 +71,7 @@ class Report:
 
 
 def _merged(parts: list[Counters]) -> Counters:
-    """Return the counters of several launches as one."""
+    """Return the sum of the counters of several launches."""
     from simulator import Counters
 
     whole = Counters()
@@ -83,7 +83,7 @@ def _merged(parts: list[Counters]) -> Counters:
 def _call(variant: Variant, problem: Problem) -> list[Any]:
     op = variant.op
     values = materialise(op, problem)
-    host = Cpu()  # 64-byte aligned, as allocations of a GPU are at least
+    host = Cpu()  # aligned to 64 bytes; a GPU's allocations are aligned to at least as much
     arrays = {a.name: host.empty(a.shape(problem.dims), a.numpy_dtype(problem.dtype)) for a in op.arguments}
     for name, array in arrays.items():
         array[...] = values.get(name, 0)
@@ -98,14 +98,14 @@ def _call(variant: Variant, problem: Problem) -> list[Any]:
 
 
 def inspect(variant: Variant, dims: dict[str, int], workload: str | None = None, dtype: str = "float32") -> Report:
-    """Run one call in checked mode and return what was counted.
+    """Run one call in checked mode and return its report.
 
     Raises
     ------
     SimulatedFault
-        The simulator found the kernel at fault.
+        The simulator found a fault of the kernel.
     RequestError
-        The variant does not take this shape or dtype, or launches nothing.
+        The variant does not take this shape or dtype, or launches no kernel.
     """
     op = variant.op
     params = params_for(op, dims)
@@ -138,7 +138,7 @@ def _plain(counts: LineCounters) -> dict[str, Any]:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the answer of ``--json``."""
+    """Return the document that ``--json`` prints."""
     lines = [
         {"path": Path(path).name, "line": line, "code": linecache.getline(path, line).strip(), **_plain(counts)}
         for (path, line), counts in sorted(report.counters.lines.items())
@@ -165,7 +165,7 @@ def _number(value: float) -> str:
 
 
 def lines_listing(report: Report) -> Listing:
-    """Return what was counted, line by line of the source."""
+    """Return the counters as a table with one row per line of the source."""
     counters, total = report.counters, report.counters.total
     shape = " ".join(f"{k}={v}" for k, v in report.dims.items())
     counts = ("warp instr.", "lanes", "requests", "sectors/req.", "shared", "conflicts", "bytes", "FLOPs")
@@ -190,34 +190,34 @@ def _show(report: Report, console: Console) -> None:
     total, counters = report.counters.total, report.counters
     flops = ", ".join(f"{count:,.0f} {kind}" for kind, count in total.flops.items()) or "none"
     mix = ", ".join(f"{name} {count:,}" for name, count in counters.mix.most_common(8))
-    told = [
+    lines = [
         f"{report.launches} launches, {total.instructions:,} warp instructions ({mix})",
         f"floating-point operations: {flops}",
         f"global memory: {total.requests:,} requests of {total.sectors_per_request:.2f} sectors each",
         f"loads and stores of all kinds: {total.bytes_loaded + total.bytes_stored:,} bytes",
-        f"branches that keep a warp together: {counters.branch_efficiency:.0%}",
+        f"branches at which no warp diverges: {counters.branch_efficiency:.0%}",
     ]
-    if taken := report.footprint:
-        told.append(
-            f"sm_80 by NVRTC: {taken.registers} registers, {taken.spilled} bytes spilled, {taken.shared} bytes of shared "
-            f"memory, occupancy {taken.occupancy:.0%}"
+    if resources := report.footprint:
+        lines.append(
+            f"sm_80 by NVRTC: {resources.registers} registers, {resources.spilled} bytes spilled, {resources.shared} bytes of "
+            f"shared memory, occupancy {resources.occupancy:.0%}"
         )
-    told.append(f"at best, by data sheets, for one call of {report.workload} (no GPU has measured this):")
-    told += [f"  {name}: {time:.1f} us, set by {unit}" for name, (time, unit) in report.bounds.items()]
-    told += [f"- {line}" for line in report.advice] or ["nothing stands out"]
-    console.print("\n".join(told), highlight=False, markup=False, soft_wrap=True)
+    lines.append(f"least time of one call of {report.workload} by data sheets (not measured on a GPU):")
+    lines += [f"  {name}: {time:.1f} us, limited by {unit}" for name, (time, unit) in report.bounds.items()]
+    lines += [f"- {line}" for line in report.advice] or ["no advice"]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _workload(op: Op, name: str | None, dims: dict[str, int] | None = None) -> Workload:
-    """Return the first call of `op` in a step, the first example of an op that no step calls, or else the shape `dims`.
+    """Return the first call of `op` in a step; for an op that no step calls, its first example, else the shape `dims`.
 
     Raises
     ------
     RequestError
-        The step makes no call of the op, or the op has no example either.
+        The step makes no call of the op, or no step calls the op and it has no example.
     """
-    if found := workloads_of(op, name):
-        return found[0]
+    if workloads := workloads_of(op, name):
+        return workloads[0]
     if name is None and dims is not None:
         return Workload("the shape given by --dims", op.name, "", dims)
     if name is None:
@@ -233,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.inspect", description=__doc__)
     parser.add_argument("--op", required=True, help="an op")
-    parser.add_argument("--variant", required=True, help="a CUDA variant of it")
+    parser.add_argument("--variant", required=True, help="a CUDA variant of the op")
     parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
     parser.add_argument("--workload", metavar="NAME", help=f"the shape of the bound (default: a call of {STANDARD_STEP})")
     parser.add_argument("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)} (default: the first that the variant takes)")
@@ -261,7 +261,7 @@ def main(argv: list[str] | None = None) -> int:
             )
             return FAILED
         if options.json:
-            print(json.dumps(as_json(report)))  # noqa: T201 (a command line answers)
+            print(json.dumps(as_json(report)))  # noqa: T201 (a command line prints)
         else:
             _show(report, wide_console())
         return DONE

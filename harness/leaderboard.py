@@ -1,8 +1,8 @@
-"""``python -m harness.leaderboard``: the boards and the champions, derived from runs and evidence, never typed.
+"""``python -m harness.leaderboard``: show the boards and write the champions, both derived from runs and evidence.
 
-The rule is in `harness.race.champions`.
+`harness.race.champions` contains the rule.
 
-The champions are written beside the user's records, in ``results/local/<machine>/``. ``--keep`` derives the tracked
+The command writes the champions to the user's records in ``results/local/<machine>/``. With ``--keep``, it derives the tracked
 champions from the tracked records alone.
 """
 
@@ -31,7 +31,7 @@ __all__ = ["main", "parser"]
 def _check(store: Store, table: Table) -> int:
     derived, written = derive(store, table), store.champions()
     if derived == written:
-        Console(stderr=True).print(f"champions.json is what the records give: {len(written)} champions")
+        Console(stderr=True).print(f"champions.json agrees with the records: {len(written)} champions")
         return 0
     keys = {c.key: c for c in written}
     for champion in derived:
@@ -48,12 +48,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.leaderboard", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained HTML page")
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compare the tracked champions.json with what the tracked records give; exit 1 if it differs",
+        help="derive the champions from the tracked records; exit 1 if the tracked champions.json differs",
     )
     parser.add_argument(
         "--compact", action="store_true", help="first drop the proofs of older sources, and those that a later proof replaced"
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Show, write or check what the records give; return an exit code."""
+    """Show the boards and write or check the champions; return an exit code."""
     options = parser().parse_args(argv)
 
     def body() -> int:
@@ -83,12 +83,12 @@ def main(argv: list[str] | None = None) -> int:
             )
         every = standings(store, table)
         store.write_champions(s.champion for s in every if s.champion is not None)
-        found = [s for s in every if s.run.op in names]
-        runs = [s.run for s in found]
+        selected = [s for s in every if s.run.op in names]
+        runs = [s.run for s in selected]
         if not runs:
             folders = Folders(tuple(options.kernels_path), options.results)
             raise CrucibleError(
-                f"no race of {options.op} on {store.folder.name} still holds; "
+                f"no race of {options.op} on {store.folder.name} has a valid row; "
                 f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
             )
         if options.html:
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
                 console.out(report.markdown(run), highlight=False)
             else:
                 console.print(report.listing(run, console.width))
-        for standing in found:
+        for standing in selected:
             if standing.undecided is not None:
                 Console(stderr=True).print(
                     undecided_message(standing, table, options), highlight=False, soft_wrap=True, markup=False

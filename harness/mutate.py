@@ -1,4 +1,4 @@
-"""``python -m harness.mutate``: plant bugs in the project's own CUDA variants, and see whether the battery finds them."""
+"""``python -m harness.mutate``: plant bugs in the project's own CUDA variants, and count how many the battery finds."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_COUNTED", "Outcome", "Quick", "main", "score_of"]
 
-CONTROL_EXAMPLES = 4  # of the variants that bugs are planted in, on top of the basic problems
-MOST_READERS = 8  # variants that a bug in a header is looked for in
+CONTROL_EXAMPLES = 4  # random problems for the original variants, in addition to the fixed problems
+MOST_READERS = 8  # variants on which a bug in a header is proven, one after the other
 SURVIVED = "survived"
 NOT_COUNTED = ("not compiling", "equivalent", "known equivalent", "not simulated", "original fails")
-REFUSED_BY_CUDA = "LaunchError"  # what the simulator refuses as CUDA would; any other exception is not the mutant's
+REFUSED_BY_CUDA = "LaunchError"  # a launch that CUDA would refuse too; any other exception is a limit of the simulator
 
 
 class Quick(Plan):
-    """A plan that makes no failure smaller: one is enough."""
+    """A plan without shrinking: any failure rejects a mutant."""
 
     @property
     def profile_settings(self) -> Profile:
-        """The profile's numbers, without time to shrink."""
+        """The settings of the profile, with no time for shrinking."""
         return dataclasses.replace(super().profile_settings, shrink_seconds=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant.
+    """The result of proving a mutant.
 
     Attributes
     ----------
     status : str
-        ``survived``, one of `NOT_COUNTED`, or what found it: the simulator's finding or the battery's gate.
+        ``survived``, one of `NOT_COUNTED`, or the finding that rejected it: of the simulator, or the battery's gate.
     """
 
     mutant: Mutant
@@ -71,11 +71,11 @@ class Outcome:
 
     @property
     def found(self) -> bool:
-        """Whether the battery rejected it."""
+        """Whether the battery rejected the mutant."""
         return self.status != SURVIVED and self.status not in NOT_COUNTED
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is written with ``--json``."""
+        """Return the mutant's part of the ``--json`` document."""
         mutant, mutation = self.mutant, self.mutant.mutation
         return {
             "op": mutant.variant.op.name,
@@ -94,22 +94,28 @@ class Outcome:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser(prog="python -m harness.mutate", description=__doc__)
-    made.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family, a glob, or all (default)")
-    made.add_argument("--variant", metavar="A,B", help="names or globs of CUDA variants; without it, all of them")
-    made.add_argument("--rule", metavar="WORDS", help="only rules whose name contains this")
-    made.add_argument(
-        "--most", type=int, default=200, metavar="N", help="bugs planted, spread over rules and files (%(default)s)"
+    parser = argparse.ArgumentParser(prog="python -m harness.mutate", description=__doc__)
+    parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family, a glob, or all (default)")
+    parser.add_argument("--variant", metavar="A,B", help="names or globs of CUDA variants (default: all of them)")
+    parser.add_argument("--rule", metavar="WORDS", help="only rules whose name contains these words")
+    parser.add_argument(
+        "--most", type=int, default=200, metavar="N", help="bugs to plant, spread over rules and files (default: %(default)s)"
     )
-    made.add_argument("--seed", type=int, default=0, help="of the choice and of the drawn problems (default: %(default)s)")
-    made.add_argument("--examples", type=int, default=24, metavar="N", help="problems drawn per mutant (default: %(default)s)")
-    made.add_argument("--least", type=float, default=0.95, metavar="SHARE", help="found, or exit 1 (default: %(default)s)")
-    made.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    return made
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the selection and of the random problems (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--examples", type=int, default=24, metavar="N", help="random problems per mutant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least", type=float, default=0.95, metavar="SHARE", help="exit 1 below this mutation score (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return parser
 
 
 def score_of(outcomes: Iterable[Outcome]) -> float:
-    """Return the share found of the mutants that count."""
+    """Return the mutation score: the share of the counted mutants that the battery rejected."""
     counted = [o.found for o in outcomes if o.status not in NOT_COUNTED]
     return sum(counted) / len(counted) if counted else 1.0
 
@@ -119,21 +125,21 @@ def _planted(options: argparse.Namespace, progress: Progress) -> list[Mutant]:
     variants = [v for v in table.select(table.select_ops(options.op), options.variant) if v.path.with_suffix(".cu").exists()]
     if options.rule and not any(options.rule in rule.name for rule in RULES):
         raise UnknownNameError("rule", options.rule, [rule.name for rule in RULES])
-    every = [c for c in candidates(variants) if (options.rule or "") in c.mutation.rule.name]
-    if not every:
+    possible = [c for c in candidates(variants) if (options.rule or "") in c.mutation.rule.name]
+    if not possible:
         raise RequestError(f"--op {options.op}: no CUDA source in which a bug could be planted")
-    some = chosen(every, options.most, options.seed)
-    task = progress.add_task("planting and compiling", total=len(some))
+    selected = chosen(possible, options.most, options.seed)
+    task = progress.add_task("planting and compiling", total=len(selected))
     mutants = []
     with ThreadPoolExecutor(thread_count()) as pool:
-        for mutant in pool.map(plant, some):
+        for mutant in pool.map(plant, selected):
             mutants.append(mutant)
             progress.update(task, advance=1, description=f"planting in {mutant.variant}")
-    return sorted(mutants, key=lambda m: m.variant.op.name)  # ops share answer keys
+    return sorted(mutants, key=lambda m: m.variant.op.name)  # mutants of one op use the same reference outputs
 
 
 def _prove(mutants: list[Mutant], options: argparse.Namespace, progress: Progress) -> list[Outcome]:
-    """Prove mutants; a bug in a header that a variant does not show is planted in the next that reads it."""
+    """Prove mutants; if a bug in a header survives, prove it again in the next variant that includes the header."""
     outcomes: list[Outcome] = []
     for _ in range(MOST_READERS):
         done = _prove_once(mutants, options, progress)
@@ -151,7 +157,7 @@ def _prove(mutants: list[Mutant], options: argparse.Namespace, progress: Progres
 
 
 def _prove_once(mutants: list[Mutant], options: argparse.Namespace, progress: Progress) -> list[Outcome]:
-    """Prove mutants, and first the variants they are made of."""
+    """Prove the original variants, and then the mutants of the originals that pass."""
     folders = tuple(dict.fromkeys(m.folder for m in mutants))
     plan = Quick(examples=options.examples, seed=options.seed, kernels_path=folders)
     brief = dataclasses.replace(plan, examples=min(CONTROL_EXAMPLES, options.examples))
@@ -160,9 +166,9 @@ def _prove_once(mutants: list[Mutant], options: argparse.Namespace, progress: Pr
         raise RequestError(str(table.unloadable[0]))
     originals = {m.variant: table.variant(m.variant.op.name, m.variant.name) for m in mutants}
 
-    def proofs_of(variants: list[Variant], plan: Plan, what: str) -> list[Proof]:
-        task = progress.add_task(what, total=len(variants))
-        return prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=f"{what}: {p.variant.op.name}"))
+    def proofs_of(variants: list[Variant], plan: Plan, kind: str) -> list[Proof]:
+        task = progress.add_task(kind, total=len(variants))
+        return prove_all(variants, plan, lambda p: progress.update(task, advance=1, description=f"{kind}: {p.variant.op.name}"))
 
     failing = {p.variant: p for p in proofs_of(list(originals.values()), brief, "originals") if not p.unharmed}
     sound = [m for m in mutants if originals[m.variant] not in failing]
@@ -188,7 +194,7 @@ def _outcome(mutant: Mutant, proof: Proof, plan: Plan) -> Outcome:
 
 
 def _counted(outcomes: Iterable[Outcome]) -> str:
-    """Return statuses with their numbers, the most frequent first."""
+    """Return each status with its count, the most frequent first."""
     return ", ".join(f"{status} {number}" for status, number in Counter(o.status for o in outcomes).most_common())
 
 
@@ -202,7 +208,7 @@ def _show(outcomes: list[Outcome], console: Console) -> None:
     prose = {"imitates", "by", "not counted"}
     headings = ("imitates", "found", "by", "survived", "not counted")
     columns = (Column(name, wrap=name in prose, justify="left" if name in prose else "right") for name in headings)
-    shown = Listing(Column("rule", key=True), *columns, title="Planted bugs, and what found them")
+    shown = Listing(Column("rule", key=True), *columns, title="Planted bugs and the checks that found them")
     for rule in RULES:
         if of_rule := [o for o in outcomes if o.mutant.mutation.rule.name == rule.name]:
             shown.add(rule.name, rule.imitates, *_row(of_rule))
@@ -212,14 +218,16 @@ def _show(outcomes: list[Outcome], console: Console) -> None:
         if outcome.status in {SURVIVED, "not simulated", "original fails"}:
             mutant, mutation = outcome.mutant, outcome.mutant.mutation
             where = f"{mutant.file}:{mutation.line}: {mutation.rule.name}, in {mutant.variant}"
-            told = f"[red]{outcome.status}[/] {where}\n  was {escape(mutation.original)}\n  now {escape(mutation.mutated)}"
-            console.print(told, f"  {escape(outcome.message or outcome.reproduce)}", sep="\n", highlight=False, soft_wrap=True)
+            change = f"[red]{outcome.status}[/] {where}\n  was {escape(mutation.original)}\n  now {escape(mutation.mutated)}"
+            console.print(
+                change, f"  {escape(outcome.message or outcome.reproduce)}", sep="\n", highlight=False, soft_wrap=True
+            )
     found, survived = sum(o.found for o in outcomes), sum(o.status == SURVIVED for o in outcomes)
     console.print(f"{found} found, {survived} survived: score {score_of(outcomes):.1%}")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for."""
+    """Plant and prove the requested mutants, and print the result; return an exit code."""
     console = wide_console(stderr=options.json)
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -235,7 +243,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Plant and prove what is asked for; return an exit code."""
+    """Plant bugs and prove the mutants; return an exit code."""
     options = parser().parse_args(argv)
     return guarded(lambda: run(options))
 

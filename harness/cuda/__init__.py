@@ -1,1 +1,1 @@
-"""Facts about CUDA variants without a GPU: NVRTC builds, resources, data sheets, advice; and the comparison with a GPU."""
+"""Analysis of CUDA variants without a GPU: NVRTC builds, resources, data sheets, advice; and the comparison with a GPU."""

@@ -1,4 +1,4 @@
-"""What a kernel's counters say to its author: one line for each thing that stands out, with the line of code it is about."""
+"""Advice for the author of a CUDA kernel from the simulator's counters: one message per finding, with the line of code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["advice"]
 
-NOTABLE = 0.05  # of all traffic, or of all instructions: smaller things are left alone
-WASTEFUL = 1.5  # sectors touched over the fewest that would do
-CROWDED = 1.25  # turns of shared memory over those without conflicts
-LAZY = 0.75  # of the lanes
-STRAYING = 0.9  # of the branches
+LEAST_SHARE = 0.05  # of all sectors, wavefronts or instructions: a line with a smaller share gets no message
+MOST_SECTORS = 1.5  # sectors over the fewest possible sectors
+MOST_WAVEFRONTS = 1.25  # wavefronts of shared memory over the wavefronts without bank conflicts
+LEAST_ACTIVE = 0.75  # share of the lanes that are active
+LEAST_UNIFORM = 0.9  # share of the branches at which the lanes of a warp agree
 WARP, WORD, SECTOR = 32, 4, 32
-REREAD = 4.0  # bytes asked for over bytes that the op has to move
-MOSTLY = 0.5
+MOST_REREADING = 4.0  # bytes requested over bytes that the op must move
+MOST_NARROW = 0.5  # share of the traffic by requests of 4 bytes or less per lane
 
 
 def _where(path: str, line: int) -> str:
@@ -27,49 +27,50 @@ def _where(path: str, line: int) -> str:
 
 def _of_lines(counters: Counters) -> Iterator[str]:
     total = counters.total
-    for (path, line), found in sorted(counters.lines.items()):
+    for (path, line), counts in sorted(counters.lines.items()):
         where = _where(path, line)
-        if found.sectors > NOTABLE * total.sectors and found.sectors > WASTEFUL * max(found.ideal_sectors, 1):
+        if counts.sectors > LEAST_SHARE * total.sectors and counts.sectors > MOST_SECTORS * max(counts.ideal_sectors, 1):
             yield (
-                f"{where}: {found.sectors_per_request:.1f} sectors a request where {found.ideal_sectors / found.requests:.1f} "
-                "would do: let neighbouring lanes touch neighbouring addresses, or pass the data through shared memory"
+                f"{where}: {counts.sectors_per_request:.1f} sectors per request where "
+                f"{counts.ideal_sectors / counts.requests:.1f} would be enough: let neighbouring lanes access neighbouring "
+                "addresses, or pass the data through shared memory"
             )
-        free = found.wavefronts - found.bank_conflicts
-        if found.wavefronts > NOTABLE * total.wavefronts and found.wavefronts > CROWDED * max(free, 1):
+        free = counts.wavefronts - counts.bank_conflicts
+        if counts.wavefronts > LEAST_SHARE * total.wavefronts and counts.wavefronts > MOST_WAVEFRONTS * max(free, 1):
             yield (
-                f"{where}: {found.wavefronts / max(free, 1):.1f} times the turns of shared memory: lanes of a warp meet in the "
-                "same bank; pad the row by a word, or swizzle it"
+                f"{where}: {counts.wavefronts / max(free, 1):.1f} times the wavefronts of shared memory: lanes of a warp use "
+                "the same bank; pad the row by a word, or swizzle it"
             )
-        lanes = found.active_lanes / (WARP * found.instructions) if found.instructions else 1.0
-        if found.instructions > NOTABLE * total.instructions and lanes < LAZY:
-            yield f"{where}: {lanes:.0%} of the lanes work: the others stand aside, or have ended"
+        lanes = counts.active_lanes / (WARP * counts.instructions) if counts.instructions else 1.0
+        if counts.instructions > LEAST_SHARE * total.instructions and lanes < LEAST_ACTIVE:
+            yield f"{where}: {lanes:.0%} of the lanes are active: the others took another branch, or have exited"
 
 
 def advice(counters: Counters, compulsory: float) -> list[str]:
-    """Return what to look at, most of it by line of the source.
+    """Return messages about inefficient memory accesses and branches, most of them about one line of the source.
 
     Parameters
     ----------
     counters : simulator.Counters
-        Of one or several checked launches together.
+        The sum over one or several checked launches.
     compulsory : float
-        Bytes that the op has to move: each argument once.
+        Bytes that the op must move: each argument once.
     """
-    found = list(_of_lines(counters))
+    messages = list(_of_lines(counters))
     total = counters.total
-    whole = WARP * WORD // SECTOR  # sectors of a request for four bytes a lane
+    whole = WARP * WORD // SECTOR  # sectors of a request for four bytes per lane
     narrow = sum(line.sectors for line in counters.lines.values() if line.requests and line.sectors <= whole * line.requests)
-    if total.sectors and narrow > MOSTLY * total.sectors:
-        found.append(
-            f"{narrow / total.sectors:.0%} of the traffic moves 4 bytes or less for each lane: 128-bit loads and stores need a "
+    if total.sectors and narrow > MOST_NARROW * total.sectors:
+        messages.append(
+            f"{narrow / total.sectors:.0%} of the traffic moves 4 bytes or less per lane: 128-bit loads and stores need a "
             "quarter of the requests"
         )
-    asked = total.sectors * SECTOR
-    if compulsory and asked > REREAD * compulsory:
-        found.append(
-            f"global memory is asked for {asked / compulsory:.1f} times the bytes that the op has to move: keep what is read "
-            "again in shared memory or registers (a cache may help, the counters do not know it)"
+    requested = total.sectors * SECTOR
+    if compulsory and requested > MOST_REREADING * compulsory:
+        messages.append(
+            f"the kernel requests {requested / compulsory:.1f} times the bytes that the op must move: keep data that is read "
+            "again in shared memory or registers (a cache may help, but the counters include no cache)"
         )
-    if counters.branch_efficiency < STRAYING:
-        found.append(f"the lanes of a warp part at {1 - counters.branch_efficiency:.0%} of the branches")
-    return found
+    if counters.branch_efficiency < LEAST_UNIFORM:
+        messages.append(f"the lanes of a warp diverge at {1 - counters.branch_efficiency:.0%} of the branches")
+    return messages

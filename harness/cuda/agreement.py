@@ -1,7 +1,7 @@
-"""How far a GPU and the simulator agree: the same variant on the same problems in both, compared bit by bit.
+"""The agreement of a GPU and the simulator: both run a variant on the same problems, and the outputs are compared by bits.
 
-They need not agree to the bit (approximate instructions, the order of a tensor core's sums, `expf` of another library), so
-this is told, not judged; the battery judges. Unverified on hardware: no GPU has been compared yet.
+Equal bits are not required: approximate instructions, the order of a tensor core's sums and `expf` differ. The comparison is a
+report; only the battery accepts or rejects a variant. Unverified on hardware: no GPU has been compared yet.
 
 Source of the distance: B. Dawson, Comparing Floating Point Numbers, 2012 Edition (floats read as ordered integers).
 """
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Agreement", "agreement", "compared_problems", "ulp_distance"]
 
-LARGER = 1e6  # floating-point operations, or bytes moved, of the largest problem that is compared
+LARGER = 1e6  # floating-point operations, or bytes moved, of the largest compared problem
 DEVICES = ("sim", "cuda")
 
 
 @dataclass
 class Agreement:
-    """What became of one variant on all problems that both could run.
+    """The agreement of a GPU and the simulator on one variant, over all problems that the variant takes.
 
     Attributes
     ----------
     elements, equal : int
-        Of the outputs: how many there are, and how many have equal bits.
+        The number of output elements, and the number of those with equal bits.
     ulps : int
         The largest distance of two elements, in units in the last place.
     note : str
-        What went wrong on one of the two, if anything did.
+        The device and its error message if the variant failed on one of the two; else "".
     """
 
     op: str
@@ -66,7 +66,7 @@ class Agreement:
         return self.equal / self.elements if self.elements else 0.0
 
     def add(self, one: Arrays, other: Arrays) -> None:
-        """Count the outputs of one problem."""
+        """Add the outputs of one problem to the counts."""
         self.problems += 1
         for name, values in one.items():
             distances = ulp_distance(values, other[name])
@@ -76,7 +76,7 @@ class Agreement:
 
 
 def _ordered(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return numbers that lie one apart where the floats are neighbours."""
+    """Return integers in the order of the floats: the integers of two neighbouring floats differ by one."""
     if not is_float(values.dtype):
         return values.astype(np.int64)
     width = 8 * values.dtype.itemsize
@@ -87,15 +87,15 @@ def _ordered(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def ulp_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the distance of each pair in units in the last place; every NaN is as good as another, and so is -0."""
+    """Return the distance of each pair in units in the last place; it is 0 between two NaNs, and between 0 and -0."""
     distances: NDArray[np.int64] = np.abs(_ordered(one) - _ordered(other))
     return distances
 
 
 def compared_problems(op: Op, *variants: Variant) -> Iterator[Problem]:
-    """Yield the problems to compare on: the battery's basic ones without NaN and infinity, and a larger one.
+    """Yield the battery's fixed problems without special values and a larger problem, for each dtype of the `variants`.
 
-    There are as many for each dtype that one of the `variants` takes; without variants, for the op's first.
+    Without variants, the problems have the op's first dtype.
     """
     dims = shrunken(op, typical_dims(op), LARGER)
     for dtype in [d for d in op.dtypes if any(d in v.dtypes for v in variants)] or op.dtypes[:1]:
@@ -104,20 +104,20 @@ def compared_problems(op: Op, *variants: Variant) -> Iterator[Problem]:
 
 
 def agreement(variant: Variant, worker: Worker, problems: Iterable[Problem]) -> Agreement:
-    """Call `variant` on both devices; never raises for what it does there."""
-    found = Agreement(variant.op.name, variant.name)
+    """Call `variant` on both devices and compare; an error or a crash of the variant is put into the note."""
+    result = Agreement(variant.op.name, variant.name)
     wanted = [p for p in problems if not variant.refusals(p.dims, p.params, p.dtype)]
-    answers: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    outputs: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for device in DEVICES:
-        worker.renew()  # a process keeps to one device
+        worker.renew()  # a worker process can use one device only
         try:
-            answers[device] = [_outputs(variant, worker, problem, device) for problem in wanted]
+            outputs[device] = [_outputs(variant, worker, problem, device) for problem in wanted]
         except (Raised, Died) as outcome:
-            found.note = f"{device}: {outcome}"
-            return found
-    for one, other in zip(*answers.values(), strict=True):
-        found.add(one, other)
-    return found
+            result.note = f"{device}: {outcome}"
+            return result
+    for one, other in zip(*outputs.values(), strict=True):
+        result.add(one, other)
+    return result
 
 
 def _outputs(variant: Variant, worker: Worker, problem: Problem, device: str) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What is compiled of a CUDA variant: its source, for each dtype that it takes and each set of its kernels' options."""
+"""The builds of a CUDA variant: its source is compiled once for each dtype and each set of compiler options of its kernels."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["builds_of"]
 
 
 def builds_of(variant: Variant, *dtypes: str) -> list[tuple[str, ...]]:
-    """Return the sets of compiler options that a variant's own kernels are built with, for all its dtypes or for these."""
+    """Return the sets of compiler options of a variant's own kernels, for the given dtypes or for all its dtypes."""
     return sorted({kernel.options_for(dtype) for dtype in dtypes or variant.dtypes for kernel in kernels_of(variant)})

@@ -1,4 +1,4 @@
-"""What three GPUs can do at best, by their data sheets: the bound that no kernel on them can beat.
+"""The peaks of three GPUs by their data sheets, and the least time of a call that follows from them.
 
 Sources: NVIDIA A100 Tensor Core GPU data sheet (80 GB SXM); NVIDIA H100 Tensor Core GPU data sheet (SXM; half of the figures
 given with sparsity); NVIDIA Ada GPU architecture white paper 2.1, table of the GeForce RTX 4090 (dense, FP32 accumulation).
@@ -17,14 +17,14 @@ __all__ = ["SHEETS", "Sheet", "bound"]
 
 @dataclass(frozen=True)
 class Sheet:
-    """One GPU.
+    """The data sheet of one GPU.
 
     Attributes
     ----------
     gb_s : float
-        Bandwidth of its memory, in 10^9 bytes a second.
+        Bandwidth of its memory, in 10^9 bytes per second.
     tflops : mapping of str to float
-        Peaks by type of operation, in 10^12 a second.
+        Peaks by type of operation, in 10^12 operations per second.
     """
 
     name: str
@@ -45,17 +45,17 @@ SHEETS = (
 
 
 def bound(sheet: Sheet, nbytes: float, flops: Mapping[str, float]) -> tuple[float, str]:
-    """Return the least time in microseconds, and what sets it: ``memory`` or a type of operation.
+    """Return the least time in microseconds and the unit that limits it: ``memory`` or a type of operation.
 
-    Units work at the same time, so the slowest alone counts.
+    All units work at the same time, so the least time is that of the slowest unit.
 
     Parameters
     ----------
     sheet : Sheet
     nbytes : float
-        Bytes that have to cross the memory bus: each argument once.
+        Bytes that must cross the memory bus: each argument once.
     flops : mapping of str to float
-        Operations by type; types without a peak of their own count as f32.
+        Operations by type; a type without a peak on the data sheet counts as f32.
     """
     times = {"memory": nbytes / sheet.gb_s * 1e-3}
     for kind, count in flops.items():

@@ -1,4 +1,4 @@
-"""The resources that the kernels of a CUDA variant take, by NVIDIA's own compiler."""
+"""The resources that the kernels of a CUDA variant take, as NVIDIA's compiler reports them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ ARCHITECTURE = "sm_80"
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the kernels of a variant take, the largest of each.
+    """The resources of a variant: for each resource, the largest amount that one of its kernels takes.
 
     Attributes
     ----------
     occupancy : float
-        Share of a multiprocessor's threads that can be resident, of the kernel for which it is least; dynamic shared
-        memory, which the launch decides, is not counted.
+        The smallest occupancy of the kernels. Dynamic shared memory is not counted, since the launch decides its size.
     """
 
     kernels: int
@@ -36,16 +35,16 @@ class Footprint:
 
 
 def footprint(variant: Variant, dtype: str = "float32", architecture: str = ARCHITECTURE) -> Footprint | None:
-    """Return what a variant takes of a GPU where floats are stored in `dtype`; None for one without kernels of its own."""
+    """Return the resources of a variant that stores floats in `dtype`; None for a variant without kernels of its own."""
     source = variant.path.with_suffix(".cu")
     if not source.exists():
         return None
     compiled = [compile_cuda(source, architecture, options=options) for options in builds_of(variant, dtype)]
-    found = [resources for build in compiled for resources in read_resources(build).values()]
+    kernels = [resources for build in compiled for resources in read_resources(build).values()]
     return Footprint(
-        kernels=len({r.kernel for r in found}),
-        registers=max(r.registers for r in found),
-        spilled=max(r.spilled for r in found),
-        shared=max(r.shared for r in found),
-        occupancy=min(occupancy(r) for r in found),
+        kernels=len({r.kernel for r in kernels}),
+        registers=max(r.registers for r in kernels),
+        spilled=max(r.spilled for r in kernels),
+        shared=max(r.shared for r in kernels),
+        occupancy=min(occupancy(r) for r in kernels),
     )

@@ -1,7 +1,7 @@
-"""NVIDIA's runtime compiler, bound by ctypes: CUDA C++ in, machine code, PTX and the assembler's log out. It needs no GPU.
+"""NVIDIA's runtime compiler NVRTC, called through ctypes: it compiles CUDA C++ to PTX and machine code, without a GPU.
 
-The library comes with the wheel ``nvidia-cuda-nvrtc`` and is optional: where it is missing, `unavailable` says so. Results
-are kept on disk, under a hash of everything that they depend on.
+The library comes with the optional wheel ``nvidia-cuda-nvrtc``; without it, `unavailable` returns the reason. Results are
+cached on disk, under a hash of the source, the headers, the options and the version of the compiler.
 
 Source: NVIDIA, NVRTC (documentation of CUDA 13), sections 3 (user interface) and 4 (options).
 """
@@ -37,14 +37,14 @@ class NvrtcError(CrucibleError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """What became of one source file.
+    """The result of compiling one source file.
 
     Attributes
     ----------
     ptx : str
         The code before the assembler.
     log : str
-        What compiler and assembler printed: warnings, and the resources of each kernel.
+        The output of compiler and assembler: warnings, and the resources of each kernel.
     """
 
     architecture: str
@@ -59,7 +59,7 @@ def _libraries() -> list[Path]:
 
 
 def unavailable() -> str:
-    """Return why NVRTC cannot be used; "" if it can."""
+    """Return the reason why NVRTC cannot be used; "" if it can."""
     if not _libraries():
         return "NVRTC is not available: pip install 'nvidia-cuda-nvrtc>=13.3' (Linux and Windows only, no GPU needed)"
     try:
@@ -71,9 +71,9 @@ def unavailable() -> str:
 
 @cache
 def _library() -> ctypes.CDLL:
-    if not (found := _libraries()):
+    if not (paths := _libraries()):
         raise NvrtcError(unavailable())
-    library = ctypes.CDLL(str(found[-1]))
+    library = ctypes.CDLL(str(paths[-1]))
     library.nvrtcGetErrorString.restype = ctypes.c_char_p
     return library
 
@@ -100,7 +100,7 @@ def compile_cuda(source: Path, architecture: str, *, options: Sequence[str] = ()
     source : Path
     architecture : str
     options : sequence of str
-        Such as ``"-DD=64"``.
+        More options of the compiler, such as ``"-DD=64"``.
     include : Path
         Folder of the device headers.
 
@@ -141,9 +141,9 @@ def _compile(text: str, name: str, architecture: str, flags: Sequence[str]) -> C
         _call("nvrtcDestroyProgram", ctypes.byref(program))
 
 
-def _text(program: ctypes.c_void_p, what: str) -> str:
+def _text(program: ctypes.c_void_p, kind: str) -> str:
     size = ctypes.c_size_t()
-    _call(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+    _call(f"nvrtcGet{kind}Size", program, ctypes.byref(size))
     buffer = ctypes.create_string_buffer(size.value)
-    _call(f"nvrtcGet{what}", program, buffer)
+    _call(f"nvrtcGet{kind}", program, buffer)
     return buffer.value.decode()

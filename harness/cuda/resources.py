@@ -1,10 +1,10 @@
-"""What a compiled kernel takes of a multiprocessor, and how many of its threads can be resident: occupancy.
+"""The resources that a compiled kernel takes of a multiprocessor, and the occupancy that follows from them.
 
 Registers, spills and shared memory are read from the assembler's log, block sizes from ``__launch_bounds__``.
 
 Source of the limits: NVIDIA, CUDA C++ Programming Guide (13), table "Technical Specifications per Compute Capability", and
-its sections on compute capability 8.x and 9.0 (1 KiB of shared memory in each block is the system's); the units of
-allocation are those of ``cuda_occupancy.h`` in the CUDA toolkit.
+its sections on compute capability 8.x and 9.0 (the system reserves 1 KiB of shared memory in each block). Source of the units
+of allocation: ``cuda_occupancy.h`` of the CUDA toolkit.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["LIMITS", "Limits", "Resources", "occupancy", "read_resources"]
 
 WARP = 32
-USUAL_THREADS = 256  # assumed of a kernel that does not say how large its blocks are
-REGISTER_UNIT = 256  # registers are given to a warp in this many
-SHARED_UNIT = 128  # bytes
-SHARED_BY_SYSTEM = 1024  # bytes of each block
+USUAL_THREADS = 256  # block size of a kernel without launch bounds
+REGISTER_UNIT = 256  # unit in which registers are allocated to a warp
+SHARED_UNIT = 128  # bytes, unit in which shared memory is allocated to a block
+SHARED_BY_SYSTEM = 1024  # bytes that the system reserves in each block
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a multiprocessor has."""
+    """The resources of a multiprocessor."""
 
     threads: int
     blocks: int
@@ -45,20 +45,20 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one kernel takes.
+    """The resources that one kernel takes.
 
     Attributes
     ----------
     registers : int
-        Of a thread.
+        Registers per thread.
     spilled : int
         Bytes of registers that a thread stores to memory and loads back.
     stack : int
-        Bytes of local memory of a thread, spills included.
+        Bytes of local memory per thread, spills included.
     shared : int
-        Bytes of static shared memory of a block.
+        Bytes of static shared memory per block.
     threads : int
-        Largest block, by ``__launch_bounds__``; 0 if the kernel does not say.
+        Threads of the largest block that ``__launch_bounds__`` allows; 0 without launch bounds.
     """
 
     kernel: str
@@ -71,12 +71,12 @@ class Resources:
 
 
 def read_resources(compiled: Compiled) -> dict[str, Resources]:
-    """Return what each kernel of a compiled source takes, by name."""
-    blocks = re.split(r"Compiling entry function '(\w+)'", compiled.log)
+    """Return the resources of each kernel of a compiled source, by its name."""
+    sections = re.split(r"Compiling entry function '(\w+)'", compiled.log)
     threads = _launch_bounds(compiled.ptx)
-    found = {}
-    for name, text in zip(blocks[1::2], blocks[2::2], strict=True):
-        found[name] = Resources(
+    resources = {}
+    for name, text in zip(sections[1::2], sections[2::2], strict=True):
+        resources[name] = Resources(
             kernel=name,
             architecture=compiled.architecture,
             registers=_number(r"Used (\d+) registers", text),
@@ -85,21 +85,21 @@ def read_resources(compiled: Compiled) -> dict[str, Resources]:
             shared=_number(r"(\d+) bytes smem", text),
             threads=threads.get(name, 0),
         )
-    return found
+    return resources
 
 
 def _number(pattern: str, text: str) -> int:
-    found = re.search(pattern, text)
-    return int(found[1]) if found else 0
+    match = re.search(pattern, text)
+    return int(match[1]) if match else 0
 
 
 def _launch_bounds(ptx: str) -> dict[str, int]:
     entries = re.findall(r"\.entry (\w+)\([^{]*?\)\s*((?:\.\w+[^\n{]*\n)*)", ptx)
-    found = {}
+    threads = {}
     for name, directives in entries:
         if bounds := re.search(r"\.maxntid (\d+)(?:, (\d+))?(?:, (\d+))?", directives):
-            found[name] = int(bounds[1]) * int(bounds[2] or 1) * int(bounds[3] or 1)
-    return found
+            threads[name] = int(bounds[1]) * int(bounds[2] or 1) * int(bounds[3] or 1)
+    return threads
 
 
 def _up(size: int, unit: int) -> int:
@@ -113,14 +113,14 @@ def occupancy(resources: Resources, *, threads: int = 0, dynamic_shared: int = 0
     ----------
     resources : Resources
     threads : int
-        Of a block; by default what the kernel's launch bounds say, or 256.
+        Threads per block; by default those of the kernel's launch bounds, or 256.
     dynamic_shared : int
-        Bytes that the launch asks for.
+        Bytes of dynamic shared memory per block.
 
     Raises
     ------
     UnknownNameError
-        The limits of the architecture are not known.
+        `LIMITS` does not hold the architecture.
     """
     if resources.architecture not in LIMITS:
         raise UnknownNameError("architecture", resources.architecture, LIMITS)

@@ -1,1 +1,1 @@
-"""Mutation testing of the battery: bugs that are planted in the project's own CUDA variants."""
+"""Mutation testing of the battery: bugs are planted in the project's own CUDA variants, and the battery should find them."""

@@ -1,4 +1,4 @@
-"""Planted bugs that change the code but nothing that is asked of it: known, with the reason, and not counted."""
+"""Known equivalent mutants: planted bugs that change the code but no result, each with the reason. They are not counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["EQUIVALENT", "reason_of"]
 
 EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "the path for single floats is taken more often: it is right for every address and every length": (
+    "more elements use the path for single floats, which is right for every address and every length": (
         ("adamw/cuda_vector.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
         ("cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
         ("embedding/cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < channels && aligned16("),
@@ -20,11 +20,11 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("cuda_block.cu", "condition taken as false", "const int whole = false ? classes / 4 * 4 : 0;"),
         ("cuda_online.cu", "condition taken as false", "const int whole = false ? vocab_size / Wide::SIZE * Wide::SIZE : 0;"),
     ),
-    "both sides of the condition are equal where it now decides otherwise": (
+    "the condition differs only where both of its results are equal": (
         ("gelu/backward/cuda_vector.cu", "> becomes >=", "size * size >= FLAT"),
         ("gelu/backward/cuda_vector.cu", "> becomes >=", "return x >= 0.0f ? upper + bump : lower - bump;"),
     ),
-    "rows of shared memory are padded otherwise: other banks, the same numbers": (
+    "rows of shared memory have another padding, which changes the banks and no number": (
         ("cuda/mma_tile.cuh", "condition taken as true", "STRIDE = LENGTH + (true ? 8 : 4);"),
         ("cuda/mma_tile.cuh", "condition taken as false", "STRIDE = LENGTH + (false ? 8 : 4);"),
     ),
@@ -33,17 +33,17 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("cuda/running_softmax.cuh", "> becomes >=", "return total >= 0.0f ? largest + logf(total) : not_a_number();"),
         ("cuda/mma.cuh", "condition taken as true", "second = true ? second : 0.0f;"),
     ),
-    "every caller has a barrier of the whole block since the weights were read last": (
+    "every caller has a barrier of the whole block after the last read of the weights": (
         ("cuda/attention_tile.cuh", "warp barrier deleted", "const Scores& mine) { ; #pragma unroll"),
     ),
-    "what is asked of an element is asked twice, and the second answer is the first": (
+    "each element is checked twice, with the same result": (
         ("cuda/flash_mma.cuh", "stride halved", "i += (WARP) / 2) finite = finite && is_finite("),
     ),
-    "what is left out as it changes nothing is done: weights of zero, and values of which none is infinite": (
+    "the skipped work changes no result: weights of zero, and values of which none is infinite": (
         ("cuda/flash_mma.cuh", "guard dropped", "if (true) add_infinite(sums"),
         ("cuda/flash_mma.cuh", "guard dropped", "if (true) { products.score(scores"),
     ),
-    "a round more, in which nothing is left to do": (
+    "one more iteration, which finds no element": (
         ("global_norm/cuda_two_kernels.cu", "< becomes <=", "first <= size; first +="),
         ("embedding/backward/cuda_first.cu", "< becomes <=", "start <= positions; start +="),
     ),
@@ -54,23 +54,23 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
             "value += __shfl_down_sync(FULL_WARP, value, distance)",
         ),
     ),
-    "the order of eight additions in double shows once in about 2**28 results that are rounded to float32": (
+    "the order of eight additions in double changes about one in 2**28 results after rounding to float32": (
         ("global_norm/cuda_two_kernels.cu", "sum by atomics", "atomicAdd(&shares[0], value);"),
     ),
-    "scores that are finite are computed a second time, by plain sums": (
+    "finite scores are computed a second time, by plain sums": (
         ("attention/cuda_flash_mma.cu", "early return dropped", "if (false) return;"),
     ),
     "the derivative is 0 or 1 to the last bit between the two thresholds": (
         ("gelu/backward/cuda_vector.cu", "constant mistyped", "FLAT = 256.256f;"),
     ),
 }
-"""For each reason the mutants it holds for: the end of the file's path, the rule, and what stands there with the bug."""
+"""The known mutants by reason: the end of the file's path, the name of the rule, and a part of the mutated code."""
 
 
 def reason_of(mutant: Mutant) -> str:
-    """Return why a mutant is no bug; "" where none is known."""
+    """Return the reason why a mutant is equivalent; "" if no reason is known."""
     rule, code = mutant.mutation.rule.name, mutant.mutation.surroundings
     for reason, known in EQUIVALENT.items():
-        if any(mutant.file.endswith(file) and rule == its_rule and part in code for file, its_rule, part in known):
+        if any(mutant.file.endswith(file) and rule == name and part in code for file, name, part in known):
             return reason
     return ""

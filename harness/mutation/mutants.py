@@ -1,4 +1,4 @@
-"""Mutants as variants: a planted bug in a folder of its own, beside copies of the variant and of the headers it reads."""
+"""Mutants as variants: a mutant is a folder with copies of a variant and of its headers, one of them with a planted bug."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MUTANTS", "Candidate", "Mutant", "candidates", "chosen", "headers_of", "plant", "same_code"]
 
-MUTANTS = ROOT / ".cache" / "mutants"  # named by their contents, so that what was compiled is found again
-TRIED_IN_VAIN = 6  # variants that a change of a constant in a header is tried on
+MUTANTS = ROOT / ".cache" / "mutants"  # folders are named by a hash of their contents, so that compiled code is found again
+MOST_VARIANTS = 6  # variants on which the change of a constant in a header is tried
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A planted bug, and the variants that have it: one, or all whose code comes from that place of a header."""
+    """A planted bug and the variants that it changes: one variant, or the variants that use the changed lines of a header."""
 
     mutation: Mutation
     variants: tuple[Variant, ...]
@@ -39,18 +39,18 @@ class Candidate:
 
 @dataclass
 class Mutant:
-    """A planted bug in a variant that can be proven.
+    """A planted bug as a variant.
 
     Attributes
     ----------
     name : str
-        Of the variant.
+        Name of the mutated variant.
     folder : Path
-        Where it stands.
+        The folder that holds the mutated variant.
     others : tuple of Variant
-        More variants whose code a change of a header may have changed.
+        More variants that a change of a header may change.
     status : str
-        ``not compiling``, ``equivalent`` (the compiler makes the same code of it), "" if it is to be proven.
+        ``not compiling``, ``equivalent`` (the compiler generates the same code), or "" if the mutant must be proven.
     """
 
     mutation: Mutation
@@ -63,36 +63,36 @@ class Mutant:
 
     @property
     def file(self) -> str:
-        """The file that was changed, below the project's folder."""
+        """The changed file, relative to the project's folder."""
         path = self.mutation.path
         return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def headers_of(source: Path) -> list[Path]:
-    """Return the headers of the project that a source reads, directly or not."""
-    found: dict[Path, None] = {}
+    """Return the headers of the project that a source includes, directly or through other headers."""
+    headers: dict[Path, None] = {}
     waiting = [source]
     while waiting:
         for name in re.findall(r'^#include "([^"]+)"', waiting.pop().read_text(), re.MULTILINE):
-            if (path := INCLUDE / name) not in found:
-                found[path] = None
+            if (path := INCLUDE / name) not in headers:
+                headers[path] = None
                 waiting.append(path)
-    return list(found)
+    return list(headers)
 
 
 def candidates(variants: Iterable[Variant]) -> list[Candidate]:
-    """Return every planted bug that the rules know for these variants and their headers."""
+    """Return every bug that the rules can plant in these variants and their headers."""
     readers: dict[Path, list[Variant]] = {}
     for variant in variants:
         source = variant.path.with_suffix(".cu")
         for path in (source, *headers_of(source)):
             readers.setdefault(path, []).append(variant)
-    every = [(mutation, _affected(mutation, having)) for path, having in readers.items() for mutation in mutations_of(path)]
-    return [Candidate(mutation, tuple(affected)) for mutation, affected in every if affected]
+    pairs = [(mutation, _affected(mutation, users)) for path, users in readers.items() for mutation in mutations_of(path)]
+    return [Candidate(mutation, tuple(affected)) for mutation, affected in pairs if affected]
 
 
 def _affected(mutation: Mutation, variants: list[Variant]) -> list[Variant]:
-    """Return the variants whose code comes from the lines around a change; for a constant of a header, a few of all."""
+    """Return the variants whose code comes from the lines around a change; for a constant of a header, a few random ones."""
     if mutation.path.suffix == ".cu":
         return variants
     blank = [0, *(n for n, line in enumerate(mutation.source.splitlines(), 1) if not line.strip()), len(mutation.source)]
@@ -100,12 +100,12 @@ def _affected(mutation: Mutation, variants: list[Variant]) -> list[Variant]:
     lines = {(mutation.path.name, n) for n in range(blank[after - 1], blank[after])}
     shuffled = random.Random(mutation.text).sample(variants, len(variants))
     if "constexpr" in mutation.original:
-        return shuffled[:TRIED_IN_VAIN]
+        return shuffled[:MOST_VARIANTS]
     return [v for v in shuffled if lines & _lines_of(v)]
 
 
 def chosen(every: list[Candidate], most: int, seed: int) -> list[Candidate]:
-    """Return at most so many: as many of each rule as there are, and of a rule as many of each file."""
+    """Return at most `most` candidates, spread evenly over the rules, and for each rule over the files."""
     shuffled = random.Random(seed).sample(every, len(every))
     groups: dict[str, dict[Path, list[Candidate]]] = {}
     for candidate in shuffled:
@@ -115,12 +115,12 @@ def chosen(every: list[Candidate], most: int, seed: int) -> list[Candidate]:
 
 
 def _in_turn(lists: Iterable[list[Candidate]]) -> list[Candidate]:
-    """Return the first of each list, then the second of each."""
+    """Return the first element of each list, then the second of each, and so on."""
     return [c for turn in zip_longest(*lists) for c in turn if c is not None]
 
 
 def plant(candidate: Candidate) -> Mutant:
-    """Write a mutant and compile it, on the first variant whose code it changes."""
+    """Write and compile the mutant of each affected variant in turn, and return the first one whose code differs."""
     mutant = Mutant(candidate.mutation, candidate.variants[0])
     for number, variant in enumerate(candidate.variants, 1):
         mutant = _written(candidate.mutation, variant)
@@ -144,13 +144,16 @@ def _original_code(variant: Variant) -> tuple[str, ...]:
 
 @cache
 def _lines_of(variant: Variant) -> frozenset[tuple[str, int]]:
-    """Return the lines that the code of a variant is made from; clang notes them all, those of its callers too."""
+    """Return the source lines that the PTX of a variant names; for inlined code, clang names the lines of the callers too."""
     ptx = "\n".join(_ptx(variant.path.with_suffix(".cu"), options) for options in builds_of(variant))
     return frozenset((name, int(line)) for name, line in re.findall(r"([\w.]+\.cuh?):(\d+):\d+", ptx))
 
 
 def _ptx(source: Path, options: tuple[str, ...]) -> str:
-    """Compile as the launcher does, so that it finds the result; headers beside the source come before the project's."""
+    """Compile with the launcher's options, so that the launcher finds the result in the cache.
+
+    Headers in the folder of the source have precedence over the project's headers.
+    """
     from simulator.clang import compile_to_ptx
     from simulator.errors import CompileError
 
@@ -161,13 +164,13 @@ def _ptx(source: Path, options: tuple[str, ...]) -> str:
 
 
 def same_code(ptx: str) -> str:
-    """Return PTX without what only says which line it comes from: equal texts are equal code."""
+    """Return PTX without the information about source lines: equal texts are equal code."""
     code = re.sub(r"^\s*\.section\s+\.debug.*", "", ptx, flags=re.DOTALL | re.MULTILINE)
     return "\n".join(line for line in code.splitlines() if not re.match(r"\s*(\.loc|\.file|//|\$L__tmp\d+:|$)", line))
 
 
 def _written(mutation: Mutation, variant: Variant) -> Mutant:
-    """Write the pair of files and the headers."""
+    """Write the files of a mutant: its Python file, its CUDA source and the headers."""
     source = variant.path.with_suffix(".cu")
     texts = {path: path.read_text() for path in (variant.path, source, *headers_of(source))}
     texts[mutation.path] = mutation.text

@@ -1,1 +1,1 @@
-"""Races proven variants: one process per contestant, controls, clock, statistics, roofline."""
+"""Races of proven variants: one process per contestant, controls, clock, statistics, roofline."""

@@ -1,4 +1,4 @@
-"""A board: one op at one workload, and how large its race gets."""
+"""A board: one op at one workload, with the dims that a request, a probe or a control uses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from registry.op import Op
 
-__all__ = ["YARDSTICK", "Board", "boards_for", "last_level_cache", "parse_dims", "shrunken", "typical_dims"]
+__all__ = ["BASELINE", "Board", "boards_for", "last_level_cache", "parse_dims", "shrunken", "typical_dims"]
 
-YARDSTICK = "torch"  # the contestant that is torch's own way of doing the op
+BASELINE = "torch"  # the name of the contestant that calls torch's own implementation of the op
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE = 32 << 20
 MEBI = 1 << 20
@@ -25,12 +25,12 @@ MEBI = 1 << 20
 
 @dataclass(frozen=True)
 class Board:
-    """What one race is about.
+    """The op, dims, parameters and dtype of one race.
 
     Attributes
     ----------
     folder : Path
-        Where the drawn values and the kept answers lie during the race.
+        Holds the drawn values, and the outputs to be checked, during the race.
     """
 
     op: Op
@@ -47,7 +47,7 @@ class Board:
 
     @property
     def moved(self) -> float:
-        """Bytes that one call has to read or write."""
+        """Bytes that one call must read or write at least."""
         return float(self.op.bytes_moved(self.dims, self.dtype, self.params))
 
     def nbytes(self, *roles: Role) -> int:
@@ -66,12 +66,12 @@ def _nbytes(op: Op, dims: dict[str, int], dtype: str, *roles: Role) -> int:
 
 
 def params_for(op: Op, dims: dict[str, int]) -> dict[str, Any]:
-    """Return the parameters that a race uses: the first of each choice, and those that follow from the dims."""
+    """Return the parameters of a race: the first value of each choice, and the parameters that follow from the dims."""
     return {**{n: v[0] for n, v in op.params.items() if not isinstance(v, str)}, **op.bound_params(dims)}
 
 
 def shrunken(op: Op, dims: dict[str, int], work: float) -> dict[str, int]:
-    """Return `dims`, the largest halved until a call does at most `work` operations and moves at most `work` bytes."""
+    """Return `dims` with the largest one halved until a call does at most `work` operations and moves at most `work` bytes."""
     dims = dict(dims)
     while max(op.flops(**dims), op.bytes_moved(dims)) > work:
         largest = max(dims, key=lambda name: dims[name])
@@ -87,7 +87,7 @@ def parse_dims(op: Op, text: str) -> dict[str, int]:
     Raises
     ------
     RequestError
-        A word of another form, a value that the op does not take, or a missing dim.
+        A word has another form, the op does not take a value, or a dim is missing.
     """
     dims: dict[str, int] = {}
     for word in text.replace(",", " ").split():
@@ -107,51 +107,51 @@ def parse_dims(op: Op, text: str) -> dict[str, int]:
 
 
 def typical_dims(op: Op) -> dict[str, int]:
-    """Return the dims of a call that is worth running: the op's first workload, else the largest dims that the fuzzer draws."""
+    """Return the dims of the op's first workload; without one, the largest dims that hypothesis draws."""
     known = workloads_of(op)
     return dict(known[0].dims) if known else {name: values.stop - 1 for name, values in op.domain.items()}
 
 
 def boards_for(ops: Iterable[Op], workload: str | None, dims: str | None, dtype: str, folder: Path) -> list[Board]:
-    """Return the boards that a request stands for.
+    """Return the boards that a request selects.
 
     Parameters
     ----------
     ops : iterable of Op
     workload : str or None
-        A training step or one of its calls; None for the standard step, or the examples of an op that no step calls.
+        A training step or one of its calls; None for the standard step, or for the examples of an op that no step calls.
     dims : str or None
         A shape such as ``"N=256 C=768"`` instead of a workload.
     dtype : str
     folder : Path
-        Where the boards' values will lie.
+        Each board gets a sub-folder of this folder for its values.
 
     Raises
     ------
     RequestError
-        An unknown workload or dim; a label (``STEP/qkv``) that no op has; a step that calls none of the ops.
+        The workload or a dim is unknown, no op has the label of ``STEP/qkv``, or the step calls none of the ops.
     """
     ops = list(ops)
-    found: list[Board] = []
+    boards: list[Board] = []
     unknown: UnknownNameError | None = None
     for op in ops:
-        wanted: list[tuple[str, dict[str, int], dict[str, Any]]] = []
+        calls: list[tuple[str, dict[str, int], dict[str, Any]]] = []
         if dims is not None:
             bound = parse_dims(op, dims)
-            wanted.append((",".join(f"{k}={v}" for k, v in bound.items()), bound, {}))
+            calls.append((",".join(f"{k}={v}" for k, v in bound.items()), bound, {}))
         else:
             try:
-                wanted += [(w.name, dict(w.dims), dict(w.params)) for w in workloads_of(op, workload, dtype)]
+                calls += [(w.name, dict(w.dims), dict(w.params)) for w in workloads_of(op, workload, dtype)]
             except UnknownNameError as error:
                 if "/" not in str(workload):
                     raise
                 unknown = error
-        for name, values, known in wanted:
-            place = folder / f"{op.name}-{len(found)}"
-            found.append(Board(op, name, values, {**params_for(op, values), **known}, dtype, place))
-    if not found:
+        for name, values, known in calls:
+            path = folder / f"{op.name}-{len(boards)}"
+            boards.append(Board(op, name, values, {**params_for(op, values), **known}, dtype, path))
+    if not boards:
         raise unknown or RequestError(_uncalled(ops, str(workload)))
-    return found
+    return boards
 
 
 def _uncalled(ops: list[Op], workload: str) -> str:

@@ -1,9 +1,9 @@
 """The champions, derived from runs and evidence: the one rule by which a variant is chosen.
 
-For every op, workload, thread count, protocol and dtype one run speaks: of the runs with the most rows that still hold
-(the variant's sources are the ones that were raced, and its proof is fresh), the newest. A race of a few variants does not
-displace a race of all of them. A run is undecided if the interval of the two fastest variants is wider than a factor of 2 and
-reaches below 2; the next sound run speaks instead, and without one nobody is champion.
+A row of a run is valid if the sources of its variant have not changed since the race and its proof is fresh. For every op,
+workload, thread count, protocol and dtype, one run decides: the newest of the runs with the most valid rows. Therefore a race
+of a few variants does not displace a race of all variants. A run is undecided if the interval of the two fastest variants is
+wider than a factor of 2 and reaches below 2. Then the next run decides. If no run decides, there is no champion.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ __all__ = [
     "undecided_of",
 ]
 
-NOISE = 1.03  # times the fastest: what two copies of one kernel may differ by in the controls of a quiet session
-WIDEST = 2.0  # an interval wider than this factor crowns nobody, unless all of it lies beyond this factor
+NOISE = 1.03  # largest ratio of the times of two copies of one kernel in the controls of a quiet session
+WIDEST = 2.0  # an interval wider than this factor decides nothing, unless all of it lies above this factor
 KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
 AGAIN_BUDGET = "2m"
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """A run that crowns nobody.
+    """A run that decides no champion.
 
     Attributes
     ----------
     interval : Interval
-        The runner-up's time over the winner's.
+        The runner-up's time over the winner's time.
     """
 
     run: Run
@@ -70,16 +70,16 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the records say of one op at one workload, raced in one way.
+    """The deciding run and the champion of one op at one workload, thread count, protocol, dtype and device.
 
     Attributes
     ----------
     run : Run
-        The run that speaks, with only its yardsticks and the rows that still hold.
+        The deciding run, with only its baselines and its valid rows.
     champion : Champion or None
-        None if no run decided.
+        None if no run decides.
     undecided : Undecided or None
-        The run that would speak, if it had decided.
+        A newer or larger run that was passed over because it is undecided.
     """
 
     run: Run
@@ -97,10 +97,10 @@ def race_again(run: Run, table: Table, *options: str) -> str:
     Parameters
     ----------
     *options : str
-        Words to add, such as those of ``--results``.
+        Words to add, such as ``--results`` and its value.
     """
     family = [op for op in table.ops.values() if op.family == run.op]
-    op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name stands for the family
+    op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name would select the whole family
     by_dims = "=" in run.workload
     shape = ["--dims", run.workload.replace(",", " ")] if by_dims else ["--workload", run.workload]
     words = ["python", "-m", "harness.bench", "--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
@@ -109,66 +109,66 @@ def race_again(run: Run, table: Table, *options: str) -> str:
     return shlex.join([*words, "--budget", AGAIN_BUDGET, *options])
 
 
-def _frame(runs: list[Run], holds: Callable[[Run, Row], bool]) -> pd.DataFrame:
-    """Return one line per run, with how many of its rows still hold."""
+def _frame(runs: list[Run], is_valid: Callable[[Run, Row], bool]) -> pd.DataFrame:
+    """Return one line per run, with the number of its valid rows."""
     lines = [
-        {**{name: getattr(run, name) for name in KEY}, "run": number, "holds": sum(holds(run, row) for row in run.rows)}
+        {**{name: getattr(run, name) for name in KEY}, "run": number, "valid": sum(is_valid(run, row) for row in run.rows)}
         for number, run in enumerate(runs)
     ]
-    return pd.DataFrame(lines, columns=[*KEY, "run", "holds"])
+    return pd.DataFrame(lines, columns=[*KEY, "run", "valid"])
 
 
 def standings(store: Store, table: Table) -> list[Standing]:
-    """Return what the records say, one standing per op, workload, thread count, protocol, dtype and device."""
+    """Return one standing per op, workload, thread count, protocol, dtype and device that the records hold."""
 
     @cache
     def proven(op: str, name: str, device: str) -> str | None:
-        """Return the source of a variant that is proven; None for any other."""
+        """Return the source hash of a proven variant; None for any other variant."""
         variant = table.variants.get(op, {}).get(name)
         proof = None if variant is None else store.proof(variant, device)
         return proof.source if proof is not None and proof.status == "passed" else None
 
-    def holds(run: Run, row: Row) -> bool:
+    def is_valid(run: Run, row: Row) -> bool:
         timed = bool(row.samples_ms) and not row.yardstick
         return timed and proven(run.op, row.variant, run.device) == row.source
 
     runs = store.runs()
-    frame = _frame(runs, holds)
-    found = []
-    for _, same in frame[frame["holds"] > 0].groupby(KEY, sort=True):
-        numbers = same.sort_values(["holds", "run"], ascending=False)["run"]
-        found.append(_standing([_held(runs[int(number)], holds) for number in numbers], table))
-    return found
+    frame = _frame(runs, is_valid)
+    result = []
+    for _, same in frame[frame["valid"] > 0].groupby(KEY, sort=True):
+        numbers = same.sort_values(["valid", "run"], ascending=False)["run"]
+        result.append(_standing([_valid_part(runs[int(number)], is_valid) for number in numbers], table))
+    return result
 
 
-def _held(run: Run, holds: Callable[[Run, Row], bool]) -> Run:
-    """Return a run with only its yardsticks and the rows that still hold."""
-    rows = [row for row in run.rows if row.yardstick or holds(run, row)]
+def _valid_part(run: Run, is_valid: Callable[[Run, Row], bool]) -> Run:
+    """Return a run with only its baselines and its valid rows."""
+    rows = [row for row in run.rows if row.yardstick or is_valid(run, row)]
     return Run.from_json({**run.to_json(), "rows": [row.to_json() for row in rows]})
 
 
 def _standing(runs: list[Run], table: Table) -> Standing:
-    """Return what the first of `runs` says that decides."""
+    """Return the standing given by the first of `runs` that decides a champion."""
     undecided = None
     for run in runs:
-        found = _champion(run, table)
-        if isinstance(found, Champion):
-            return Standing(run, found, undecided)
-        undecided = undecided or found
+        decision = _champion(run, table)
+        if isinstance(decision, Champion):
+            return Standing(run, decision, undecided)
+        undecided = undecided or decision
     return Standing(runs[0], None, undecided)
 
 
 def undecided_of(run: Run, table: Table) -> Undecided | None:
-    """Return the doubt about one run alone, whether it was stored or not; None if it decides."""
-    timed = _held(run, lambda _, row: bool(row.samples_ms) and not row.yardstick)
+    """Return why one run, stored or not, decides no champion; None if it decides one."""
+    timed = _valid_part(run, lambda _, row: bool(row.samples_ms) and not row.yardstick)
     if all(row.yardstick for row in timed.rows):
         return None
-    found = _champion(timed, table)
-    return found if isinstance(found, Undecided) else None
+    decision = _champion(timed, table)
+    return decision if isinstance(decision, Undecided) else None
 
 
 def standing_runs(store: Store, table: Table) -> list[Run]:
-    """Return the runs that speak, each with only its yardsticks and the rows that still hold."""
+    """Return the deciding runs, each with only its baselines and its valid rows."""
     return [standing.run for standing in standings(store, table)]
 
 
@@ -177,14 +177,15 @@ def _length(variant: Variant) -> int:
 
 
 def _time(row: Row) -> float:
-    """Return the lower quartile: what a neighbour on the machine disturbs least."""
+    """Return the lower quartile: of the quantiles, other processes on the machine change it least."""
     return summarise(row.samples_ms).lower_quartile
 
 
 def _champion(run: Run, table: Table) -> Champion | Undecided:
-    """Return the fastest variant; of those that tie with it, one without a thread pool of its own, then the shortest.
+    """Return the fastest variant; of variants that tie with it, one without a thread pool of its own, then the shortest file.
 
-    A tie is a difference that is small and not decided. A wide interval is no tie but a noisy race, which crowns nobody.
+    Two variants tie if their times differ little and their interval contains 1. A wide interval is not a tie: it shows that
+    the race was noisy, and the run is undecided.
     """
     rows = sorted((r for r in run.rows if not r.yardstick), key=_time)
     unbeaten = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
@@ -193,42 +194,42 @@ def _champion(run: Run, table: Table) -> Champion | Undecided:
     pools = {r.variant: table.variant(run.op, r.variant).backend == "numpy" for r in tied}
     winner = min(tied, key=lambda r: (pools[r.variant], lengths[r.variant], rows.index(r)))
     others = [r for r in rows if r is not winner]
-    found: dict[str, Any] = {"reason": "the only proven variant in the race"}
+    decision: dict[str, Any] = {"reason": "the only proven variant in the race"}
     if others:
         interval = paired_ratio(others[0].samples_ms, winner.samples_ms)
-        rival = others[0].variant
+        second = others[0].variant
         if interval.high > WIDEST * interval.low and interval.low < WIDEST:
-            return Undecided(run, winner.variant, rival, interval)
-        found = {"runner_up": rival, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
-        if rival in lengths and pools[winner.variant] != pools[rival]:
-            found["reason"] = f"ties with {rival}, whose library brings a second thread pool"
-        elif rival in lengths:
-            here, there = lengths[winner.variant], lengths[rival]
-            found["reason"] = f"ties with {rival} and has the shorter file: {here} lines against {there}"
+            return Undecided(run, winner.variant, second, interval)
+        decision = {"runner_up": second, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
+        if second in lengths and pools[winner.variant] != pools[second]:
+            decision["reason"] = f"ties with {second}, whose library brings a second thread pool"
+        elif second in lengths:
+            here, there = lengths[winner.variant], lengths[second]
+            decision["reason"] = f"ties with {second} and has the shorter file: {here} lines against {there}"
         else:
-            found["reason"] = f"fastest of {len(rows)} proven variants"
+            decision["reason"] = f"fastest of {len(rows)} proven variants"
     return Champion(
         op=run.op, workload=run.workload, dims=run.dims, variant=winner.variant, source=winner.source, threads=run.threads,
-        median_ms=summarise(winner.samples_ms).median, protocol=run.protocol, dtype=run.dtype, device=run.device, **found,
+        median_ms=summarise(winner.samples_ms).median, protocol=run.protocol, dtype=run.dtype, device=run.device, **decision,
     )  # fmt: skip
 
 
 def derive(store: Store, table: Table) -> list[Champion]:
-    """Return the champions that runs and evidence give: one per op, workload, thread count, protocol and dtype."""
+    """Return the champions that follow from runs and evidence: one per op, workload, thread count, protocol and dtype."""
     return [standing.champion for standing in standings(store, table) if standing.champion is not None]
 
 
 def refresh(store: Store, table: Table) -> list[Champion]:
-    """Derive the champions anew and write them."""
+    """Derive the champions again and write them to the store."""
     champions = derive(store, table)
     store.write_champions(champions)
     return champions
 
 
 def undecided_message(standing: Standing, table: Table, options: argparse.Namespace) -> str:
-    """Return the line about a standing whose newest run crowns nobody: why, who is champion instead, and how to race again."""
+    """Return a message about an undecided run: the reason, the present champion, and the command that races again."""
     if standing.undecided is None:
         return ""
-    now = f"{standing.champion.variant} stays champion by an earlier run" if standing.champion else "nobody is champion"
+    now = f"{standing.champion.variant} stays champion by an earlier run" if standing.champion else "there is no champion"
     again = race_again(standing.undecided.run, table, *given_words(options))
     return f"{standing.undecided}; {now}; race again with: {again}"

@@ -1,7 +1,7 @@
-"""The clock inside a contestant: nanoseconds for each call, and a hand-over that waits until its thread pools sleep.
+"""The clock inside a contestant: nanoseconds per call, and a wait after each turn until its thread pools sleep.
 
-OpenMP's and OpenBLAS's threads go on spinning after their work is done, on the core that the next contestant needs. Their
-environment is left as users have it (a passive wait policy would slow the yardstick down), so the spinning is waited out.
+The threads of OpenMP and OpenBLAS keep spinning after their work is done, on cores that the next contestant needs. A passive
+wait policy would stop the spinning but slow the baseline down, so the race leaves the environment unchanged and waits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LONGEST_S = 0.25
 
 
 def time_calls(calls: Sequence[Callable[[], object]]) -> float:
-    """Run `calls` one after the other and return the nanoseconds one of them took on average."""
+    """Run `calls` one after the other and return the average nanoseconds of a call."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
 """Race the working tree against another revision, variant by variant: SAME, FASTER, SLOWER or UNDECIDED.
 
-A variant that has changed, or is new, and is not proven is not raced: its verdict is UNPROVEN. One that cannot be loaded any
-more is ``unloadable``.
+A changed or new variant without fresh evidence is not raced: its verdict is UNPROVEN. A variant that the other revision has
+and that cannot be loaded now is ``unloadable``.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ __all__ = ["FAIL_ON", "NOW", "Comparison", "compare", "comparison_json", "fail_o
 
 LEAST_RACE_S = 1.0
 FAIL_ON = ("slower", "unproven")
-NOW = "now: "  # how the note about a contestant of the working tree begins
+NOW = "now: "  # first word of a note about the contestant of the working tree
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variant at one workload, now and then.
+    """One variant at one workload, in the working tree (now) and in the other revision (then).
 
     Attributes
     ----------
     verdict : str
-        SAME, FASTER, SLOWER or UNDECIDED; NEW where the other revision has no such variant; UNPROVEN where the variant has
-        changed, or is new, and has no fresh evidence; else the status of a contestant that failed.
+        SAME, FASTER, SLOWER or UNDECIDED; NEW if the other revision has no variant of this name; UNPROVEN if the variant has
+        changed, or is new, and has no fresh evidence; else the status of the contestant that failed.
     interval : Interval or None
-        Time now over time then; None if they were not raced.
+        Time now over time then; None without a race.
     """
 
     op: str
@@ -56,9 +56,10 @@ class Comparison:
 
 
 def verdict(interval: Interval) -> str:
-    """Return what an interval of the ratio now / then says.
+    """Return the verdict for an interval of the ratio now / then.
 
-    Two processes of one kernel may differ by a part of a per cent, as their pages lie: that is no difference.
+    Two processes of one kernel may differ by less than a per cent, depending on the addresses of their pages. Such a ratio
+    counts as SAME.
     """
     if abs(interval.ratio - 1) < CLOSE:
         return "SAME" if 1 - 2 * CLOSE < interval.low <= interval.high < 1 + 2 * CLOSE else "UNDECIDED"
@@ -68,7 +69,7 @@ def verdict(interval: Interval) -> str:
 
 
 def _known(old: OldTree, field: Field, variant: Variant) -> Comparison | None:
-    """Return the verdict that needs no race."""
+    """Return the comparison of a new or unchanged variant, which needs no race; None if a race is needed."""
     op, workload = field.board.op.name, field.board.workload
     then = old.hashes.get((op, variant.name))
     if then is None:
@@ -84,7 +85,7 @@ def fail_on(text: str | None) -> set[str]:
     Raises
     ------
     UnknownNameError
-        One of its words is no such verdict.
+        A word is not one of `FAIL_ON`.
     """
     words = [word.strip() for word in text.split(",")] if text else []
     for word in words:
@@ -94,7 +95,7 @@ def fail_on(text: str | None) -> set[str]:
 
 
 def _not_raced(old: OldTree, field: Field) -> Iterator[Comparison]:
-    """Yield the verdicts about variants that take no part: changed ones without evidence, and those that do not load."""
+    """Yield the comparisons of variants that are not raced: changed ones without evidence, and unloadable ones."""
     op, workload = field.board.op.name, field.board.workload
     for row in (row for row in field.refused if not row.yardstick):
         if row.status == "unproven":
@@ -113,19 +114,19 @@ def compare(
     begin: Callable[[Variant], None],
     progress: Progress,
 ) -> Iterator[Comparison]:
-    """Yield one comparison per field and variant; proven ones whose sources have changed are raced.
+    """Yield one comparison per field and variant; race the proven variants whose sources have changed.
 
     Parameters
     ----------
     budget_s : float
-        Seconds for the controls and all races together.
+        Time budget in seconds of the controls and all races together.
     begin : callable
-        Called before the first race with the variant that it is about: checks the controls.
+        Called with the first variant before its race; checks the controls.
 
     Raises
     ------
     EvidenceError
-        There is nothing to compare: no variant takes this problem.
+        No variant takes this problem, so there is nothing to compare.
     """
     pairs = [(field, variant) for field in fields for variant in field.candidates]
     others = [comparison for field in fields for comparison in _not_raced(old, field)]
@@ -151,8 +152,8 @@ def compare(
         then.close()
 
 
-def _part(progress: Progress, told: str, number: int, races: int) -> Progress:
-    return lambda what, done: progress(f"{told}: {what}", (number + done) / races)
+def _part(progress: Progress, race: str, number: int, races: int) -> Progress:
+    return lambda activity, done: progress(f"{race}: {activity}", (number + done) / races)
 
 
 def _raced(
@@ -169,7 +170,7 @@ def _raced(
     ]
     board = field.board
     torch = Entry("torch", session.torch, kind="torch")
-    session.load(torch, board.op, board.dims, dtype=board.dtype)  # answers are checked by it
+    session.load(torch, board.op, board.dims, dtype=board.dtype)  # torch computes the reference outputs
     session.race(field.board, entries, budget_s, progress)
     op, workload = field.board.op.name, field.board.workload
     for entry in entries:
@@ -180,8 +181,8 @@ def _raced(
     return Comparison(op, workload, variant.name, verdict(interval), interval, rounds)
 
 
-def comparison_json(found: Sequence[Comparison], revision: str, commit: str) -> dict[str, Any]:
-    """Return the answer of ``--compare REV --json``."""
+def comparison_json(comparisons: Sequence[Comparison], revision: str, commit: str) -> dict[str, Any]:
+    """Return the document that ``--compare REV --json`` prints."""
     return {
         "revision": revision,
         "commit": commit,
@@ -192,23 +193,23 @@ def comparison_json(found: Sequence[Comparison], revision: str, commit: str) -> 
                 "interval": [c.interval.low, c.interval.high] if c.interval else None,
                 "rounds": c.rounds, "note": c.note,
             }
-            for c in found
+            for c in comparisons
         ],
     }  # fmt: skip
 
 
-def markdown(found: Sequence[Comparison], revision: str, commit: str, machine: str) -> str:
-    """Return the comparisons as a comment for a pull request: those that say something first, the rest counted."""
+def markdown(comparisons: Sequence[Comparison], revision: str, commit: str, machine: str) -> str:
+    """Return the comparisons as a comment for a pull request: a table, and the number of variants with identical sources."""
     named = f"`{commit}`" if revision == commit else f"`{revision}` (`{commit}`)"
-    told = [c for c in found if not (c.verdict == "SAME" and c.interval is None)]
+    shown = [c for c in comparisons if not (c.verdict == "SAME" and c.interval is None)]
     lines = [f"Race of the working tree against {named} on `{machine}`", ""]
-    if told:
+    if shown:
         lines += ["| op | workload | variant | verdict | time now / then | 95 % | rounds | remark |"]
         lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for c in told:
+    for c in shown:
         ratio, spread = (f"{c.interval.ratio:.3f}", f"{c.interval.low:.3f}-{c.interval.high:.3f}") if c.interval else ("", "")
         rounds = str(c.rounds or "")
         lines.append(f"| {c.op} | {c.workload} | `{c.variant}` | {c.verdict} | {ratio} | {spread} | {rounds} | {c.note} |")
-    if len(told) < len(found):
-        lines += ["", f"SAME without a race, since the sources are identical: {len(found) - len(told)} of {len(found)}."]
+    if same := len(comparisons) - len(shown):
+        lines += ["", f"SAME without a race, since the sources are identical: {same} of {len(comparisons)}."]
     return "\n".join(lines)

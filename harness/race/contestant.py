@@ -1,7 +1,8 @@
-"""``python -m harness.race.contestant``: one contestant of a race, asleep on its pipe while another runs.
+"""``python -m harness.race.contestant``: one contestant of a race, which waits on its pipe while another contestant runs.
 
-Commands arrive as JSON lines on standard input, answers leave as JSON lines on what was standard output; anything that a
-variant prints goes to standard error. A process serves one contestant of a board, and the next board may give it another.
+The process reads commands as JSON lines from standard input and writes replies as JSON lines to its original standard output.
+Text that a variant prints goes to standard error. The process serves one contestant of a board; on the next board it may serve
+another contestant.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ PROBES, PROBE_NS = 8, 1e7
 
 
 class Contestant:
-    """What this process races: loaded, then given buffers, then asked for turns.
+    """The commands of a contestant: `load`, then `prepare`, then `turn` repeatedly. Each public method is a command.
 
     Attributes
     ----------
     device : Device
-        Where its buffers are.
+        The device of its buffers.
     """
 
     device: Device = Cpu()
@@ -86,35 +87,35 @@ class Contestant:
                 self.bound = [calls.both(call, self.bound[self._partner(i)]) for i, call in enumerate(self.bound)]
 
     def _partner(self, number: int) -> int:
-        """Return the set that the control called twice uses for its second call: one that the first did not just warm."""
+        """Return the set for the second call of the control ``twice``: the set of the first call would be warm."""
         count = len(self.buffers or ())
         return (number + count // 2) % count
 
     def _time(self, numbers: Sequence[int]) -> float:
-        """Call on these sets, one after the other, and return the nanoseconds that one call took on average."""
+        """Call on these sets, one after the other, and return the average nanoseconds of a call."""
         return time_calls([self.bound[number] for number in numbers])
 
     def _evict(self) -> None:
-        """Push everything out of the caches."""
+        """Read other memory until the caches hold none of the buffers."""
         roofline.sweep(self.cold, self.threads)
 
     def probe(self, *, dims: dict[str, int], params: dict[str, Any], dtype: str, folder: str) -> dict[str, Any]:
-        """Compile on a small problem and return the time of a later call on it."""
+        """Compile on a small problem and return the shortest time of a later call on it."""
         problem = Problem(self.op.name, dims, params, dtype=dtype)
         write_pristine(Path(folder), 0, materialise(self.op, problem))
         self._bind(problem, BufferSets(self.op, dims, problem.dtype, Path(folder), 1, device=self.device))
-        taken: list[float] = []
-        while len(taken) < PROBES and sum(taken[1:]) < PROBE_NS:
+        times: list[float] = []
+        while len(times) < PROBES and sum(times[1:]) < PROBE_NS:
             if self.buffers is not None:
-                self.buffers.freshen(0, (0, len(taken)))
-            taken.append(self._time([0]))
+                self.buffers.freshen(0, (0, len(times)))
+            times.append(self._time([0]))
         self.release()
-        return {"ns": min(taken[1:])}
+        return {"ns": min(times[1:])}
 
     def prepare(
         self, *, dims: dict[str, int], params: dict[str, Any], dtype: str, folder: str, sets: int, cold: int, heat: int
     ) -> dict[str, Any]:
-        """Copy the drawn values into buffers of this process; `cold` is 0 or how many bytes the caches hold."""
+        """Copy the drawn values into buffers of this process; `cold` is 0 or the number of bytes that the caches hold."""
         self.release()
         problem = Problem(self.op.name, dims, params, dtype=dtype)
         self._bind(problem, BufferSets(self.op, dims, dtype, Path(folder), sets, heat, self.device))
@@ -130,51 +131,51 @@ class Contestant:
                 self.buffers.freshen(self._partner(number), (*seed, number))
 
     def turn(self, *, count: int, samples: int, seed: int, last: int, warm: bool) -> dict[str, Any]:
-        """Time `samples` batches of `count` calls; the very last call is on set `last` with the values of `seed`.
+        """Time `samples` batches of `count` calls; the last call of the last batch uses set `last` with the values of `seed`.
 
-        Under the warm protocol `warm` asks for one call whose time is thrown away; under the cold one a buffer larger
-        than the caches is read before each batch.
+        Under a warm protocol, `warm` adds one untimed call at the start. Under a cold protocol, a buffer larger than the
+        caches is read before each batch.
         """
         size = len(self.bound)
-        taken: list[float] = []
+        times: list[float] = []
         for sample in range(samples - 1, -1, -1):
             first = last - (sample + 1) * count + 1
             batch = [(first + i) % size for i in range(count)]
-            if warm and not self.cold and not taken:
+            if warm and not self.cold and not times:
                 self._freshen(batch[0], (seed, samples))
                 self.bound[batch[0]]()
             for number in batch:
                 self._freshen(number, (seed, sample))
             if self.cold:
                 self._evict()
-            taken.append(self._time(batch))
+            times.append(self._time(batch))
         self.last = last
-        return {"ns": taken, "settled_s": settle()}
+        return {"ns": times, "settled_s": settle()}
 
-    def answer(self, *, seed: int, folder: str, name: str) -> dict[str, Any]:
-        """Write what the last timed call left in its outputs (blocks of it where they are large)."""
+    def save_outputs(self, *, seed: int, folder: str, name: str) -> dict[str, Any]:
+        """Write the outputs of the last timed call to files; of a large output, randomly chosen blocks."""
         if self.buffers is None:
             raise RuntimeError("no call was timed yet")
         for index, output in enumerate(self.op.outputs):
-            kept = sample_of(self.device.get(self.buffers.sets[self.last][output]), (seed, index))
-            np.save(Path(folder) / f"{name}.{output}.npy", kept)
+            values = sample_of(self.device.get(self.buffers.sets[self.last][output]), (seed, index))
+            np.save(Path(folder) / f"{name}.{output}.npy", values)
         return {}
 
     def reference(
         self, *, op: str, params: dict[str, Any], source: str, number: int, values: int, seed: int, folder: str
     ) -> dict[str, Any]:
-        """Write the oracle's answer to the call that all contestants made in one round."""
-        asked = self.table.op(op)
-        arrays = {name: np.array(array) for name, array in load_pristine(Path(source), number, asked).items()}
-        for name, where, changed in altered(asked, load_pristine(Path(source), number, asked), (values, 0, number)):
+        """Write the oracle's outputs for the call that every contestant made in one round."""
+        checked_op = self.table.op(op)
+        arrays = {name: np.array(array) for name, array in load_pristine(Path(source), number, checked_op).items()}
+        for name, where, changed in altered(checked_op, load_pristine(Path(source), number, checked_op), (values, 0, number)):
             arrays[name].reshape(-1)[where] = changed
         double = sum(a.size for a in arrays.values()) <= DOUBLE_LIMIT
-        for index, (output, value) in enumerate(calls.oracle_answer(asked, arrays, params, double=double).items()):
+        for index, (output, value) in enumerate(calls.oracle_outputs(checked_op, arrays, params, double=double).items()):
             np.save(Path(folder) / f"reference.{output}.npy", sample_of(np.ascontiguousarray(value), (seed, index)))
         return {"double": double}
 
     def release(self) -> dict[str, Any]:
-        """Give the buffers back."""
+        """Free the buffers."""
         self.bound, self.buffers = [], None
         return {}
 
@@ -183,12 +184,12 @@ class Contestant:
         return {"core_share": core_share(threads)}
 
     def roofline(self, *, threads: int) -> dict[str, Any]:
-        """Measure this machine's peaks."""
+        """Measure the roofline of this machine."""
         set_threads(threads)
         return roofline.measure(threads)
 
     def memory(self, *, cache_bytes: int) -> dict[str, Any]:
-        """Return how much slower memory is read behind the caches than inside them."""
+        """Return the time of a read from memory over the time of the same read from the caches."""
         return {"ratio": roofline.cold_over_warm(cache_bytes)}
 
 
@@ -198,7 +199,7 @@ def serve(contestant_on: Callable[[list[Path]], Contestant]) -> int:
     Parameters
     ----------
     contestant_on : callable
-        Makes the contestant from the folders of more variants.
+        Returns the contestant, given the folders of ``--kernels-path``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
@@ -208,15 +209,15 @@ def serve(contestant_on: Callable[[list[Path]], Contestant]) -> int:
     for line in sys.stdin:
         message = json.loads(line)
         try:
-            answer = getattr(contestant, message.pop("do"))(**message)
-        except Exception as error:  # noqa: BLE001 (somebody else's kernel may raise anything; the race goes on)
-            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
-        replies.write(json.dumps(answer) + "\n")
+            reply = getattr(contestant, message.pop("do"))(**message)
+        except Exception as error:  # noqa: BLE001 (a user's kernel may raise any exception; the race continues)
+            reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+        replies.write(json.dumps(reply) + "\n")
     return 0
 
 
 def main() -> int:
-    """Race on the host."""
+    """Serve a contestant on the CPU."""
     return serve(Contestant)
 
 

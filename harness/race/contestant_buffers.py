@@ -1,8 +1,8 @@
-"""The prepared buffers of one contestant: several sets of arguments, made fresh before each timed call.
+"""The buffers of one contestant: several sets of arguments, refreshed before each timed call.
 
-The values are drawn once, by the race, into files that all contestants copy from: every set has other values and other
-addresses. Before a call the outputs are poisoned, the in-outs restored, and a few elements of the inputs replaced by
-others of the same array: an answer remembered from an earlier call is then wrong.
+The race draws the values once and writes them to files, from which every contestant copies. Each set has its own values and
+its own addresses. Before a call, the outputs are poisoned, the in-outs are restored, and a few elements of the inputs are
+replaced by other elements of the same array. Therefore outputs that a variant cached in an earlier call are wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_pristine(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]]
 
 
 def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
-    """Return an array that was written by `numpy.save`, read-only if `mapped`: numpy forgets that two bytes were bfloat16."""
+    """Return an array that `numpy.save` wrote, read-only if `mapped`, as bfloat16 where numpy stored two bytes of no dtype."""
     array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
     return array.view(BFLOAT16) if array.dtype == UNNAMED else array
 
@@ -56,7 +56,7 @@ def load_pristine(folder: Path, number: int, op: Op) -> Arrays:
 
 
 def _alterable(op: Op) -> list[str]:
-    """Return the inputs that may change without contradicting what the forward pass saved."""
+    """Return the inputs that may change although the forward pass saved values which depend on the other inputs."""
     names = [a.name for a in op.with_role(Role.INPUT)]
     if op.saved is None:
         return names
@@ -68,7 +68,7 @@ def _alterable(op: Op) -> list[str]:
 
 
 def altered(op: Op, arrays: Mapping[str, NDArray[Any]], seed: tuple[int, ...]) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Return which elements of the inputs change for one call, as (argument, flat positions, new values)."""
+    """Return the changes to the inputs of one call, as (argument, flat positions, new values)."""
     rng = np.random.default_rng(seed)
     changes = []
     for name in _alterable(op):
@@ -80,7 +80,7 @@ def altered(op: Op, arrays: Mapping[str, NDArray[Any]], seed: tuple[int, ...]) -
 
 
 def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
-    """Return a copy of `array`, or of randomly chosen blocks of it where it is large."""
+    """Return a copy of `array`, or of randomly chosen blocks of a large array."""
     flat = array.reshape(-1)
     if flat.size <= SAMPLE_LIMIT:
         return flat.copy()
@@ -90,14 +90,14 @@ def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator, device: Device) -> NDArray[Any]:
-    """Return an array at a random cache line of a page, so that arrays of one call do not alias."""
+    """Return an array that begins at a random cache line of a page, so that the arrays of a call share no cache sets."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     start = LINE * int(rng.integers(PAGE // LINE))
     return device.empty((size + PAGE,), np.uint8)[start : start + size].view(dtype).reshape(shape)
 
 
 def _set_elements(array: NDArray[Any], where: NDArray[Any], values: NDArray[Any]) -> None:
-    """Set a few elements one by one, by their bits, as arrays of every device and dtype can."""
+    """Set a few elements one by one, as integers of the same bits: this works for every device and dtype."""
     flat = bits_of(array)
     for position, value in zip(where.tolist(), bits_of(values).tolist(), strict=True):
         flat[position] = value
@@ -109,13 +109,13 @@ class BufferSets:
     Parameters
     ----------
     folder : Path
-        Where `write_pristine` put the values.
+        The folder to which `write_pristine` wrote the values.
     count : int
-        How many sets lie there.
+        Number of sets in the folder.
     heat : int
-        Every heat has other addresses.
+        Seeds the addresses: another heat of the race uses other addresses.
     device : Device
-        Where the buffers are.
+        The device of the buffers.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class BufferSets:
             _set_elements(arrays[name], where, values)
         for argument in self.op.with_role(Role.OUTPUT):
             array = arrays[argument.name]
-            array.view(f"int{8 * array.itemsize}").fill(-1)  # as a float, of any dtype: NaN
+            array.view(f"int{8 * array.itemsize}").fill(-1)  # these bits are NaN in every float dtype
         for argument in self.op.with_role(Role.INOUT):
             self.device.put(arrays[argument.name], pristine[argument.name])
         changes = altered(self.op, pristine, seed)

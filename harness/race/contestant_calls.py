@@ -1,4 +1,4 @@
-"""What a contestant calls: a variant of the registry, torch's own way of doing the op, or a control."""
+"""The calls of a contestant: a variant of the registry, torch's own implementation of the op, or a control."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_answer", "workspace_for"]
+__all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_outputs", "workspace_for"]
 
 HOST = Cpu()
 
@@ -34,7 +34,7 @@ def bind_variant(
 
 
 def workspace_for(variant: Variant, dims: Mapping[str, int], threads: int, device: Device = HOST) -> NDArray[Any] | None:
-    """Return the scratch memory that `variant` asks for, full of NaN; None where it asks for none."""
+    """Return the scratch memory that `variant` declares, full of NaN; None if it declares none."""
     if variant.workspace is None:
         return None
     scratch = device.empty((max(variant.workspace_size(dims, threads), 1),), np.float32)
@@ -47,12 +47,12 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 def bind_empty(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any]) -> Callable[[], object]:
-    """Return a call that takes the same arguments and does nothing: the floor of the clock."""
+    """Return a call with the same arguments that does nothing: its time is the overhead of a call and the clock."""
     return partial(_nothing, *(arrays[a.name] for a in op.arguments), **params)
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], object]:
-    """Return a call that is known to take twice as long."""
+    """Return a call that makes both calls, and therefore takes twice as long as one."""
 
     def calls() -> None:
         first()
@@ -61,15 +61,18 @@ def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[
     return calls
 
 
-def _taken(op: Op) -> list[str]:
+def _input_names(op: Op) -> list[str]:
     parameters = inspect.signature(op.definition).parameters.values()
     return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 
 def _shared(torch: Any, array: NDArray[Any]) -> Any:  # noqa: ANN401 (torch is passed, not imported; its tensor)
-    """Return a tensor in the memory of an array, of the host or a GPU; torch does not know numpy's bfloat16, but its bits."""
-    known = array.view(np.int16) if is_bfloat16(array) else array
-    tensor = torch.from_numpy(known) if isinstance(known, np.ndarray) else torch.as_tensor(known, device="cuda")
+    """Return a tensor that shares the memory of an array on the CPU or a GPU.
+
+    torch accepts no bfloat16 array of numpy, so such an array is passed as int16.
+    """
+    accepted = array.view(np.int16) if is_bfloat16(array) else array
+    tensor = torch.from_numpy(accepted) if isinstance(accepted, np.ndarray) else torch.as_tensor(accepted, device="cuda")
     return tensor.view(torch.bfloat16) if is_bfloat16(array) else tensor
 
 
@@ -77,20 +80,20 @@ def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
     """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
     import torch
 
-    tensors = [_shared(torch, arrays[name]) for name in _taken(op)]
+    tensors = [_shared(torch, arrays[name]) for name in _input_names(op)]
     if op.eager is not None:
         return op.eager(torch, *tensors, **params)
     return partial(op.oracle, torch, *tensors, **params)
 
 
-def oracle_answer(
+def oracle_outputs(
     op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], *, double: bool
 ) -> dict[str, NDArray[Any]]:
     """Return the oracle's outputs, computed in float64 if `double` and in float32 otherwise."""
     import torch
 
     dtype = np.float64 if double else np.float32
-    given = (arrays[name] for name in _taken(op))
-    tensors = [torch.from_numpy(a.astype(dtype) if is_float(a.dtype) else a.copy()) for a in given]
-    answers = op.oracle(torch, *tensors, **params)
-    return {name: answer.detach().numpy() for name, answer in zip(op.outputs, answers, strict=True)}
+    inputs = (arrays[name] for name in _input_names(op))
+    tensors = [torch.from_numpy(a.astype(dtype) if is_float(a.dtype) else a.copy()) for a in inputs]
+    outputs = op.oracle(torch, *tensors, **params)
+    return {name: output.detach().numpy() for name, output in zip(op.outputs, outputs, strict=True)}

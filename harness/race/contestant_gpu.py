@@ -1,7 +1,8 @@
 """``python -m harness.race.contestant_gpu``: a contestant whose buffers are on the GPU, timed by CUDA events.
 
-All its work goes to one stream of its own. Under ``cuda-graph`` a batch of calls is captured once and then replayed.
-Unverified on hardware: no GPU has run it yet. Written to CuPy's documented interface (`cupy.cuda.Stream`, `Event`, `Graph`).
+Every call of the process uses one stream, which belongs to the process. Under ``cuda-graph``, a batch of calls is captured once
+and then replayed. Unverified on hardware: no GPU has run this module yet. It follows CuPy's documented interface
+(`cupy.cuda.Stream`, `Event`, `Graph`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["GpuContestant", "main"]
 
-LEAST_NS = 1.0  # of a call: events may read the same time
+LEAST_NS = 1.0  # smallest time of a call: both events may read the same time
 COPIES = 10
-COPIED_CACHES = 8  # times the L2 cache, so that it does not matter
-# Upper bounds that no GPU so far beats, for what shows the time of a call to be impossible: multiply-adds of dense bf16 in its
-# tensor cores count two (compute capability 10.0), and a multiprocessor loads 128 bytes from its own cache.
+COPIED_CACHES = 8  # a copied buffer is this many times the L2 cache, so that the cache does not speed up the copy
+# Upper bounds per multiprocessor and clock, which no GPU exceeds today: dense bf16 operations of the tensor cores (compute
+# capability 10.0, a multiply-add is two operations), and bytes loaded from the L1 cache.
 FLOPS_A_CLOCK, BYTES_A_CLOCK = 16384, 128
 
 
@@ -46,31 +47,31 @@ class GpuContestant(Contestant):
         self.scratch: Any = None
 
     def load(self, *, op: str, kind: str, variant: str, threads: int) -> dict[str, Any]:
-        """Take a role, as on the host; torch works on this process's stream."""
-        answer = super().load(op=op, kind=kind, variant=variant, threads=threads)
+        """Take a role, as on the CPU; torch uses the stream of this process."""
+        reply = super().load(op=op, kind=kind, variant=variant, threads=threads)
         if kind == "torch":
             import torch
 
             streams: Any = torch.cuda
             streams.set_stream(streams.ExternalStream(self.stream.ptr))
-        return answer
+        return reply
 
     def prepare(
         self, *, dims: dict[str, int], params: dict[str, Any], dtype: str, folder: str, sets: int, cold: int, heat: int
     ) -> dict[str, Any]:
         """Copy the drawn values to the GPU; `cold` is 0 for replayed graphs, else the size of the L2 cache."""
         super().prepare(dims=dims, params=params, dtype=dtype, folder=folder, sets=sets, cold=cold, heat=heat)
-        self.bound[0]()  # modules are loaded now: a stream that captures must not load one
+        self.bound[0]()  # this call loads the modules, which must not be loaded while the stream captures
         self.stream.synchronize()
         self.replays = None if cold else {}
         return {}
 
     def release(self) -> dict[str, Any]:
-        """Give the buffers back to the GPU."""
+        """Free the buffers on the GPU."""
         self.replays = None
-        answer = super().release()
+        reply = super().release()
         self.cupy.get_default_memory_pool().free_all_blocks()
-        return answer
+        return reply
 
     def _time(self, numbers: Sequence[int]) -> float:
         calls = [self.bound[number] for number in numbers] if self.replays is None else [self._replay(tuple(numbers))]
@@ -89,7 +90,7 @@ class GpuContestant(Contestant):
         return self.replays[numbers]
 
     def _captured(self, calls: list[Callable[[], object]]) -> Callable[[], object]:
-        """Return the replay of `calls`, none of which runs now."""
+        """Capture `calls` without running them, and return a function that replays them."""
         if self.kind == "torch":
             import torch
 
@@ -107,16 +108,16 @@ class GpuContestant(Contestant):
         self.scratch.sum()
 
     def torch_sees_gpu(self) -> dict[str, Any]:
-        """Return whether torch was built for CUDA and finds the GPU."""
+        """Return whether torch is built for CUDA and finds a GPU."""
         import torch
 
         return {"yes": torch.cuda.is_available()}
 
     def roofline(self, *, threads: int) -> dict[str, Any]:
-        """Measure the bandwidth of the GPU's memory by copying; the rest are upper bounds from its clock."""
+        """Measure the memory bandwidth of the GPU by copying; compute the other peaks as upper bounds from its clock."""
         del threads
         attributes = self.cupy.cuda.Device().attributes
-        clocks = attributes["MultiProcessorCount"] * attributes["ClockRate"] / 1e6  # kHz to one a nanosecond
+        clocks = attributes["MultiProcessorCount"] * attributes["ClockRate"] / 1e6  # kHz to clocks per nanosecond
         size = attributes["L2CacheSize"]
         source, target = (self.cupy.zeros((COPIED_CACHES * size // 4,), np.float32) for _ in range(2))
         self.bound, self.replays = [lambda: target.__setitem__(Ellipsis, source)], None

@@ -1,4 +1,4 @@
-"""The race's end of the pipe: start a contestant's process, ask it something, and outlive whatever it does."""
+"""The parent's side of a contestant: start its process, send it commands, and report a crash or a hang as an error."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["ContestantError", "ContestantProcess"]
 
 START_S = 120.0
-FAREWELL_S = 2.0
+EXIT_S = 2.0
 
 
 class ContestantError(CrucibleError):
-    """A contestant failed, crashed or hung; `status` is what its row will say."""
+    """A contestant failed, refused, crashed or hung; `status` is the status of its row in the record."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -34,28 +34,28 @@ class ContestantError(CrucibleError):
 
 
 class ContestantProcess:
-    """One child process, started on the first question and again after it died.
+    """One child process, started by the first command, and again by the next command after it died.
 
     Parameters
     ----------
     root : Path
-        The project whose kernels it loads.
+        The project whose kernels the child loads.
     module : str
-        What the child runs.
+        The Python module that the child runs.
     """
 
     def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT, module: str = "harness.race.contestant") -> None:
         self._root = root
         self._command = [sys.executable, "-m", module, *(str(path.absolute()) for path in kernels_path)]
         self._child: subprocess.Popen[bytes] | None = None
-        self._said = b""
+        self._unread = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
 
     def start(self) -> None:
         """Start the child unless it is alive."""
         if self._child is not None and self._child.poll() is None:
             return
-        self._said = b""
+        self._unread = b""
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(self._root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -65,13 +65,13 @@ class ContestantProcess:
         )
 
     def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:
-        """Send a command and return its answer.
+        """Send a command and return the reply.
 
         Raises
         ------
         ContestantError
-            ``failed`` (it raised), ``refused`` (it raised `NotImplementedError`), ``crashed`` (the process died) or ``hung``
-            (no answer within `limit_s`).
+            ``failed`` (the child raised), ``refused`` (the child raised `NotImplementedError`), ``crashed`` (the process died)
+            or ``hung`` (no reply within `limit_s`).
         """
         self.start()
         child = self._child
@@ -85,26 +85,26 @@ class ContestantProcess:
         line = self._line(child.stdout.fileno(), time.monotonic() + limit_s)
         if line is None:
             self.kill()
-            raise ContestantError("hung", f"no answer to {do!r} within {limit_s:.0f} s")
+            raise ContestantError("hung", f"no reply to {do!r} within {limit_s:.0f} s")
         if not line:
             raise self._crashed()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            refused = answer["error"].startswith(NotImplementedError.__name__)  # CuPy, of a library's call in a CUDA graph
-            raise ContestantError("refused" if refused else "failed", answer["error"])
-        return answer
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            refused = reply["error"].startswith(NotImplementedError.__name__)  # CuPy raises it for cuBLAS in a CUDA graph
+            raise ContestantError("refused" if refused else "failed", reply["error"])
+        return reply
 
     def _line(self, descriptor: int, deadline: float) -> bytes | None:
-        """Return one line, empty at the end of the stream, None when the deadline passes."""
-        while b"\n" not in self._said:
+        """Return one line; an empty one at the end of the stream; None when the deadline passes."""
+        while b"\n" not in self._unread:
             ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
             if not ready:
                 return None
             chunk = os.read(descriptor, 1 << 16)
             if not chunk:
                 return b""
-            self._said += chunk
-        line, _, self._said = self._said.partition(b"\n")
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
         return line
 
     def _crashed(self) -> ContestantError:
@@ -115,7 +115,7 @@ class ContestantProcess:
         return ContestantError("crashed", f"exit code {code}" + (f": {last[0]}" if last else ""))
 
     def kill(self) -> None:
-        """End the child now."""
+        """Kill the child."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
@@ -126,10 +126,10 @@ class ContestantProcess:
             self._child = None
 
     def close(self) -> None:
-        """Let the child end by itself, or end it."""
+        """Close the child's input, and kill the child if it does not end by itself."""
         if self._child is not None and self._child.stdin is not None:
             with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
                 self._child.stdin.close()
-                self._child.wait(FAREWELL_S)
+                self._child.wait(EXIT_S)
         self.kill()
         self._errors.close()

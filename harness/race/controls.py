@@ -1,7 +1,7 @@
-"""The controls of a session: what the race must read on contestants whose times are known relative to each other.
+"""The controls of a session: a race of contestants whose times are known relative to each other.
 
-They include the share of a core that each of the race's threads gets: the variant that is raced against itself may use one
-thread only, and would not notice that another process computes on a second core.
+The controls include the share of a core that each thread of the race gets. The variant that is raced against itself may use one
+thread only, so its times may not show that another process computes on a second core.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ ROLES = (("variant", "a"), ("variant", "b"), ("twice", "twice"), ("empty", "floo
 SHARE = "core_share"
 BANDS = {"a_a": (0.93, 1.07), "twice": (1.8, 2.2), SHARE: (0.9, float("inf"))}
 COLD_BAND = (1.2, float("inf"))
-WAIT_S = 1.0  # between two looks at a busy machine
+WAIT_S = 1.0  # between two attempts on a busy machine
 
 
 class ControlsError(CrucibleError):
-    """The controls of a session read what they must not: nothing that it would measure can be believed."""
+    """The controls of a session read values outside their bands, so its times would not be trustworthy."""
 
 
 def _bands(session: Session) -> dict[str, tuple[float, float]]:
-    """Return the values that each control may have; on a GPU the cores of the CPU do not matter."""
+    """Return the allowed band of each control; on a GPU there is no band for the cores of the CPU."""
     bands = {name: band for name, band in BANDS.items() if session.place == "host" or name != SHARE}
     return {**bands, "cold_over_warm": COLD_BAND} if session.protocol == "cpu-cold" else bands
 
@@ -62,17 +62,17 @@ def _busy(session: Session, share: float) -> str:
 
 
 def is_quiet(session: Session) -> bool:
-    """Whether each thread of the race has a core to itself now."""
+    """Whether no other process computes on the cores of the race now."""
     return not _share_is_low(session, _share(session) if SHARE in _bands(session) else 1.0)
 
 
 def check_quiet(session: Session) -> None:
-    """Check that each thread of the race has a core to itself, after a race.
+    """Check after a race that no other process computes on the cores of the race.
 
     Raises
     ------
     ControlsError
-        Other processes compute on the same cores in every attempt.
+        Other processes compute on these cores in every attempt.
     """
     if SHARE not in _bands(session):
         return
@@ -90,24 +90,24 @@ def check_controls(
 ) -> None:
     """Race the first of `variants` that runs against itself, against itself called twice, and time an empty call.
 
-    The shape is one on which a call is neither so short that the clock shows nor long. A neighbour on the machine may
-    spoil one attempt; `session.controls` holds the values of the last.
+    A call at the chosen shape is long enough for the clock, and short. Another process may spoil an attempt, so there are
+    several attempts; `session.controls` holds the values of the last one.
 
     Raises
     ------
     ControlsError
-        The values stay outside their bands in every attempt.
+        The values are outside their bands in every attempt.
     """
     waiting = list(variants)
     small = shrunken(waiting[0].op, typical_dims(waiting[0].op), WORK)
     bands = _bands(session)
-    told = ""
+    message = ""
     for attempt in range(ATTEMPTS):
         progress("controls: cores, two copies, one called twice, an empty call", attempt / ATTEMPTS)
         if SHARE in bands:
             share = _share(session)
             if _share_is_low(session, share):
-                told = _busy(session, share)
+                message = _busy(session, share)
                 time.sleep(WAIT_S)
                 continue
         while True:
@@ -117,15 +117,17 @@ def check_controls(
             except ContestantError as error:
                 broken = waiting.pop(0)
                 if not waiting:
-                    raise ControlsError(f"no control could be raced: {broken} {error.status}: {error}") from error
+                    raise ControlsError(f"no variant ran as a control: {broken} {error.status}: {error}") from error
         if SHARE in bands:
             session.controls[SHARE] = share
         outside = [name for name, (low, high) in bands.items() if not low <= session.controls[name] <= high]
         if not outside:
             return
-        told = ", ".join(f"{name} reads {session.controls[name]:.3f}, allowed {bands[name]}" for name in outside)
-        told = f"{told}; the machine may be busy ({load_seen()})"
-    raise ControlsError(f"the controls failed {ATTEMPTS} times, so nothing was stored: {told}; try again on a quieter machine")
+        message = ", ".join(f"{name} reads {session.controls[name]:.3f}, allowed {bands[name]}" for name in outside)
+        message = f"{message}; the machine may be busy ({load_seen()})"
+    raise ControlsError(
+        f"the controls failed {ATTEMPTS} times, so nothing was stored: {message}; try again on a quieter machine"
+    )
 
 
 def _measure(session: Session, variant: Variant, dims: dict[str, int], dtype: str) -> dict[str, float]:
@@ -140,14 +142,14 @@ def _measure(session: Session, variant: Variant, dims: dict[str, int], dtype: st
             race.prepare(entry)
             race.estimate(entry)
         for _ in range(ROUNDS):
-            race.round(entries, look=False)
+            race.round(entries, save=False)
     finally:
         shutil.rmtree(board.folder, ignore_errors=True)
     for entry in entries:
         if not entry.racing:
             raise ContestantError(entry.status, entry.note)
     first, second, double, empty = (summarise(e.samples_ms).lower_quartile for e in entries)
-    found = {"a_a": first / second, "twice": 2 * double / (first + second), "floor_us": empty * 1e3}
+    values = {"a_a": first / second, "twice": 2 * double / (first + second), "floor_us": empty * 1e3}
     if session.protocol == "cpu-cold":
-        found["cold_over_warm"] = float(entries[0].process.ask("memory", cache_bytes=session.cache_bytes)["ratio"])
-    return found
+        values["cold_over_warm"] = float(entries[0].process.ask("memory", cache_bytes=session.cache_bytes)["ratio"])
+    return values

@@ -1,4 +1,4 @@
-"""Who takes part in one board: the proven variants and the yardsticks; and the record of what they did."""
+"""The contestants of one board, which are the proven variants and the baselines; and the record of their race."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from harness.race import roofline
-from harness.race.board import YARDSTICK
+from harness.race.board import BASELINE
 from harness.race.rounds import Entry
 from harness.race.statistics import summarise
 from registry.fingerprint import source_hash
@@ -33,16 +33,16 @@ MEASURED_AGAIN = 2
 
 @dataclass
 class Field:
-    """The field of one board.
+    """The variants that are raced on one board, and those that are not.
 
     Attributes
     ----------
     candidates : list of Variant
         Proven variants that take this problem.
-    definition : Variant or None
-        The plain definition, if it is proven.
+    reference : Variant or None
+        The numpy reference, if it is proven.
     refused : list of Row
-        Those that do not take part, and why.
+        The variants that are not raced, each with the reason.
     named : bool
         Whether the request named any variant of this op.
     """
@@ -50,23 +50,23 @@ class Field:
     board: Board
     named: bool
     candidates: list[Variant] = field(default_factory=list)
-    definition: Variant | None = None
+    reference: Variant | None = None
     refused: list[Row] = field(default_factory=list)
 
     def entries(self, session: Session) -> list[Entry]:
         """Return the contestants, each with a process of its own."""
-        variants = [*self.candidates, *([self.definition] if self.definition else [])]
-        found = [
-            Entry(v.name, session.process(i), variant=v.name, yardstick=v.is_reference, source=source_hash(v))
+        variants = [*self.candidates, *([self.reference] if self.reference else [])]
+        entries = [
+            Entry(v.name, session.process(i), variant=v.name, baseline=v.is_reference, source=source_hash(v))
             for i, v in enumerate(variants)
         ]
-        if not session.has_yardstick:
-            return found
-        torch = Entry(YARDSTICK, session.torch, kind="torch", yardstick=True, source=f"torch {version('torch')}")
-        return [*found, torch]
+        if not session.has_baseline:
+            return entries
+        torch = Entry(BASELINE, session.torch, kind="torch", baseline=True, source=f"torch {version('torch')}")
+        return [*entries, torch]
 
     def run(self, session: Session, entries: list[Entry]) -> Run:
-        """Return the record of a race that has been run; what beats the roofline is ``implausible`` and loses its time."""
+        """Return the record of a finished race; an entry faster than the roofline becomes ``implausible``, without a time."""
         board = self.board
 
         def floor() -> float:
@@ -75,7 +75,7 @@ class Field:
         def impossible(entry: Entry) -> bool:
             return bool(entry.samples_ms) and roofline.is_impossible(summarise(entry.samples_ms).median, floor())
 
-        for _ in range(MEASURED_AGAIN):  # a roofline that was measured while the machine was busy must not refute a time
+        for _ in range(MEASURED_AGAIN):  # the roofline may be too low because the machine was busy when it was measured
             if any(map(impossible, entries)):
                 session.measure_roofline(again=True)
         for entry in filter(impossible, entries):
@@ -83,7 +83,7 @@ class Field:
             entry.note = f"{median:.4g} ms is less than the {floor():.4g} ms that the measured roofline allows"
             entry.status, entry.samples_ms = "implausible", []
         rows = [
-            Row(variant=e.name, source=e.source, status=e.status, yardstick=e.yardstick, samples_ms=e.samples_ms, note=e.note)
+            Row(variant=e.name, source=e.source, status=e.status, yardstick=e.baseline, samples_ms=e.samples_ms, note=e.note)
             for e in entries
         ]
         return Run(
@@ -95,35 +95,35 @@ class Field:
 
 
 def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str], place: str = "host") -> Field:
-    """Sort the variants of an op into those that race on `board` and those that do not, with reasons.
+    """Return the variants of an op that race on `board`, and those that do not with the reasons.
 
     Parameters
     ----------
     chosen : list of Variant
-        Those that the request stands for.
+        The variants that the request selects.
     gap : callable
-        Returns what is missing in the evidence about a variant, or "".
+        Returns the reason why a variant has no fresh evidence; "" if it has.
     place : str
-        Where the race is: on ``host`` the definition takes part, on ``cuda`` it cannot.
+        Device of the race: the numpy reference takes part on ``host`` only.
     """
-    everyone = [v for v in chosen if not v.is_reference]
-    found = Field(board, named=bool(chosen))
-    definition = [table.variants[board.op.name]["numpy"]] if place == "host" else []
-    for variant in [*everyone, *definition]:
+    others = [v for v in chosen if not v.is_reference]
+    result = Field(board, named=bool(chosen))
+    reference = [table.variants[board.op.name]["numpy"]] if place == "host" else []
+    for variant in [*others, *reference]:
         status, note = _obstacle(variant, board, gap, place)
         if status:
             row = Row(
                 variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_reference, note=note
             )
-            found.refused.append(row)
+            result.refused.append(row)
         elif variant.is_reference:
-            found.definition = variant
+            result.reference = variant
         else:
-            found.candidates.append(variant)
+            result.candidates.append(variant)
     for broken in table.unloadable_of([board.op]):
         if broken.op == board.op.name and broken.name not in table.variants[board.op.name]:  # one row for each name
-            found.refused.append(Row(variant=broken.name, source="", status="unloadable", note=broken.reason))
-    return found
+            result.refused.append(Row(variant=broken.name, source="", status="unloadable", note=broken.reason))
+    return result
 
 
 def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], place: str) -> tuple[str, str]:
@@ -137,9 +137,9 @@ def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], pla
 
 @cache
 def commit() -> str:
-    """Return the revision of the project as git describes it; "" where there is no git."""
+    """Return the revision of the project as ``git describe`` prints it; "" without git."""
     git = shutil.which("git")
     if git is None:
         return ""
-    found = subprocess.run([git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    done = subprocess.run([git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

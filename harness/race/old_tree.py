@@ -1,4 +1,4 @@
-"""The kernels of another revision under today's harness: what ``--compare`` races the working tree against."""
+"""The kernels of another revision, run by today's harness, for ``--compare``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ KEPT = ROOT / ".cache" / "compare"
 
 @dataclass(frozen=True)
 class OldTree:
-    """A folder with the kernels of `commit`, and today's registry and harness beside them.
+    """A folder with the kernels of `commit` and today's registry and harness.
 
     Attributes
     ----------
     hashes : dict
-        Per op and variant that could be loaded there, the hash of its sources.
+        The hash of the sources of each loadable variant, by op and variant.
     """
 
     root: Path
@@ -39,40 +39,40 @@ class OldTree:
 
 
 def _git(project: Path, *words: str) -> bytes | None:
-    """Return what git printed, or None where it failed."""
+    """Return the standard output of git, or None if git failed."""
     git = shutil.which("git")
     if git is None:
         raise RequestError("--compare needs git, which is not installed")
-    found = subprocess.run([git, *words], cwd=project, capture_output=True, check=False)
-    return None if found.returncode else found.stdout
+    done = subprocess.run([git, *words], cwd=project, capture_output=True, check=False)
+    return None if done.returncode else done.stdout
 
 
 def check_out(revision: str, project: Path = ROOT, kept: Path = KEPT) -> OldTree:
-    """Lay out the kernels of `revision`.
+    """Write the kernels of `revision` to a folder.
 
     Parameters
     ----------
     project : Path
         The git checkout.
     kept : Path
-        Where to lay them out; kept, so that what numba compiled there serves the next comparison too.
+        The parent of the folder. The folder stays after the command, so that the next comparison finds what numba compiled.
 
     Raises
     ------
     RequestError
-        There is no such revision, or it has no kernels.
+        The revision does not exist, or has no kernels.
     """
-    found = _git(project, "rev-parse", "--verify", "--quiet", "--short", f"{revision}^{{commit}}")
-    if found is None:
+    resolved = _git(project, "rev-parse", "--verify", "--quiet", "--short", f"{revision}^{{commit}}")
+    if resolved is None:
         raise RequestError(f"--compare {revision!r}: no such revision here; name a commit, branch or tag that git knows")
-    commit = found.decode().strip()
-    packed = _git(project, "archive", commit, "kernels")
-    if packed is None:
+    commit = resolved.decode().strip()
+    archived = _git(project, "archive", commit, "kernels")
+    if archived is None:
         raise RequestError(f"--compare {revision!r}: {commit} has no kernels/")
     root = kept / commit
     for room in ("kernels", *TODAYS):
         shutil.rmtree(root / room, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         archive.extractall(root, filter="data")
     for room in TODAYS:
         shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,6 +80,6 @@ def check_out(revision: str, project: Path = ROOT, kept: Path = KEPT) -> OldTree
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if listed.returncode:
         why = (listed.stderr.strip().splitlines() or ["no message"])[-1]
-        raise CrucibleError(f"the kernels of {commit} cannot be read by today's registry: {why}")
+        raise CrucibleError(f"today's registry cannot read the kernels of {commit}: {why}")
     variants = [(op["op"], v) for op in json.loads(listed.stdout)["ops"] for v in op["variants"]]
     return OldTree(root, commit, {(op, v["variant"]): v["source"] for op, v in variants if v["available"]})

@@ -1,4 +1,4 @@
-"""What the races of one command give: records of times, and evidence against variants, each stored as soon as it is made."""
+"""The outcome of the races of one command: records of times and evidence against variants, each stored at once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Outcome:
     Attributes
     ----------
     store : Store or None
-        None keeps no record.
+        With None, nothing is stored.
     place : str
-        Where the races run: ``host`` or ``cuda``.
+        Device of the races: ``host`` or ``cuda``.
     refused : list of CrucibleError
-        Why races gave no record of times.
+        The reasons why races gave no record of times.
     """
 
     table: Table
@@ -44,13 +44,13 @@ class Outcome:
     refused: list[CrucibleError] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        """Take the record of a race."""
+        """Add the record of a race and store it."""
         self.runs.append(run)
         if self.store is not None:
             self.store.add_run(run)
 
     def refute(self, board: Board, seen: Iterable[tuple[str, str, str]]) -> None:
-        """Take the name, status and note of each contestant of a race."""
+        """Add and store the evidence against variants, given the name, status and note of each contestant of a race."""
         against = refutations(board, seen, self.table.variants[board.op.name], self.place, self.kernels_path)
         self.refuted += against
         if self.store is not None and against:

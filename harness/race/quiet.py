@@ -1,8 +1,8 @@
 """Whether other processes compute on the cores that a race uses, and how loaded the machine is.
 
-Each thread of a race computes on registers for some milliseconds and compares the processor time that it got with the time that
-passed. On a quiet machine the two agree. A neighbour on one of the cores, or a limit on the processor time of a container,
-takes its share, whatever the clock rate of the cores and however they share their units.
+Each thread of a race computes without memory traffic for some milliseconds and compares its processor time with the elapsed
+time. On a quiet machine the two are equal. Another process on one of the cores, or a container's limit on processor time,
+lowers the processor time. The clock rate of the cores and their shared execution units do not change the comparison.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ WATCHED_S = 0.2
 
 
 def _compute(iterations: int) -> None:
-    """Compute without Python's lock and without memory."""
+    """Compute without Python's global lock and without memory traffic."""
     hashlib.pbkdf2_hmac("sha256", b"race", b"quiet", iterations)
 
 
 def _least_share(threads: int, iterations: int) -> float:
-    """Return the share of a core that the thread got that got least."""
-    together, shares = Barrier(threads), [0.0] * threads
+    """Run `threads` threads at once and return the smallest share of a core that one of them had."""
+    barrier, shares = Barrier(threads), [0.0] * threads
 
     def work(number: int) -> None:
-        together.wait()
+        barrier.wait()
         passed, used = perf_counter_ns(), thread_time_ns()
         _compute(iterations)
         shares[number] = (thread_time_ns() - used) / max(perf_counter_ns() - passed, 1)
@@ -47,7 +47,7 @@ def _least_share(threads: int, iterations: int) -> float:
 
 
 def core_share(threads: int) -> float:
-    """Return the share of a core that each of `threads` threads gets while all of them compute: 1 on a quiet machine."""
+    """Return the smallest share of a core that one of `threads` computing threads has: 1 on a quiet machine."""
     start = thread_time_ns()
     _compute(TRIAL_ITERATIONS)
     iterations = max(int(TRIAL_ITERATIONS * SPAN_NS / max(thread_time_ns() - start, 1)), 1)
@@ -55,7 +55,7 @@ def core_share(threads: int) -> float:
 
 
 def load_seen() -> str:
-    """Return how busy this process's cores are while it sleeps, in words."""
+    """Return a message about the load of this process's cores, measured while the process sleeps."""
     cores = sorted(os.sched_getaffinity(0))
     shares = psutil.cpu_percent(interval=WATCHED_S, percpu=True)
     busy = sum(shares[core] for core in cores if core < len(shares)) / 100

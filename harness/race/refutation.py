@@ -1,10 +1,10 @@
-"""What a race refutes: a variant that passed its proof and then gave a wrong answer, raised or crashed at the raced shape.
+"""Refutation by a race: evidence against a proven variant that had wrong outputs, raised or crashed at the raced shape.
 
-The record is evidence with the gate ``race``. It revokes the proof of the same source for every reader, and a later proof does
-not lift it: the battery passed this source before, and may miss the fault again. A change of the source does.
+The record is evidence with the gate ``race``. It revokes the proof of the same source for every reader. A later proof does not
+restore it: the battery passed this source before, and may miss the fault again. Only a change of the source allows a new proof.
 
-A variant is not refuted by circumstances: too little memory, a disk that is full, a signal from outside, or a time limit, which
-a busy machine may exceed.
+Some failures come from the machine and refute nothing: too little memory, a full disk, a signal from outside, or a time limit,
+which a busy machine may exceed.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def refutation(
     Parameters
     ----------
     status, note : str
-        What the race said of the variant.
+        The status and the note of the variant's row in the race.
     place : str
-        Where the race ran: ``host`` or ``cuda``.
+        Device of the race: ``host`` or ``cuda``.
     """
     if status not in REFUTING or any(word in note for word in CIRCUMSTANCES):
         return None
@@ -67,10 +67,10 @@ def refutations(
     Parameters
     ----------
     seen : iterable of (name, status, note)
-        What became of each contestant.
+        The result of each contestant.
     variants : mapping of str to Variant
-        By name; a contestant that is none of them, such as torch, is left out.
+        By name; a contestant of another name, such as torch, is left out.
     """
     known = [(variants[name], status, note) for name, status, note in seen if name in variants]
-    found = (refutation(variant, board, status, note, place, kernels_path) for variant, status, note in known)
-    return [evidence for evidence in found if evidence is not None]
+    records = (refutation(variant, board, status, note, place, kernels_path) for variant, status, note in known)
+    return [evidence for evidence in records if evidence is not None]

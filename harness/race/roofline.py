@@ -1,8 +1,8 @@
-"""The roofline, measured on the machine it is used for: multiply-add peak, and bandwidth by the size of what is moved.
+"""The roofline of this machine, by measurement: the multiply-add peak, and the bandwidth by the size of the data.
 
-A time is impossible when it beats both. Caches are granted in full: the bytes of a call up to a given size are charged at
-the best bandwidth ever seen at that size, the bytes beyond it at the next size's, so a call whose data lies in a cache is
-measured against that cache and a large one against memory behind a full cache.
+A time below the roofline is impossible. The roofline assumes that the caches are full of the call's data: the bytes up to a
+size are counted at the best bandwidth measured at that size, the bytes beyond it at the bandwidth of the next size. Therefore a
+call whose data fits in a cache is compared with that cache, and a larger call with the memory as well.
 
 Source: S. Williams, A. Waterman, D. Patterson, Communications of the ACM 52 (2009), doi:10.1145/1498765.1498785.
 """
@@ -32,7 +32,7 @@ REPEATS = 7
 SPAN_NS = 4e6
 ACCUMULATORS = 12
 KEY = "gb_s@"
-LEAST_OF_BEST = 0.5  # a measurement below this share of the best on record was disturbed
+LEAST_OF_BEST = 0.5  # a measurement below this share of the best on record is not plausible
 TRUSTED = 0.75  # of the floor: the bandwidth of a virtual machine was seen to vary by a quarter within minutes
 
 
@@ -46,7 +46,7 @@ LANES = _lanes()
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def _multiply_adds(typing_context: Any, rounds: Any) -> Any:  # noqa: ANN401 (numba's own types)
-    """Do `rounds` times one multiply-add on each of the vector accumulators, all of them in registers."""
+    """Repeat `rounds` times: one multiply-add on each of the vector accumulators, which stay in registers."""
     del typing_context, rounds
 
     def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:  # noqa: ANN401 (numba's own types)
@@ -127,14 +127,14 @@ def _update(values: Any, times: int) -> None:  # noqa: ANN401 (compiled)
 def _best(run: Callable[[int], None]) -> float:
     """Return the shortest time in nanoseconds of one repetition inside `run`."""
     run(1)
-    times, taken = 1, 0.0
-    while taken < SPAN_NS / 2:
+    times, elapsed = 1, 0.0
+    while elapsed < SPAN_NS / 2:
         start = perf_counter_ns()
         run(times)
-        taken = perf_counter_ns() - start
-        if taken < SPAN_NS / 2:
-            times = max(2 * times, min(int(times * SPAN_NS / max(taken, 1)), 64 * times))
-    shortest = taken / times
+        elapsed = perf_counter_ns() - start
+        if elapsed < SPAN_NS / 2:
+            times = max(2 * times, min(int(times * SPAN_NS / max(elapsed, 1)), 64 * times))
+    shortest = elapsed / times
     for _ in range(REPEATS):
         start = perf_counter_ns()
         run(times)
@@ -143,7 +143,7 @@ def _best(run: Callable[[int], None]) -> float:
 
 
 def _bandwidth(size: int, threads: int) -> float:
-    """Return the best of reading, copying, scaling and updating in place `size` bytes in all, in bytes per nanosecond (GB/s).
+    """Return the best bandwidth of reading, copying, scaling and updating `size` bytes in total, in GB/s.
 
     The update works on four parts at once, as AdamW does on its arrays. It fetches no line of the cache only to overwrite it,
     and keeps more reads in flight than a single stream: on a Xeon it moved 45 GB/s where a copy moved 25.
@@ -162,14 +162,14 @@ def _bandwidth(size: int, threads: int) -> float:
 
 
 def measure(threads: int) -> dict[str, float]:
-    """Return the peaks under the present thread count: ``gflops``, and ``gb_s@BYTES`` by size."""
+    """Return the peaks of `threads` threads: ``gflops``, and ``gb_s@BYTES`` by size."""
     out = np.zeros(threads, np.float32)
     peak = 2 * ACCUMULATORS * LANES * threads / _best(lambda times: _peak(1000 * times, out)) * 1000
     return {"gflops": peak, **{f"{KEY}{size}": _bandwidth(size, threads) for size in SIZES}}
 
 
 def merged(*measured: Mapping[str, float]) -> dict[str, float]:
-    """Return the best of several measurements: a neighbour on the machine can only lower one."""
+    """Return the best of several measurements: other processes on the machine can only lower a measurement."""
     return {key: max(m[key] for m in measured if key in m) for key in measured[0]}
 
 
@@ -180,10 +180,10 @@ def is_plausible(roof: Mapping[str, float], earlier: Sequence[Mapping[str, float
 
 
 def bandwidth_sizes(roof: Mapping[str, float]) -> list[tuple[int, float]]:
-    """Return (size, bandwidth) pairs by rising size, no bandwidth lower than that of a larger size."""
-    found = sorted((int(key.removeprefix(KEY)), value) for key, value in roof.items() if key.startswith(KEY))
+    """Return (size, bandwidth) pairs by rising size; the bandwidth of a size is at least the bandwidth of a larger size."""
+    measured = sorted((int(key.removeprefix(KEY)), value) for key, value in roof.items() if key.startswith(KEY))
     best, pairs = 0.0, []
-    for size, value in reversed(found):
+    for size, value in reversed(measured):
         best = max(best, value)
         pairs.append((size, best))
     return pairs[::-1]
@@ -195,7 +195,7 @@ def is_impossible(milliseconds: float, floor: float) -> bool:
 
 
 def floor_ms(roof: Mapping[str, float], flops: float, moved: float) -> float:
-    """Return the milliseconds below which a call of `flops` operations that moves `moved` bytes is impossible."""
+    """Return the least possible milliseconds of a call that does `flops` operations and moves `moved` bytes."""
     pairs = bandwidth_sizes(roof)
     edges = [0, *(size for size, _ in pairs[1:]), float("inf")]
     memory_ns = sum(
@@ -210,7 +210,7 @@ def _sweep_buffers(cache_bytes: int, threads: int) -> list[Any]:
 
 
 def sweep(cache_bytes: int, threads: int) -> None:
-    """Read twice `cache_bytes` with every thread taking a share, so that nothing else is left in the caches."""
+    """Read twice `cache_bytes`, each thread an equal part, so that the caches hold nothing else."""
     buffer, out = _sweep_buffers(cache_bytes, threads)
     _read(buffer, out, 1)
 
@@ -221,7 +221,7 @@ def _probe_buffers(cache_bytes: int, size: int) -> list[Any]:
 
 
 def cold_over_warm(cache_bytes: int, size: int = 1 << 18) -> float:
-    """Return the time of reading one buffer after twice `cache_bytes` of others, over reading it again at once."""
+    """Return the time of reading a buffer after twice `cache_bytes` of other memory, over the time of reading it again."""
     buffers = _probe_buffers(cache_bytes, size)
     out = np.zeros(1, np.float32)
     cold: list[int] = []

@@ -1,9 +1,9 @@
-"""A race: one board's contestants take turns in random order, round after round, each in a process of its own.
+"""A race: the contestants of one board, each in its own process, take turns in random order, round after round.
 
-A turn gives one sample: the lower quartile of a few batches of calls, every call on fresh values in buffers that rotate. (A
-call on two threads waits for milliseconds when anything else of the machine runs on either core, so the median of a turn
-says more about the neighbours.) Contestants much slower than the leader take part in the first rounds only. Answers of
-timed calls, chosen afterwards, are checked.
+A turn gives one sample: the lower quartile of a few batches of calls. The calls rotate over several sets of buffers, and the
+values change before each call. The sample is no median, because a call on two threads waits for milliseconds when another
+process runs on either core. Contestants much slower than the leader take part in the first rounds only. The outputs of the
+timed calls of a random round and of the last round are checked.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ REFERENCE_S = 300.0
 
 @dataclass
 class Entry:
-    """One contestant of one board: who it is, how it is asked, and what it has shown so far."""
+    """One contestant of one board: its name and process, the size of its turns, and its samples so far."""
 
     name: str
     process: ContestantProcess
     kind: str = "variant"
     variant: str = ""
-    yardstick: bool = False
+    baseline: bool = False
     source: str = ""
     status: str = "passed"
     note: str = ""
@@ -63,23 +63,31 @@ class Entry:
 
     @property
     def racing(self) -> bool:
-        """Whether it has done nothing wrong so far."""
+        """Whether the contestant has not failed so far."""
         return self.status == "passed"
 
     def refine(self, least_ns: float, sets: int) -> None:
-        """Choose, from the shortest time seen, how many calls make a sample and how many samples a turn."""
+        """Set the number of calls per sample and of samples per turn from the shortest time measured so far."""
         self.estimate_ns = min(self.estimate_ns, least_ns)
         self.count = max(1, min(sets, math.ceil(SAMPLE_NS / self.estimate_ns)))
         self.repeats = max(1, min(MOST_SAMPLES, int(TURN_NS / (self.count * self.estimate_ns))))
 
     def fail(self, error: ContestantError) -> None:
-        """Take it out of the race."""
+        """Remove the contestant from the race, with the status and message of the error."""
         self.status, self.note, self.samples_ms = error.status, str(error), []
 
 
 @dataclass
 class Race:
-    """The turns of one board's contestants, and the answers kept for the check."""
+    """The turns of one board's contestants, and the list of saved outputs to check.
+
+    Attributes
+    ----------
+    tight : bool
+        Whether memory holds the buffers of one contestant only, so that each turn prepares and releases them.
+    saved : dict of int to list of Entry
+        The contestants whose outputs of the round with this seed were saved.
+    """
 
     session: Session
     board: Board
@@ -88,85 +96,85 @@ class Race:
     tight: bool
     heat: int = 0
     seed: int = field(default_factory=lambda: random.randrange(1 << 30))
-    answered: dict[int, list[Entry]] = field(default_factory=dict)
+    saved: dict[int, list[Entry]] = field(default_factory=dict)
 
     @property
     def racing(self) -> list[Entry]:
-        """The entries that have done nothing wrong so far."""
+        """The entries that have not failed so far."""
         return [e for e in self.entries if e.racing]
 
     def prepare(self, entry: Entry) -> None:
-        """Give an entry its buffers."""
+        """Make the process of an entry allocate and fill its buffers."""
         entry.process.ask(
             "prepare", dims=self.board.dims, params=self.board.params, dtype=self.board.dtype, sets=self.sets, heat=self.heat,
             folder=str(self.board.folder), cold=self.session.cold_bytes,
         )  # fmt: skip
 
     def each(self, entries: list[Entry], action: Callable[[Entry], object]) -> None:
-        """Do something with each entry; one that fails, crashes or hangs is out."""
+        """Call `action` with each entry; an entry that fails, crashes or hangs is removed from the race."""
         for entry in entries:
             try:
                 action(entry)
             except ContestantError as error:
                 entry.fail(error)
 
-    def turn(self, entry: Entry, seed: int, *, look: bool, warm: bool = True) -> statistics.Summary:
-        """Let `entry` have its turn of the round called `seed`; return what its samples say, in nanoseconds a call."""
+    def turn(self, entry: Entry, seed: int, *, save: bool, warm: bool = True) -> statistics.Summary:
+        """Run the turn of `entry` in the round of `seed`; return the quantiles of its batches, in nanoseconds per call."""
         if self.tight:
             self.prepare(entry)
         expected_s = entry.estimate_ns * entry.count * entry.repeats / 1e9
-        taken = entry.process.ask(
+        reply = entry.process.ask(
             "turn", limit_s=PATIENCE_S + PATIENCE * expected_s, count=entry.count, samples=entry.repeats, seed=seed,
             last=seed % self.sets, warm=warm and entry.estimate_ns < WARM_BELOW_NS,
         )  # fmt: skip
-        if look:
+        if save:
             name = f"{seed}-{self.entries.index(entry)}"
-            entry.process.ask("answer", seed=seed, folder=str(self.board.folder), name=name)
-            self.answered.setdefault(seed, []).append(entry)
+            entry.process.ask("save_outputs", seed=seed, folder=str(self.board.folder), name=name)
+            self.saved.setdefault(seed, []).append(entry)
         if self.tight:
             entry.process.ask("release")
-        return statistics.summarise(taken["ns"])
+        return statistics.summarise(reply["ns"])
 
     def estimate(self, entry: Entry) -> None:
-        """Time one call, and choose how many of them make a sample and how many samples a turn."""
-        entry.estimate_ns = self.turn(entry, 0, look=True, warm=False).least
+        """Time one call, and set the number of calls per sample and of samples per turn."""
+        entry.estimate_ns = self.turn(entry, 0, save=True, warm=False).least
         if entry.estimate_ns < WARM_BELOW_NS:
             entry.repeats = max(2, min(MOST_SAMPLES, int(TURN_NS / entry.estimate_ns)))
-            entry.estimate_ns = min(entry.estimate_ns, self.turn(entry, 0, look=False).least)
+            entry.estimate_ns = min(entry.estimate_ns, self.turn(entry, 0, save=False).least)
         entry.refine(entry.estimate_ns, self.sets)
 
-    def round(self, entries: list[Entry], *, look: bool) -> None:
-        """Give each of `entries` a turn, in random order; `look`: keep their answers."""
+    def round(self, entries: list[Entry], *, save: bool) -> None:
+        """Run a turn of each of `entries`, in random order; with `save`, save their outputs for the check."""
         self.seed += 1
 
         def sample(entry: Entry) -> None:
-            entry.samples_ms.append(self.turn(entry, self.seed, look=look).lower_quartile / 1e6)
+            entry.samples_ms.append(self.turn(entry, self.seed, save=save).lower_quartile / 1e6)
 
         self.each(random.sample(entries, len(entries)), sample)
 
     def check(self) -> None:
-        """Compare the answers kept from timed calls with the oracle's; one that differs costs its contestant its times."""
-        place, torch = str(self.board.folder), self.session.torch
-        for seed, entries in self.answered.items():
-            seen = [e for e in entries if e.racing and e.kind != "torch"]
-            if not seen:
+        """Compare the saved outputs with the oracle's outputs; a contestant whose outputs are wrong loses its times."""
+        folder, torch = str(self.board.folder), self.session.torch
+        for seed, entries in self.saved.items():
+            unchecked = [e for e in entries if e.racing and e.kind != "torch"]
+            if not unchecked:
                 continue
-            message = {"params": self.board.params, "source": place, "folder": place, "number": seed % self.sets}
+            message = {"params": self.board.params, "source": folder, "folder": folder, "number": seed % self.sets}
             try:
                 torch.ask("reference", op=self.board.op.name, values=seed, seed=seed, limit_s=REFERENCE_S, **message)
             except ContestantError as error:
-                for entry in seen:
-                    entry.fail(ContestantError("unchecked", f"torch has no answer to compare with: {error}"))
+                for entry in unchecked:
+                    entry.fail(ContestantError("unchecked", f"torch computed no reference outputs: {error}"))
                 continue
-            for entry in seen:
+            for entry in unchecked:
                 name = f"{seed}-{self.entries.index(entry)}"
-                found = disagreement(self.board.op, self.board.dims, self.board.folder, name)
-                if found:
-                    entry.fail(ContestantError("wrong", found))
+                difference = disagreement(self.board.op, self.board.dims, self.board.folder, name)
+                if difference:
+                    entry.fail(ContestantError("wrong", difference))
 
 
 def limit_rounds(entries: list[Entry], leader_ns: float, budget_s: float) -> None:
-    """Give contestants much slower than the leader a few rounds only, and say so."""
+    """Limit contestants much slower than the leader to a few rounds, and put the limit into their notes."""
     for entry in entries:
         entry.quota, entry.note = MOST_ROUNDS, ""
         seconds, ratio = entry.estimate_ns / 1e9, entry.estimate_ns / leader_ns
@@ -180,14 +188,14 @@ def limit_rounds(entries: list[Entry], leader_ns: float, budget_s: float) -> Non
 def run_race(
     session: Session, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]
 ) -> None:
-    """Race `entries`, loaded and warm, on `board`; their samples, statuses and notes are filled in.
+    """Race `entries`, which are loaded and warm, on `board`, and fill in their samples, statuses and notes.
 
     Parameters
     ----------
     budget_s : float
-        Seconds for the rounds; the race ends earlier once the ranking is settled.
+        Time budget of the rounds in seconds; the race ends earlier once the ranking is settled.
     progress : callable
-        Told between turns what goes on and how far it is, from 0 to 1.
+        Called between turns with the present activity and the finished share, from 0 to 1.
     """
     sets = session.set_count(board)
     race = Race(session, board, entries, sets, tight=session.is_tight(board, sets, len(entries)))
@@ -209,23 +217,23 @@ def run_race(
         race.each(others, race.prepare)
     for entry in once:
         entry.samples_ms.append(entry.estimate_ns / 1e6)
-    race.answered = {0: once}
+    race.saved = {0: once}
     _rounds(race, start, budget_s, progress)
     _second_heat(race, SECOND_HEAT_SHARE * budget_s)
-    progress("checking timed answers", 1.0)
+    progress("checking the outputs of timed calls", 1.0)
     race.each(race.racing, lambda entry: entry.process.ask("release"))
     race.check()
 
 
 def _rounds(race: Race, start: float, budget_s: float, progress: Callable[[str, float], None]) -> None:
-    looked_at, next_look, number = random.randrange(SLOW_ROUNDS), FIRST_LOOK, 0
+    checked_round, next_look, number = random.randrange(SLOW_ROUNDS), FIRST_LOOK, 0
     deadline = start + (1 - SECOND_HEAT_SHARE) * budget_s
     while number < MOST_ROUNDS:
         present = [e for e in race.racing if number < e.quota and e.quota > 1]
         late = time.monotonic() > deadline
         if not present or (late and number >= FEWEST_ROUNDS):
             break
-        race.round(present, look=number == looked_at)
+        race.round(present, save=number == checked_round)
         number += 1
         _reconsider(race, [e for e in present if e.racing], budget_s)
         progress(f"round {number}", min((time.monotonic() - start) / budget_s, 1.0))
@@ -235,11 +243,11 @@ def _rounds(race: Race, start: float, budget_s: float, progress: Callable[[str, 
             if statistics.settled([e.samples_ms for e in leaders]):
                 break
     if number > FIRST_LOOK:
-        race.round([e for e in race.racing if number < e.quota and e.quota > 1], look=True)
+        race.round([e for e in race.racing if number < e.quota and e.quota > 1], save=True)
 
 
 def _reconsider(race: Race, present: list[Entry], budget_s: float) -> None:
-    """Plan again for those still in the race: an estimate that a neighbour on the machine spoiled must not decide it."""
+    """Limit the rounds again from better estimates: other processes may have spoiled the first ones."""
     for entry in present:
         entry.refine(min(entry.samples_ms) * 1e6, race.sets)
     if present:
@@ -247,8 +255,8 @@ def _reconsider(race: Race, present: list[Entry], budget_s: float) -> None:
 
 
 def _second_heat(race: Race, budget_s: float) -> None:
-    """Race the two best variants again at other addresses: a winner must win twice."""
-    able = [e for e in race.racing if not e.yardstick and len(e.samples_ms) > FEWEST_ROUNDS]
+    """Race the two best variants again at other addresses: the addresses must not decide the winner."""
+    able = [e for e in race.racing if not e.baseline and len(e.samples_ms) > FEWEST_ROUNDS]
     best = sorted(able, key=lambda e: statistics.summarise(e.samples_ms).median)[:2]
     if race.tight or len(best) < 2 or len(best[0].samples_ms) != len(best[1].samples_ms):  # noqa: PLR2004 (two)
         return
@@ -258,4 +266,4 @@ def _second_heat(race: Race, budget_s: float) -> None:
     for _ in range(rounds):
         if time.monotonic() - start > budget_s or not all(e.racing for e in best):
             return
-        race.round(best, look=False)
+        race.round(best, save=False)

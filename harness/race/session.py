@@ -1,4 +1,4 @@
-"""A racing session: the contestants' processes, the controls, the measured roofline, and one board after the other."""
+"""A session: the processes of the contestants, the controls, the roofline, and the races of one command's boards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOLS", "Session"]
 
-PROTOCOLS = {"host": ("cpu-warm", "cpu-cold"), "cuda": ("cuda-cold", "cuda-graph")}  # the first is the usual one
+PROTOCOLS = {"host": ("cpu-warm", "cpu-cold"), "cuda": ("cuda-cold", "cuda-graph")}  # the first is the default
 MOST_SETS = 64
 LARGE_SET = 64 * MEBI
 PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
@@ -48,20 +48,20 @@ ROOFLINES = ROOT / ".cache" / "roofline"
 
 @dataclass
 class Session:
-    """What all boards of one command share.
+    """The processes and measurements that all boards of one command share.
 
     Attributes
     ----------
     place, module : str
-        Where contestants run, as records say it, and what their processes run.
+        The device of the contestants, as in records, and the Python module that their processes run.
     controls : dict
-        ``a_a`` (two copies of one variant), ``twice`` (one that is called twice), ``floor_us`` (an empty call).
+        ``a_a`` (ratio of two copies of one variant), ``twice`` (ratio of two calls to one), ``floor_us`` (an empty call).
     roof : dict
-        What `harness.race.roofline.measure` found, the best of this day.
+        The peaks measured by `harness.race.roofline.measure`, the best of this day.
     recorded : sequence of dict
-        What it found in earlier races of this machine with as many threads.
+        The peaks in the records of earlier races on this machine with the same thread count.
     loading_s : float
-        Seconds in which contestants were loaded and compiled.
+        Seconds spent on loading and compiling contestants.
     """
 
     place: ClassVar[str] = "host"
@@ -79,7 +79,7 @@ class Session:
 
     def __enter__(self) -> Self:
         self.torch = ContestantProcess(self.kernels_path, module=self.module)
-        shared = Path("/dev/shm")  # noqa: S108 (a folder of our own is made inside)
+        shared = Path("/dev/shm")  # noqa: S108 (the session creates its own folder in it)
         roomy = shared.is_dir() and shutil.disk_usage(shared).free > psutil.virtual_memory().total // 4
         self._folder = tempfile.TemporaryDirectory(prefix="crucible-race-", dir=shared if roomy else None)
         self.folder = Path(self._folder.name)
@@ -92,40 +92,40 @@ class Session:
 
     @property
     def cold_bytes(self) -> int:
-        """0 under the warm protocol, else what has to be pushed out of the caches."""
+        """0 under the warm protocol, else the size of the caches, whose contents are replaced before each batch."""
         return self.cache_bytes if self.protocol == "cpu-cold" else 0
 
     @property
-    def has_yardstick(self) -> bool:
-        """Whether torch can run where the contestants run."""
+    def has_baseline(self) -> bool:
+        """Whether torch can run on the device of the contestants."""
         return True
 
     def process(self, number: int) -> ContestantProcess:
-        """Return the process of one slot."""
+        """Return the process with this number, creating it if needed."""
         while len(self.processes) <= number:
             self.processes.append(ContestantProcess(self.kernels_path, module=self.module))
         return self.processes[number]
 
     def start(self, count: int) -> None:
-        """Start torch's process and those of `count` slots, at once, and wait until none of them is busy with its start."""
-        started = [self.torch, *(self.process(number) for number in range(count))]
-        for process in started:
+        """Start torch's process and `count` others at the same time, and wait until all of them reply."""
+        processes = [self.torch, *(self.process(number) for number in range(count))]
+        for process in processes:
             process.start()
-        for process in started:
+        for process in processes:
             process.ask("release")
 
     def set_count(self, board: Board) -> int:
-        """Return how many sets of buffers the calls of `board` rotate over."""
+        """Return the number of sets of buffers that the calls of `board` rotate over."""
         size = max(board.nbytes(), 1)
         room = 3 * self.cache_bytes if self.cold_bytes else self.cache_bytes // 4
         return max(2 if size <= LARGE_SET else 1, min(MOST_SETS, room // size))
 
     def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
-        """Whether the contestants' buffers may not all stay in memory between turns."""
+        """Whether memory is too small to hold the buffers of all contestants at once."""
         return bool(board.nbytes() * sets * contestants > MEMORY_SHARE * psutil.virtual_memory().available)
 
     def draw(self, board: Board) -> None:
-        """Draw the values of `board` and write them where the contestants find them."""
+        """Draw the values of `board` and write them to its folder, from which the contestants read them."""
         board.folder.mkdir(parents=True)
         for number in range(self.set_count(board)):
             problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype, seed=random.getrandbits(31))
@@ -134,10 +134,10 @@ class Session:
     def load(
         self, entry: Entry, op: Op, dims: dict[str, int], patience_s: float = float("inf"), dtype: str = "float32"
     ) -> float:
-        """Give `entry` its role and let it compile; return the predicted seconds of a call at `dims`.
+        """Assign `entry` its role and compile it; return the predicted seconds of a call at `dims`.
 
-        The prediction comes from a small call. One that is over `patience_s` is made again from larger calls, until they
-        take long enough to be believed.
+        The prediction is extrapolated from a small call. If it exceeds `patience_s`, it is repeated from larger calls, until
+        such a call takes long enough to be a reliable base.
         """
         entry.process.ask("load", op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads, limit_s=COMPILE_S)
         work = PROBE_WORK
@@ -145,18 +145,18 @@ class Session:
             small = shrunken(op, dims, work)
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 params = params_for(op, small)
-                asked = {"dims": small, "params": params, "dtype": dtype, "folder": folder}
-                taken = entry.process.ask("probe", **asked, limit_s=COMPILE_S)["ns"] / 1e9
+                problem = {"dims": small, "params": params, "dtype": dtype, "folder": folder}
+                seconds = entry.process.ask("probe", **problem, limit_s=COMPILE_S)["ns"] / 1e9
             whole, part = (max(op.flops(**d), op.bytes_moved(d)) for d in (dims, small))
-            predicted = float(taken * whole / max(part, 1))
-            if predicted <= patience_s or taken > BELIEVED_S or small == dims:
+            predicted = float(seconds * whole / max(part, 1))
+            if predicted <= patience_s or seconds > BELIEVED_S or small == dims:
                 return predicted
             work *= PROBE_GROWTH
 
     def race(self, board: Board, entries: list[Entry], budget_s: float, progress: Callable[[str, float], None]) -> None:
-        """Load the contestants and race them for what is then left of the budget.
+        """Load the contestants and race them for the rest of the time budget.
 
-        Those much slower than the leader that would need more than the budget for one call are left out.
+        A contestant is left out if it is much slower than the leader and one of its calls would exceed the time budget.
         """
         start = time.monotonic()
         patience_s = max(budget_s, PATIENCE_S)
@@ -171,7 +171,7 @@ class Session:
             seconds = predicted.get(entry.name, 0.0)
             if entry.kind != "torch" and seconds > max(patience_s, SLOW_FACTOR * min(predicted.values())):
                 entry.status = "slow"
-                entry.note = f"one call would take about {seconds:.1f} s of a budget of {budget_s:.1f} s"
+                entry.note = f"one call would take about {seconds:.1f} s of a time budget of {budget_s:.1f} s"
         progress("drawing values", 0.0)
         self.draw(board)
         loading_s = time.monotonic() - start
@@ -182,28 +182,29 @@ class Session:
             shutil.rmtree(board.folder, ignore_errors=True)
 
     def measure_roofline(self, *, again: bool = False) -> None:
-        """Read today's peaks, or measure them.
+        """Read the peaks that were measured today, or measure them.
 
-        With `again` they are measured anyway, and the best on record counts: a time that beats the peaks casts doubt on them.
-        Other processes can only lower a measurement. Peaks below half of the best on record are measured again; those that
-        stay there are replaced by the best on record. Peaks that were measured on a busy machine are not kept for the day.
+        With `again` the peaks are measured in any case and merged with the best on record: a contestant had a time that these
+        peaks exclude. Other processes can only lower a measurement. Therefore peaks below half of the best on record are
+        measured again, and replaced by the best on record if they stay there. Peaks measured on a busy machine are not kept
+        for the day.
         """
         path = ROOFLINES / f"{machine_key(self.place)}.json"
         key = f"{datetime.now(UTC).date().isoformat()}/{self.threads}"
         known: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
         earlier = [roof for day, roof in known.items() if day.endswith(f"/{self.threads}")] + [*self.recorded]
-        found = known.get(key)
+        roof = known.get(key)
         quiet, doubted = True, again
         for _ in range(ROOFLINE_ATTEMPTS):
-            if found is not None and not again and roofline.is_plausible(found, earlier):
+            if roof is not None and not again and roofline.is_plausible(roof, earlier):
                 break
             measured: dict[str, float] = self.process(0).ask("roofline", threads=self.threads)
-            found, again = measured if found is None else roofline.merged(measured, found), False
+            roof, again = measured if roof is None else roofline.merged(measured, roof), False
             quiet = is_quiet(self)
-        if found is None:
+        if roof is None:
             raise RuntimeError("no roofline was measured")
-        believed = quiet and not doubted and roofline.is_plausible(found, earlier)
-        self.roof = found if believed else roofline.merged(found, *earlier)
+        believed = quiet and not doubted and roofline.is_plausible(roof, earlier)
+        self.roof = roof if believed else roofline.merged(roof, *earlier)
         if quiet and self.roof != known.get(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({**known, key: self.roof}, indent=1))

@@ -1,9 +1,9 @@
-"""A racing session on a GPU: the rounds, controls, statistics and records of any other, over contestants that use CUDA.
+"""A session on a GPU: the same rounds, controls, statistics and records, with contestants that use CUDA.
 
-``cuda-cold`` rotates through buffers larger than the L2 cache and reads another such buffer before each batch; a call that is
-shorter than a launch from Python takes (some microseconds) shows that time instead of its own. ``cuda-graph`` captures a batch
-of calls and replays it, without Python in between; what fits in the L2 cache may lie there. Unverified on hardware: no GPU
-has run a race yet.
+``cuda-cold`` rotates through buffers larger than the L2 cache and reads another such buffer before each batch. A launch from
+Python takes some microseconds, so a shorter call shows the time of the launch instead of its own. ``cuda-graph`` captures a
+batch of calls and replays it without Python; small buffers may stay in the L2 cache. Unverified on hardware: no GPU has run a
+race yet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _l2_bytes() -> int:
 
 @dataclass
 class GpuSession(Session):
-    """What all boards of one command share, on the current GPU."""
+    """The processes and measurements that all boards of one command share, on the current GPU."""
 
     place: ClassVar[str] = "cuda"
     module: ClassVar[str] = "harness.race.contestant_gpu"
@@ -36,16 +36,16 @@ class GpuSession(Session):
 
     @property
     def cold_bytes(self) -> int:
-        """0 where a graph is replayed, else the size of the L2 cache."""
+        """0 under ``cuda-graph``, else the size of the L2 cache."""
         return self.cache_bytes if self.protocol == "cuda-cold" else 0
 
     @property
-    def has_yardstick(self) -> bool:
+    def has_baseline(self) -> bool:
         """Whether torch sees a GPU."""
         return bool(self.torch.ask("torch_sees_gpu")["yes"])
 
     def is_tight(self, board: Board, sets: int, contestants: int) -> bool:
-        """Whether the contestants' buffers may not all stay in the GPU's memory between turns."""
+        """Whether the GPU's memory is too small to hold the buffers of all contestants at once."""
         import cupy
 
         free, _ = cupy.cuda.Device().mem_info

@@ -1,7 +1,7 @@
-"""What the samples of a race say: spread, paired ratios with bootstrap intervals, tied ranks, the odds of being best.
+"""Statistics of the samples of a race: quantiles, paired ratios with bootstrap intervals, ranks with ties, chances to be best.
 
-Samples come one a round, in the order of the rounds, so the n-th samples of two contestants were taken within the same
-few milliseconds: their ratio is free of what slowed that round down for everybody.
+A contestant has one sample per round, in the order of the rounds. Therefore the n-th samples of two contestants were measured
+within a short time of each other, and their ratio does not contain a disturbance that slowed the whole round.
 
 Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile intervals).
 """
@@ -41,7 +41,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Interval:
-    """A ratio and the interval it lies in."""
+    """A ratio and its confidence interval."""
 
     ratio: float
     low: float
@@ -49,12 +49,12 @@ class Interval:
 
     @property
     def tie(self) -> bool:
-        """Whether the data does not tell the two apart."""
+        """Whether the interval contains 1, so that the samples do not decide which of the two is faster."""
         return self.low <= 1 <= self.high
 
     @property
     def inverse(self) -> Interval:
-        """The ratio the other way round."""
+        """The inverse ratio, with its interval."""
         return Interval(1 / self.ratio, 1 / self.high, 1 / self.low)
 
 
@@ -65,10 +65,10 @@ def summarise(samples: Sequence[float]) -> Summary:
 
 
 def paired_ratio(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> Interval:
-    """Return how many times longer `first` takes than `second`: the median over the rounds both took part in.
+    """Return the time of `first` over the time of `second`: the median of the ratios over their common rounds.
 
-    With fewer than six common rounds a bootstrap knows too little: the interval is then the range of the ratios seen,
-    widened by its own width on both sides. A single round is trusted to a factor of two.
+    Fewer than six common rounds are too few for a bootstrap. The interval is then the range of the ratios, widened by its own
+    width on both sides. With a single round, the interval reaches from half to twice the ratio.
     """
     rounds = min(len(first), len(second))
     logs = np.log(np.asarray(first[:rounds], np.float64)) - np.log(np.asarray(second[:rounds], np.float64))
@@ -85,7 +85,7 @@ def paired_ratio(first: Sequence[float], second: Sequence[float], level: float =
 
 
 def ranks(samples: Sequence[Sequence[float]], level: float = LEVEL) -> list[tuple[int, int]]:
-    """Return each contestant's best and worst possible rank: equal where it is decided, a range where it is tied."""
+    """Return the best and the worst possible rank of each contestant; the two differ if it ties with others."""
     count = len(samples)
     faster, slower = [0] * count, [0] * count
     for i in range(count):
@@ -104,24 +104,24 @@ def rank_text(rank: tuple[int, int]) -> str:
 
 
 def best_probability(samples: Sequence[Sequence[float]]) -> list[float]:
-    """Return, for each contestant, the share of bootstrap worlds in which its median is the lowest."""
+    """Return, for each contestant, the share of bootstrap resamples in which its median is the lowest."""
     if not samples:
         return []
     generator = np.random.default_rng(SEED)
     longest = max(map(len, samples))
     shared = generator.integers(longest, size=(RESAMPLES, longest))
     medians = []
-    for taken in samples:
-        full = len(taken) == longest
-        picks = shared if full else generator.integers(len(taken), size=(RESAMPLES, len(taken)))
-        medians.append(np.median(np.asarray(taken, np.float64)[picks], axis=1))
+    for own in samples:
+        full = len(own) == longest
+        picks = shared if full else generator.integers(len(own), size=(RESAMPLES, len(own)))
+        medians.append(np.median(np.asarray(own, np.float64)[picks], axis=1))
     winners = np.argmin(np.stack(medians), axis=0)
     return [float(np.mean(winners == i)) for i in range(len(samples))]
 
 
 def settled(samples: Sequence[Sequence[float]]) -> bool:
-    """Whether more rounds would change nothing: neighbours in the ranking are decided, or equal to one per cent."""
-    order = sorted(samples, key=lambda taken: float(np.median(taken)))
+    """Whether more rounds are unnecessary: each pair of adjacent contestants is decided, or equal to one per cent."""
+    order = sorted(samples, key=lambda own: float(np.median(own)))
     for first, second in pairwise(order):
         interval = paired_ratio(second, first, STRICT_LEVEL)
         if interval.tie and not 1 - CLOSE < interval.low <= interval.high < 1 + CLOSE:

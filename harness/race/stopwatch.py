@@ -1,4 +1,4 @@
-"""How long each part of one command took."""
+"""The seconds that each part of one command takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Stopwatch", "process_start"]
 
 
 def process_start() -> float:
-    """Return when this process was started, on the clock of `time.monotonic`."""
+    """Return the start time of this process, on the clock of `time.monotonic`."""
     return time.monotonic() - max(time.time() - psutil.Process().create_time(), 0.0)
 
 
@@ -22,7 +22,7 @@ class Stopwatch:
     Attributes
     ----------
     started : float
-        When the command began, on the clock of `time.monotonic`.
+        The start time of the command, on the clock of `time.monotonic`.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -34,13 +34,13 @@ class Stopwatch:
         return time.monotonic() - self.started
 
     def lap(self, part: str, other: str = "", other_s: float = 0.0) -> None:
-        """Count the seconds since the last call to `part`, but for `other_s` of them, which count to `other`."""
+        """Add the seconds since the last call to `part`, except `other_s` seconds, which are added to `other`."""
         seconds = self.total_s - sum(self.parts.values())
         self.parts[part] = self.parts.get(part, 0.0) + seconds - other_s
         if other:
             self.parts[other] = self.parts.get(other, 0.0) + other_s
 
     def report(self, budget_s: float) -> str:
-        """Return one line: the whole time, beside the budget, and its parts."""
+        """Return one line: the total time, the time budget, and the time of each part."""
         parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.parts.items())
-        return f"took {self.total_s:.1f} s of a budget of {budget_s:g} s: {parts}"
+        return f"took {self.total_s:.1f} s of a time budget of {budget_s:g} s: {parts}"

@@ -1,1 +1,1 @@
-"""Pages and tables of proofs and races: boards, ladders, HTML, the sum of a step."""
+"""Pages and tables of proofs and races: boards, ladders, HTML, the sum of a training step."""

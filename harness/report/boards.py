@@ -1,10 +1,10 @@
-"""A race as people and programs read it: board rows, the ``--json`` document, rich and Markdown tables."""
+"""The result of a race as board rows, as the ``--json`` document, and as rich and Markdown tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.race.board import YARDSTICK
+from harness.race.board import BASELINE
 from harness.race.statistics import best_probability, paired_ratio, rank_text, ranks, summarise
 from registry.listing import Column, Listing
 
@@ -18,7 +18,7 @@ __all__ = [
     "board",
     "cells",
     "document",
-    "dtype_told",
+    "dtype_suffix",
     "duration",
     "floor_of",
     "listing",
@@ -32,9 +32,9 @@ WIDE = max(LEAST_WIDTH.values())
 
 
 def floor_of(run: Run) -> float:
-    """Return the milliseconds that the roofline allows at least; 0 where there is no roofline.
+    """Return the least milliseconds that the roofline allows; 0 without a roofline.
 
-    The simulator's times are shares of no roofline: the CPU that simulates is not the machine that the kernel is for.
+    Times in the simulator have no roofline: the simulating CPU is not the machine that the kernel is written for.
     """
     return 0.0 if run.device == "sim" else run.roofline.get("floor_ms", 0.0)
 
@@ -42,12 +42,12 @@ def floor_of(run: Run) -> float:
 def board(run: Run) -> dict[str, Any]:
     """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
 
-    Every passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch``
-    with ``speedup_interval`` (95 %), ``percent_of_roofline`` (null without a roofline, as in the
-    simulator), and, unless it is a yardstick, ``rank`` and ``p_best``.
+    Each passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch`` with
+    ``speedup_interval`` (95 %) and ``percent_of_roofline`` (null without a roofline, as in the simulator). A passed row of a
+    variant has ``rank`` and ``p_best`` too; a baseline, marked by ``yardstick``, has neither.
     """
     floor_ms = floor_of(run)
-    torch = next((r.samples_ms for r in run.rows if r.variant == YARDSTICK and r.samples_ms), None)
+    torch = next((r.samples_ms for r in run.rows if r.variant == BASELINE and r.samples_ms), None)
     ranked = [r for r in run.rows if r.samples_ms and not r.yardstick]
     samples = [r.samples_ms for r in ranked]
     places = {r.variant: (rank_text(k), p) for r, k, p in zip(ranked, ranks(samples), best_probability(samples), strict=True)}
@@ -65,13 +65,13 @@ def board(run: Run) -> dict[str, Any]:
             )
         )
         if row.samples_ms:
-            found = summarise(row.samples_ms)
+            summary = summarise(row.samples_ms)
             shown |= {
-                "median_ms": found.median,
-                "q20_ms": found.q20,
-                "q80_ms": found.q80,
-                "lower_quartile_ms": found.lower_quartile,
-                "percent_of_roofline": 100 * floor_ms / found.median if floor_ms else None,
+                "median_ms": summary.median,
+                "q20_ms": summary.q20,
+                "q80_ms": summary.q80,
+                "lower_quartile_ms": summary.lower_quartile,
+                "percent_of_roofline": 100 * floor_ms / summary.median if floor_ms else None,
             }
             if torch:
                 ratio = paired_ratio(torch, row.samples_ms)
@@ -84,7 +84,7 @@ def board(run: Run) -> dict[str, Any]:
 
 
 def race_json(runs: list[Run]) -> dict[str, Any]:
-    """Return the ``--json`` document of one op's boards; all of `runs` come from one session."""
+    """Return the ``--json`` document of one op's boards; all `runs` come from one session."""
     first = runs[0]
     return {
         "op": first.op,
@@ -97,16 +97,16 @@ def race_json(runs: list[Run]) -> dict[str, Any]:
 
 
 def document(runs: Iterable[Run]) -> dict[str, Any]:
-    """Return the ``--json`` document: one op's own, or ``{"races": [...]}`` where there are several ops."""
+    """Return the ``--json`` document: the document of one op, or ``{"races": [...]}`` with those of several ops."""
     by_op: dict[str, list[Run]] = {}
     for run in runs:
         by_op.setdefault(run.op, []).append(run)
-    races = [race_json(found) for found in by_op.values()]
+    races = [race_json(runs_of_op) for runs_of_op in by_op.values()]
     return races[0] if len(races) == 1 else {"races": races}
 
 
 def duration(ms: float, digits: int = 3) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time with its unit: s, ms or us, by its size."""
     size, unit = next(((s, u) for s, u in ((1e3, "s"), (1.0, "ms")) if ms >= s), (1e-3, "us"))
     value = ms / size
     return f"{value:.{max(digits - len(str(int(value))), 0)}f} {unit}"
@@ -117,16 +117,16 @@ def _ratio(value: float) -> str:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Return what `COLUMNS` show of one row of `board`."""
+    """Return the cells of one row of `board`, in the order of `COLUMNS`."""
     if row["median_ms"] is None:
-        return ["yardstick" if row["yardstick"] else "", row["variant"], row["status"], "", "", "", "", "", row["note"]]
+        return ["baseline" if row["yardstick"] else "", row["variant"], row["status"], "", "", "", "", "", row["note"]]
     against = ""
-    if row["speedup_vs_torch"] is not None and row["variant"] != YARDSTICK:
+    if row["speedup_vs_torch"] is not None and row["variant"] != BASELINE:
         low, high = row["speedup_interval"]
         against = f"{_ratio(row['speedup_vs_torch'])} ({_ratio(low)} to {_ratio(high)})"
     percent = row["percent_of_roofline"]
     return [
-        "yardstick" if row["yardstick"] else row["rank"],
+        "baseline" if row["yardstick"] else row["rank"],
         row["variant"],
         duration(row["median_ms"]),
         f"{duration(row['q20_ms'])} to {duration(row['q80_ms'])}",
@@ -138,16 +138,16 @@ def cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def dtype_told(run: Run) -> str:
-    """Return what a heading adds where floats are not stored as usual."""
+def dtype_suffix(run: Run) -> str:
+    """Return the dtype to append to a heading; "" for float32."""
     return "" if run.dtype == "float32" else f", {run.dtype}"
 
 
 def listing(run: Run, width: int = WIDE) -> Listing:
-    """Return one board for a terminal `width` characters wide; a narrow one shows fewer columns."""
+    """Return one board for a terminal `width` characters wide; a narrow terminal gets fewer columns."""
     hidden = {column for column, least in LEAST_WIDTH.items() if width < least}
     dims = " ".join(f"{k}={v}" for k, v in run.dims.items())
-    title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads{dtype_told(run)}"
+    title = f"{run.op} at {run.workload} ({dims}), {run.protocol}, {run.threads} threads{dtype_suffix(run)}"
     left = ("rank", "variant", "remark")
     columns = [
         Column(name, key=name == "variant", wrap=name == "remark", justify="left" if name in left else "right")
@@ -165,7 +165,7 @@ def listing(run: Run, width: int = WIDE) -> Listing:
 def markdown(run: Run) -> str:
     """Return one board as a Markdown table under a heading."""
     lines = [
-        f"### {run.op}, {run.workload}{dtype_told(run)}",
+        f"### {run.op}, {run.workload}{dtype_suffix(run)}",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + " --- |" * len(COLUMNS),

@@ -1,4 +1,4 @@
-"""The board of the CUDA variants: proven in the simulator, their resources by NVIDIA's compiler, never a time without a GPU."""
+"""The board of the CUDA variants: proofs in the simulator and resources by NVIDIA's compiler; a time needs a GPU."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cuda_board"]
 
+OF_TOLERANCE = "of tolerance"
+
 
 def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
     proof = proofs.get((variant.op.name, variant.name))
@@ -24,25 +26,25 @@ def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
         return "stale"
     if proof.status != "passed":
         return proof.status
-    return f"{proof.problems} problems, {proof.worst_over_budget:.2f} of budget"
+    return f"{proof.problems} problems, {proof.worst_over_budget:.2f} {OF_TOLERANCE}"
 
 
 def _numbers(variant: Variant) -> list[str]:
-    """Return a cell for each of registers, spilled, shared and occupancy; of builds that differ, both."""
-    found = [] if unavailable() else [footprint(variant, dtype) for dtype in variant.dtypes]
-    builds = [(f"{b.registers}", f"{b.spilled}", f"{b.shared}", f"{b.occupancy:.0%}") for b in found if b]
+    """Return the cells of registers, spilled, shared and occupancy; a cell has two numbers where two builds differ."""
+    footprints = [] if unavailable() else [footprint(variant, dtype) for dtype in variant.dtypes]
+    builds = [(f"{b.registers}", f"{b.spilled}", f"{b.shared}", f"{b.occupancy:.0%}") for b in footprints if b]
     return [" / ".join(cell if len(set(cell)) > 1 else cell[:1]) for cell in zip(*builds, strict=True)] or [""] * 4
 
 
 def cuda_board(table: Table, store: Store) -> str:
-    """Return, as Markdown, every CUDA variant with its proof in the simulator and what it takes of a GPU."""
+    """Return, as Markdown, every CUDA variant with its proof in the simulator and the resources that it takes of a GPU."""
     proofs = store.newest_proofs("sim")
     variants = [v for known in table.variants.values() for v in known.values() if v.device == "cuda"]
-    passed = sum(_proof(v, proofs).endswith("of budget") for v in variants)
+    passed = sum(_proof(v, proofs).endswith(OF_TOLERANCE) for v in variants)
     lines = [
         f"{len(variants)} CUDA variants; {passed} proven in the simulator, none on hardware: without a GPU no row has a time.",
         f"Registers, spilled bytes, static shared memory and occupancy are those of {ARCHITECTURE}, by NVRTC.",
-        "Where the build for bfloat16 differs from that for float32, its number stands second.",
+        "If the builds for float32 and bfloat16 differ, the second number is for bfloat16.",
         "",
         "| op | variant | dtypes | proof in the simulator | registers | spilled | shared | occupancy |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

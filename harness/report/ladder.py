@@ -1,4 +1,4 @@
-"""The ladder of each op: its rungs from the definition up, what each teaches, and what it gained in the newest race."""
+"""The ladder of each op: its rungs in order from the reference, the idea of each, and its speed in the newest race."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["ladder_page", "rungs"]
 
 
 def rungs(variants: Mapping[str, Variant]) -> list[Variant]:
-    """Return an op's variants so that each stands after the one it builds on."""
+    """Return an op's variants in an order in which each variant comes after the variant that it builds on."""
     order: dict[str, Variant] = {}
 
-    def climb(variant: Variant) -> None:
+    def add(variant: Variant) -> None:
         base = variants.get(variant.notes.builds_on)
         if variant.name in order:
             return
         if base is not None and base is not variant:
-            climb(base)
+            add(base)
         order[variant.name] = variant
 
     for variant in sorted(variants.values(), key=lambda v: (not v.is_reference, v.name != "numba_naive", v.name)):
-        climb(variant)
+        add(variant)
     return list(order.values())
 
 

@@ -1,6 +1,6 @@
-"""The sum of the raced calls of a training step, held to the measured time of the step with the same kernels.
+"""The sum of the raced calls of a training step, compared with the measured time of the step with the same kernels.
 
-Races time one call at a time, in processes of their own. The sum says whether these times add up to a step.
+A race times one call alone, in a process of its own. The comparison shows whether such times add up to the time of a step.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ TOLERANCE = 0.10
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredStep(Record):
-    """The part of a record of ``benchmarks.step`` that tells the time of a whole step.
+    """The fields of a record of ``benchmarks.step`` that give the time of a whole step.
 
     Attributes
     ----------
     kernels : dict of str to str
-        Variants by ``op`` or ``op/label``.
+        Names of variants by ``op`` or ``op/label``.
     arms : list of dict
-        Each with ``arm`` and ``ms``, the milliseconds of each step.
+        One dict per arm: its name ``arm``, and ``ms``, the milliseconds of each step.
     """
 
     model: str
@@ -45,13 +45,13 @@ class MeasuredStep(Record):
 
     @property
     def step_ms(self) -> float | None:
-        """The median milliseconds of a step with the project's kernels; None where they took no part."""
+        """The median milliseconds of a step with the project's kernels; None if the benchmark did not time them."""
         return next((median(arm["ms"]) for arm in self.arms if arm["arm"] == CRUCIBLE and arm["ms"]), None)
 
 
 @dataclass(frozen=True)
 class StepSum:
-    """A sum of races beside a measured step.
+    """The sum of the races of a step's calls, and the time of the measured step.
 
     Attributes
     ----------
@@ -88,8 +88,8 @@ def step_sum(table: Table, store: Store, step: str) -> StepSum | None:
     kernels, runs = measured[-1].kernels, store.runs()
     times = {op: step_times(table.op(op), runs, step) for op in {w.op for w in step_workloads(step)}}
     total, missing = 0.0, []
-    for op, found in times.items():
-        for workload, contestants in found.calls:
+    for op, step_times_of_op in times.items():
+        for workload, contestants in step_times_of_op.calls:
             name = f"{op}/{workload.label}" if workload.label else op
             variant = kernels.get(name, kernels.get(op, ""))
             if workload.count and variant not in contestants:

@@ -53,16 +53,16 @@ class StepTimes:
 
     def total(self, contestant: str) -> float | None:
         """Return the milliseconds of all calls with one contestant; None if it was not raced in each of them."""
-        times = [found.get(contestant) for _, found in self.calls]
+        times = [call_times.get(contestant) for _, call_times in self.calls]
         if not times or None in times:
             return None
-        return sum(self.weight(w) * found[contestant] for w, found in self.calls)
+        return sum(self.weight(w) * call_times[contestant] for w, call_times in self.calls)
 
     def fastest(self, names: Iterable[str]) -> dict[str, str]:
         """Return, by the label of each call, the fastest of the contestants called `names`; empty if a call was not raced."""
         wanted, best = set(names), {}
-        for workload, found in self.calls:
-            known = {name: ms for name, ms in found.items() if name in wanted}
+        for workload, times in self.calls:
+            known = {name: ms for name, ms in times.items() if name in wanted}
             if not known:
                 return {}
             best[workload.label] = min(known, key=lambda name: known[name])
@@ -70,7 +70,7 @@ class StepTimes:
 
     def total_of(self, chosen: dict[str, str]) -> float:
         """Return the milliseconds of all calls, each with the contestant that `chosen` holds for its label."""
-        return sum(self.weight(w) * found[chosen[w.label]] for w, found in self.calls)
+        return sum(self.weight(w) * times[chosen[w.label]] for w, times in self.calls)
 
 
 def step_times(op: Op, runs: Iterable[Run], step: str) -> StepTimes:

@@ -55,7 +55,7 @@ def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
     [run] = store.runs()
     assert (run.device, run.protocol, run.machine) == ("cuda", protocol, machine_key("cuda"))
     rows = {row.variant: row for row in run.rows}
-    assert set(rows) == {"cuda_naive", "cuda_vector"}  # torch sees no GPU here: no yardstick, and none of the CPU
+    assert set(rows) == {"cuda_naive", "cuda_vector"}  # torch sees no GPU here, so there is no baseline
     assert all(row.status == "passed" and min(row.samples_ms) > 0 for row in rows.values())
     assert [c.device for c in store.champions()] == ["cuda"]
     assert Store(tmp_path).runs() == []
@@ -93,7 +93,7 @@ def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, caps
         (["--protocol", "cpu-warm"], "cuda-cold"),
         (["--compare", "HEAD"], "--compare races on the CPU"),
         (["--variant", "cuda_naive"], "--device cuda"),
-        (["--op", "softmax", "--dtype", "bfloat16"], "--dtype bfloat16: nothing that was asked for takes it on --device cuda"),
+        (["--op", "softmax", "--dtype", "bfloat16"], "--dtype bfloat16: no requested variant takes it on --device cuda"),
         (["--dtype", "bfloat"], "unknown dtype 'bfloat'; did you mean 'bfloat16'?"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_turn_leaves_the_answer_of_its_last_timed_call(contestant, cold):
     taken = made.turn(count=2, samples=3, seed=5, last=1, warm=True)["ns"]
     assert len(taken) == 3
     assert min(taken) > 0
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     np.testing.assert_allclose(np.load(folder / "found.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
 
@@ -126,7 +126,7 @@ def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_answer_is_the_r
     made.probe(**what, folder=str(folder))
     made.prepare(**what, folder=str(folder), sets=2, cold=0, heat=0)
     made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op=op.name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     assert load_array(folder / "found.y.npy").dtype == BFLOAT16
     assert disagreement(op, problem.dims, folder, "found") == ""
@@ -151,7 +151,7 @@ def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
     made.load(kind="variant", op=name, variant="cuda_naive", threads=1)
     made.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
     made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.answer(seed=5, folder=str(folder), name="found")
+    made.save_outputs(seed=5, folder=str(folder), name="found")
     made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     assert disagreement(op, dims, folder, "found") == ""
     made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))

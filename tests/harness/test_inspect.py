@@ -22,12 +22,14 @@ def test_rows_read_by_single_threads_are_told_to_lie_apart(capsys):
     code, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_naive", *SHAPE)
     assert code == 0
     assert found["dims"] == {"N": 64, "C": 96}
-    assert any("32.0 sectors a request where 4.0 would do" in line and "cuda_naive.cu:" in line for line in found["advice"])
+    assert any(
+        "32.0 sectors per request where 4.0 would be enough" in line and "cuda_naive.cu:" in line for line in found["advice"]
+    )
 
 
 def test_rows_read_by_a_warp_are_in_order(capsys):
     _, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_warp", *SHAPE)
-    assert not any("sectors a request" in line for line in found["advice"])
+    assert not any("sectors per request" in line for line in found["advice"])
     total = found["total"]
     assert total["sectors"] == total["ideal_sectors"]
     assert total["bytes_loaded"] >= 4 * 64 * 96

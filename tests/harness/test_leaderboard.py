@@ -70,7 +70,7 @@ def store(tmp_path):
     return made
 
 
-def test_fastest_proven_variant_is_champion_and_yardsticks_never_are(store):
+def test_fastest_proven_variant_is_champion_and_baselines_never_are(store):
     store.add_run(
         run(row("torch", *steady(0.1)), row("numpy", *steady(0.2)), row(NAMES[0], *steady(2)), row(NAMES[1], *steady(1)))
     )
@@ -106,7 +106,7 @@ def test_a_race_that_did_not_decide_crowns_nobody_and_says_how_to_race_again(sto
         assert command.main(["--op", "layer_nor[m]", "--results", str(tmp_path)]) == 0
         shown = "".join(capsys.readouterr())
         assert "undecided: layer_norm at gpt2-124m-b4-t64: " in shown
-        assert "nobody is champion; race again with: python -m harness.bench --op 'layer_nor[m]' " in shown
+        assert "there is no champion; race again with: python -m harness.bench --op 'layer_nor[m]' " in shown
         assert f"--workload gpt2-124m-b4-t64 --threads 2 --protocol cpu-warm --budget 2m --results {tmp_path}" in shown
 
 
@@ -294,7 +294,7 @@ def test_board_is_shown_as_markdown_and_as_a_page(store, tmp_path, capsys):
     assert leaderboard.main(["--results", str(tmp_path), "--markdown", "--html", str(page), "--op", "layer_norm"]) == 0
     shown = capsys.readouterr().out
     assert f"| 1 | {NAMES[0]} | 1.00 ms |" in shown
-    assert "| yardstick | torch | 3.00 ms |" in shown
+    assert "| baseline | torch | 3.00 ms |" in shown
     html = page.read_text()
     assert html.count("<svg") == 1
     assert NAMES[1] in html

@@ -1,4 +1,4 @@
-"""Every CUDA source compiles with NVIDIA's compiler, and what its kernels take of a GPU is told where it is much."""
+"""Every CUDA source compiles with NVIDIA's compiler, and its `Costs:` line names spills and a low occupancy."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ BUILDS = {
     for dtype in VARIANTS[source].dtypes
     for number, options in enumerate(builds_of(VARIANTS[source], dtype))
 }
-FEW = 0.25  # of a multiprocessor's threads
+FEW = 0.25  # an occupancy below this share must be named
 TENSOR_CORES = re.compile(r"\b(mma\.sync|wmma\.mma)\b")
 
 needs_nvrtc = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "NVRTC is there")

@@ -1,4 +1,4 @@
-"""Resources are read off the assembler's log, and occupancy follows from the limits of a multiprocessor."""
+"""Resources are read from the assembler's log, and occupancy follows from the limits of a multiprocessor."""
 
 import pytest
 
@@ -43,12 +43,12 @@ def test_each_kernel_of_a_log_is_read():
 @pytest.mark.parametrize(
     ("taken", "threads", "expected"),
     [
-        ({}, 256, 1.0),  # 8 blocks: as many threads as there may be
-        ({}, 32, 0.5),  # 32 blocks are the most
-        ({"registers": 33}, 256, 0.75),  # 40 for the unit of allocation: 6 blocks
+        ({}, 256, 1.0),  # 8 blocks: the limit of threads
+        ({}, 32, 0.5),  # 32 blocks: the limit of blocks
+        ({"registers": 33}, 256, 0.75),  # rounded up to 40 registers: 6 blocks
         ({"registers": 128}, 128, 0.25),  # 4 blocks
-        ({"registers": 255}, 1024, 0.0),  # does not fit at all
-        ({"shared": 40 * 1024}, 256, 0.5),  # 41 KiB with the system's: 4 blocks
+        ({"registers": 255}, 1024, 0.0),  # no block fits
+        ({"shared": 40 * 1024}, 256, 0.5),  # 41 KiB with the system's part: 4 blocks
     ],
 )
 def test_occupancy_is_that_of_the_scarcest_resource(taken, threads, expected):

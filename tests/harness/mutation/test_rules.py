@@ -1,4 +1,4 @@
-"""Planted bugs: each rule makes what it says, at one place and in code only, and the battery finds what a run of it shows."""
+"""Planted bugs: each rule changes the code at one place and as its name says, and the battery finds the bugs."""
 
 import json
 import re
@@ -18,7 +18,7 @@ EVERY = [mutation for source in SOURCES for mutation in mutations_of(source)]
 
 
 def planted(variant, was, now):
-    """Return the outcome of planting one change that no rule knows."""
+    """Return the mutant of a variant in which the text `was` is replaced by `now`."""
     source = variant.path.with_suffix(".cu")
     text = source.read_text()
     at = text.index(was)
@@ -27,7 +27,7 @@ def planted(variant, was, now):
 
 @pytest.fixture(scope="module")
 def residual():
-    """Return the simplest of all CUDA variants."""
+    """Return the simplest CUDA variant."""
     return discover().variant("residual", "cuda_naive")
 
 

@@ -1,4 +1,4 @@
-"""``--compare``: the kernels of another revision, and what a ratio says."""
+"""``--compare``: the kernels of another revision, and the verdict for a ratio."""
 
 import functools
 import json
@@ -26,7 +26,7 @@ CHANGED, REMOVED = "numba_naive", "numba_flat"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Make a repository whose one commit has two residual variants fewer, or other, than the working tree."""
+    """Create a repository with one commit, in which one residual variant is missing and another has other sources."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "kernels", folder / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     changed = folder / "kernels" / "residual" / f"{CHANGED}.py"
@@ -54,7 +54,7 @@ def fields():
 
 
 def session_that_reads(now, then, status="passed"):
-    """Return a session whose races have the given samples."""
+    """Return a session whose races give these samples."""
 
     def race(_board, entries, budget_s, progress):
         progress("racing", 0.5)
@@ -167,7 +167,7 @@ def test_unknown_revision_is_one_line(project, tmp_path):
 
 
 def compared(project, folder, capsys, monkeypatch, *words):
-    """Run the command against the project's only commit, and return its code, its verdicts and what it said."""
+    """Run the command against the project's only commit, and return its exit code, its verdicts and its messages."""
     monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=folder / "kept"))
     code = bench.main([*words, "--results", str(folder), "--compare", "HEAD", "--json"])
     told = capsys.readouterr()
@@ -186,7 +186,7 @@ def test_command_with_nothing_changed_races_nothing(project, tmp_path, capsys, m
     code, verdicts, told = compared(project, tmp_path, capsys, monkeypatch, *words)
     assert (code, verdicts) == (0, {("numba_naive", "SAME")})
     assert "took" in told
-    assert "of a budget of 60 s" in told
+    assert "of a time budget of 60 s" in told
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--fail-on", "slower"], 0), (["--fail-on", "slower,unproven"], 1)])
@@ -202,7 +202,7 @@ def test_command_with_a_changed_unproven_variant_says_so_and_fails_on_request(
     ("words", "message"),
     [
         (["--compare", "HEAD", "--fail-on", "slowr"], "did you mean 'slower'?"),
-        (["--fail-on", "slower"], "--fail-on speaks of the verdicts of --compare"),
+        (["--fail-on", "slower"], "--fail-on names verdicts of --compare"),
     ],
 )
 def test_fail_on_that_makes_no_sense_is_one_line(words, message, tmp_path, capsys):

@@ -35,7 +35,7 @@ def test_clock_calls_each_once_and_returns_the_mean():
 
 
 def test_settle_waits_as_long_as_a_pool_spins(monkeypatch):
-    """On a clock of its own: a pool that uses a whole core for ten steps, then sleeps."""
+    """The test has its own clock: a pool uses a whole core for ten steps and then sleeps."""
     now = [0]
     monkeypatch.setattr(clock, "perf_counter_ns", lambda: now[0])
     monkeypatch.setattr(clock, "process_time_ns", lambda: min(now[0], 10_000_000))
@@ -68,7 +68,7 @@ def test_every_call_starts_fresh_and_the_changed_values_are_what_the_reference_g
             np.testing.assert_array_equal(buffers.sets[1][argument], values)
         for output in set(op.outputs) - set(expected):
             assert np.isnan(buffers.sets[1][output]).all()
-        answer = contestant_calls.oracle_answer(op, expected, problem.params, double=True)
+        answer = contestant_calls.oracle_outputs(op, expected, problem.params, double=True)
         contestant_calls.bind_variant(definition, buffers.sets[1], problem.params, None)()
         for output, value in answer.items():
             np.testing.assert_allclose(buffers.sets[1][output], value, rtol=1e-4, atol=1e-4)
@@ -97,8 +97,8 @@ def test_torch_is_given_bfloat16_in_the_memory_of_the_arrays_and_the_reference_i
     stored = next(t for t in tensors if t.dtype == torch.bfloat16)
     assert stored.data_ptr() in {a.ctypes.data for a in arrays.values()}
     drawn = {k: np.array(v) for k, v in load_pristine(tmp_path, 0, op).items()}
-    double = contestant_calls.oracle_answer(op, drawn, problem.params, double=True)
-    single = contestant_calls.oracle_answer(op, drawn, problem.params, double=False)
+    double = contestant_calls.oracle_outputs(op, drawn, problem.params, double=True)
+    single = contestant_calls.oracle_outputs(op, drawn, problem.params, double=False)
     for output, answer in double.items():
         assert (answer.dtype, single[output].dtype) == (np.float64, np.float32)
         np.testing.assert_allclose(single[output], answer, rtol=1e-4, atol=1e-5)
@@ -143,12 +143,12 @@ def test_process_answers_reports_an_error_and_starts_again_after_a_crash():
         with pytest.raises(ContestantError, match="unknown op 'nothing'") as caught:
             process.ask("load", op="nothing", kind="variant", variant="numpy", threads=1)
         assert caught.value.status == "failed"
-        process._child.kill()  # noqa: SLF001 (a crash from outside)
+        process._child.kill()  # noqa: SLF001 (the test makes the child crash)
         with pytest.raises(ContestantError) as caught:
             process.ask("release")
         assert caught.value.status == "crashed"
         assert process.ask("release") == {}
-        process._child.send_signal(signal.SIGSTOP)  # noqa: SLF001 (it hangs)
+        process._child.send_signal(signal.SIGSTOP)  # noqa: SLF001 (the test makes the child hang)
         with pytest.raises(ContestantError) as caught:
             process.ask("release", limit_s=0.0)
         assert caught.value.status == "hung"

@@ -1,4 +1,4 @@
-"""A busy machine is noticed by the controls, on all threads of the race, and nothing is stored then."""
+"""The controls notice a busy machine on every thread of the race, and then nothing is stored."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ GOOD = {"a_a": 1.0, "twice": 2.0, "floor_us": 0.1}
 
 @pytest.fixture
 def neighbour():
-    """Keep one of the cores of this process busy."""
+    """Keep one core of this process busy with another process."""
     core = max(os.sched_getaffinity(0))
     process = subprocess.Popen([sys.executable, "-c", SPINNING, str(core)], stdout=subprocess.PIPE)
     process.stdout.readline()
@@ -39,7 +39,7 @@ def impatient(monkeypatch):
 
 
 def session_with(*shares, place="host", protocol="cpu-warm"):
-    """Return a session whose threads get these shares of a core, one look after the other; the last one lasts."""
+    """Return a session whose threads get these shares of a core, one share per measurement; the last share repeats."""
     left, asked = list(shares), []
 
     def ask(do, **message):
@@ -51,7 +51,7 @@ def session_with(*shares, place="host", protocol="cpu-warm"):
 
 @pytest.mark.usefixtures("neighbour")
 def test_a_neighbour_on_one_core_is_noticed_when_all_cores_are_used():
-    """The neighbour is real: a thread on its core gets about half, whatever else runs on the machine."""
+    """The fixture starts a real process: a thread on the same core gets about half of the core."""
     assert quiet.core_share(thread_count()) < controls.BANDS[controls.SHARE][0]
 
 

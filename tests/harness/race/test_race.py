@@ -1,4 +1,4 @@
-"""A real race, tiny, end to end; contestants that lie, raise, crash or hang; bad requests."""
+"""A small race from the command to the records; contestants with wrong outputs, errors and crashes; bad requests."""
 
 import json
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ ANYTHING = {"a_a": (0.0, float("inf")), "twice": (0.0, float("inf"))}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Write a folder of variants, good and bad."""
+    """Write a folder with sound and faulty variants."""
     made = tmp_path_factory.mktemp("variants")
     for name, body in BODIES.items():
         (made / f"{name}.py").write_text(VARIANT.format(name=name, body=body))
@@ -67,7 +67,7 @@ def folder(tmp_path_factory):
 
 
 def prove(results, folder, *names):
-    """Store made-up proofs, as if the battery had been fooled."""
+    """Store invented proofs, as if faulty variants had passed the battery."""
     table = discover(folder)
     op = table.op("residual")
     for name in names:
@@ -83,7 +83,7 @@ def raced(folder, results, *arguments):
 
 @pytest.fixture(scope="module")
 def session(folder, tmp_path_factory):
-    """Race all of them once; the controls may read anything, since the machine may be busy."""
+    """Race all variants once; the controls may have any value, since the machine may be busy."""
     results = tmp_path_factory.mktemp("results")
     prove(results, folder, "numpy", *(n for n in BODIES if n != "numpy_printing"))
     page = results / "page.html"
@@ -94,7 +94,7 @@ def session(folder, tmp_path_factory):
     return code, Store(results), {row.variant: row for row in run.rows}, run, page.read_text()
 
 
-def test_honest_variant_and_yardsticks_have_times(session):
+def test_honest_variant_and_baselines_have_times(session):
     _, store, rows, run, page = session
     for name in ("numpy_honest", "numpy", "torch"):
         assert rows[name].status == "passed"
@@ -137,7 +137,7 @@ def test_json_is_one_document_and_prints_of_a_variant_do_not_disturb_it(folder, 
     assert raced(folder, tmp_path, "--variant", "numpy_printing,cuda_*", "--json", "--no-store") == 0
     document = json.loads(capsys.readouterr().out)
     rows = {row["variant"]: row for row in document["boards"][0]["rows"]}
-    assert set(rows) == {"numpy_printing", "numpy", "torch"}  # what runs on another device is no row
+    assert set(rows) == {"numpy_printing", "numpy", "torch"}  # a variant for another device has no row
     assert rows["numpy_printing"]["status"] == "passed"
     assert rows["numpy_printing"]["rank"] == "1"
     assert rows["numpy"]["status"] == "unproven"
@@ -219,14 +219,14 @@ def test_cold_protocol_sweeps_the_caches_and_large_boards_release_their_buffers(
         assert session.cold_bytes == 0
 
 
-class Asked:
-    """A contestant's process that notes what it is asked."""
+class RecordingProcess:
+    """A contestant's process that records its commands."""
 
     def __init__(self, ms):
         self.ms, self.asked = ms, []
 
     def ask(self, what, **message):
-        """Answer as a contestant would."""
+        """Reply as a contestant would."""
         self.asked.append(what)
         return {"ns": [self.ms * 1e6] * message.get("samples", 1)}
 
@@ -238,7 +238,7 @@ def test_buffers_stay_once_those_who_called_once_have_released_theirs(room, prep
     [board] = boards_for([discover().op("residual")], "", "N=64 C=64", "float32", tmp_path)
     oracle = SimpleNamespace(ask=lambda *_, **__: None)
     session = SimpleNamespace(set_count=lambda _: 1, is_tight=lambda *asked: asked[2] > room, torch=oracle, cold_bytes=0)
-    entries = [race.Entry(name, Asked(ms), yardstick=True) for name, ms in (("a", 30.0), ("b", 40.0), ("c", 9000.0))]
+    entries = [race.Entry(name, RecordingProcess(ms), baseline=True) for name, ms in (("a", 30.0), ("b", 40.0), ("c", 9000.0))]
     race.run_race(session, board, entries, 1.0, lambda *_: None)
     assert [len(e.samples_ms) for e in entries] == [race.FEWEST_ROUNDS, race.FEWEST_ROUNDS, 1]
     assert entries[0].process.asked.count("prepare") == prepared
@@ -250,13 +250,13 @@ def saved(folder, name, values):
 
 
 @pytest.mark.parametrize(
-    ("answer", "right"),
+    ("output", "right"),
     [([1, 2, 3], True), ([1, 2, 3.0001], False), ([1, 2, np.nan], False), ([0, 0, 0], False), ([1, 2], False)],
 )
-def test_answer_of_a_timed_call_is_compared(answer, right, tmp_path):
+def test_output_of_a_timed_call_is_compared(output, right, tmp_path):
     op = discover().op("residual")
     saved(tmp_path, "reference", [1, 2, 3])
-    saved(tmp_path, "a", answer)
+    saved(tmp_path, "a", output)
     assert (disagreement(op, {"N": 3, "C": 1}, tmp_path, "a") == "") is right
 
 
@@ -309,10 +309,10 @@ def test_entry_that_failed_has_no_time():
         (["--op", "residual", "--dtype", "float128"], "unknown dtype"),
         (["--op", "layer_norm", "--dtype", "bfloat16"], "takes it on --device cpu; these do, with --device cuda: cuda_block, "),
         (["--op", "layer_norm", "--variant", "numba_*", "--dtype", "bfloat16"], "these do, with --device cuda: cuda_block, "),
-        (["--op", "softmax", "--dtype", "bfloat16"], "takes it on --device cpu; problems of softmax are stored in float32"),
+        (["--op", "softmax", "--dtype", "bfloat16"], "takes it on --device cpu; the dtypes of softmax are float32"),
         (
             ["--op", "adamw_master"],
-            "--dtype float32: nothing that was asked for takes it on --device cpu; problems of adamw_master ",
+            "--dtype float32: no requested variant takes it on --device cpu; the dtypes of adamw_master are ",
         ),
         (["--op", "residual", "--device", "cuda"], "not available"),
         (["--op", "residual", "--kernels-path", "/nowhere"], "is not a folder"),

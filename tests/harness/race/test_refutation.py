@@ -1,4 +1,4 @@
-"""A variant that is right where it was proven and wrong where it is raced loses its proof, for every reader."""
+"""A variant that is right on the battery's problems and wrong at the raced shape loses its proof for every reader."""
 
 import json
 
@@ -13,7 +13,7 @@ from registry.errors import EvidenceError
 from registry.records import RACE, Store
 from registry.table import discover
 
-BORDER = 1 << 18  # elements: more than the battery draws for this op
+BORDER = 1 << 18  # elements; the battery's problems of this op have fewer
 SHAPE = "N=1024 C=320"
 VARIANT = '''"""Right below a border, wrong beyond it.
 
@@ -36,12 +36,12 @@ def numpy_border(x1, x2, y):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """Let the controls read anything: this tests no machine."""
+    """Accept any value of the controls: the test does not depend on a quiet machine."""
     monkeypatch.setattr(controls, "BANDS", {"a_a": (0.0, float("inf")), "twice": (0.0, float("inf"))})
 
 
 def planted(folder, beyond="y[...] = x1"):
-    """Write the variant."""
+    """Write the variant to `folder`, with `beyond` as its code for large problems."""
     (folder / "numpy_border.py").write_text(VARIANT.format(border=BORDER, beyond=beyond))
     return discover(folder).variant("residual", "numpy_border")
 

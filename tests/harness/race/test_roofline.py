@@ -1,4 +1,4 @@
-"""The roofline: a floor that no honest call can beat, and that a busy machine cannot lower."""
+"""The roofline: no honest call is faster, and a measurement on a busy machine does not lower its peaks."""
 
 import json
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def test_merging_keeps_the_best_and_what_one_alone_has():
 
 
 def test_measured_peaks_cover_every_size_and_stand_above_what_numpy_reaches(monkeypatch):
-    """A multiply-add loop in registers cannot lose to numpy's sum of products in memory."""
+    """The measured peaks are positive and finite, for multiply-adds and for each size."""
     monkeypatch.setattr(roofline, "SIZES", (1 << 16, 1 << 20))
     monkeypatch.setattr(roofline, "SPAN_NS", 1e5)
     set_threads(1)
@@ -51,13 +51,13 @@ def test_measured_peaks_cover_every_size_and_stand_above_what_numpy_reaches(monk
 
 
 def peaks(share):
-    """Return what is measured where other processes leave a share of the machine."""
+    """Return the peaks that are measured if other processes leave this share of the machine."""
     return {"gflops": 100.0 * share, "gb_s@1000": 50.0 * share}
 
 
 @pytest.fixture
 def session(tmp_path, monkeypatch):
-    """Return a maker of sessions whose rooflines and quietness are made up, one after the other."""
+    """Return a function that creates a session with invented measurements of the roofline and of quietness."""
     monkeypatch.setattr(module, "ROOFLINES", tmp_path)
 
     def made(*measured, quiet=(), recorded=()):
@@ -71,7 +71,7 @@ def session(tmp_path, monkeypatch):
 
 
 def kept(folder):
-    """Return the shares of the peaks that are kept for the day."""
+    """Return the share of the peaks that is stored for the day."""
     [file] = folder.iterdir()
     [roof] = json.loads(file.read_text()).values()
     return roof["gflops"] / 100
@@ -116,7 +116,7 @@ def test_a_roofline_that_was_measured_on_a_busy_machine_is_not_kept(session, tmp
 
 
 def test_a_time_that_beats_the_roofline_is_compared_with_the_best_on_record(session):
-    """A time that today's peaks forbid is sane if earlier ones allow it."""
+    """A time that today's peaks exclude is accepted if earlier peaks allow it."""
     doubted = session(peaks(0.6), peaks(0.6), recorded=[peaks(1.0)])
     doubted.measure_roofline()
     assert doubted.roof == peaks(0.6)

@@ -1,4 +1,4 @@
-"""The statistics of a race, on synthetic samples whose truth is known."""
+"""The statistics of a race, on synthetic samples with known means."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ times = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 
 
 def drawn(seed, rounds, *means, noise=0.05, common=0.2):
-    """Return one list of samples per mean: noise of its own on top of noise that a round does to everybody."""
+    """Return one list of samples per mean, with noise of its own and noise that is common to a round."""
     rng = np.random.default_rng(seed)
     shared = np.exp(rng.normal(0, common, rounds))
     return [list(mean * shared * np.exp(rng.normal(0, noise, rounds))) for mean in means]
@@ -25,7 +25,7 @@ def test_summary_orders_its_quantiles_and_stays_within_the_samples(samples):
 
 
 def test_two_copies_tie():
-    """At a level of 95 % about one pair in twenty is told apart by chance."""
+    """At a level of 95 %, about one pair of copies in twenty does not tie."""
     apart = sum(not paired_ratio(*drawn(seed, 40, 1.0, 1.0)).tie for seed in range(200))
     assert apart <= 20
 

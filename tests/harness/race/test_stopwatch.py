@@ -1,4 +1,4 @@
-"""The account of a command's time: every second has a part, and the parts are all of it."""
+"""The stopwatch of a command: every second belongs to a part, and the parts add up to the total."""
 
 import time
 
@@ -26,7 +26,7 @@ def test_the_parts_are_the_whole(laps):
 def test_the_report_is_one_line_beside_the_budget(monkeypatch):
     monkeypatch.setattr(stopwatch.time, "monotonic", lambda: 63.25)
     watch = Stopwatch(started=0.0, parts={"start": 3.0, "races": 60.25})
-    assert watch.report(60) == "took 63.2 s of a budget of 60 s: start 3.0 s, races 60.2 s"
+    assert watch.report(60) == "took 63.2 s of a time budget of 60 s: start 3.0 s, races 60.2 s"
 
 
 def test_a_process_started_before_now():

@@ -1,4 +1,4 @@
-"""A race as programs and people read it."""
+"""The result of a race as JSON, as a table and as an HTML page."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The races of a step's calls are held to the measured time of the step with the same kernels."""
+"""The sum of the races of a step's calls is compared with the measured time of the step with the same kernels."""
 
 import json
 
@@ -22,7 +22,7 @@ def raced(workload, **medians):
 
 
 def measured(store, ms, kernels):
-    """Keep a measured step, as `benchmarks.step` does."""
+    """Store a measured step, as `benchmarks.step` does."""
     arms = [{"arm": "torch", "ms": [1.0]}, {"arm": "crucible", "ms": ms}]
     store.folder.mkdir(parents=True, exist_ok=True)
     line = {"model": "gpt2-nano", "batch": 2, "sequence": 32, "kernels": kernels, "arms": arms, "created": "2026-12-01"}
@@ -32,7 +32,7 @@ def measured(store, ms, kernels):
 
 @pytest.fixture
 def store(tmp_path):
-    """Return records in which each call of the step took one millisecond with one variant and ten with another."""
+    """Return records in which each call of the step takes one millisecond with one variant and ten with another."""
     made = Store(tmp_path)
     made.add_run(*(raced(w, numba_fast=1.0, numba_slow=10.0) for w in step_workloads(STEP)))
     return made
