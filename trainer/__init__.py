@@ -1,1 +1,1 @@
-"""Assembles proven variants into a GPT-2 training run."""
+"""The trainer assembles proven variants into a GPT-2 training run."""

@@ -1,4 +1,4 @@
-"""Download a file once, check it by its SHA-256, keep it."""
+"""Download a file once, check its SHA-256, and keep it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TIMEOUT_SECONDS = 30
 
 
 def fetch(url: str, sha256: str, path: Path) -> bytes:
-    """Return the content of `url`, from `path` if it is there and whole, else downloaded and kept there.
+    """Return the content of `url`: from `path` if the file there is complete, else by a download that is kept in `path`.
 
     Raises
     ------
     CrucibleError
-        No network, or what came is not what was expected; the message says what to do instead.
+        The download fails or has another SHA-256. The message says what to do instead.
     """
     with suppress(OSError):
         kept = path.read_bytes()
@@ -42,7 +42,7 @@ def fetch(url: str, sha256: str, path: Path) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise CrucibleError(
-            f"{url} has changed or was damaged on the way: SHA-256 {found[:12]}..., not {sha256[:12]}...; {instead}"
+            f"{url} has changed or the download is damaged: SHA-256 {found[:12]}..., not {sha256[:12]}...; {instead}"
         )
     with write_atomically(path) as draft:
         draft.write_bytes(content)

@@ -6,7 +6,7 @@ import pytest
 from models.gpt2 import GPT2
 from registry import RequestError, discover
 from registry.devices import device
-from trainer.program import Outline, Program
+from trainer.program import Program, StepTemplate
 
 MODEL = GPT2(name="tiny", layers=1, channels=32, heads=2, context=8, vocabulary=29, padded_vocabulary=32)
 B, T = 1, 8
@@ -15,13 +15,13 @@ B, T = 1, 8
 def program(where, **named):
     """Return a program of the first CUDA variant of each op that a simulator can run too, or of the named one."""
     table = discover()
-    outline = Outline(table, MODEL, B, T, micro_steps=2)
+    template = StepTemplate(table, MODEL, B, T, micro_steps=2)
     chosen = {}
-    for (op, label), call in outline.needs().items():
+    for (op, label), call in template.calls_by_key().items():
         known = [v for v in table.variants[op].values() if v.device == "cuda" and v.name != "cuda_cublas"]
         usable = [v for v in known if not v.refusals(call.dims, call.params)]
         chosen[op, label] = table.variant(op, named[op]) if op in named else usable[0]
-    made = Program(outline, chosen, device(where) if isinstance(where, str) else where, 1)
+    made = Program(template, chosen, device(where) if isinstance(where, str) else where, 1)
     made.initialise(3)
     return made
 
@@ -39,7 +39,7 @@ def step(made):
     made.load(tokens[:, :-1], tokens[:, 1:])
     shown = [made.micro_step(accumulate=False), made.micro_step(accumulate=True), made.gradient_norm()]
     made.apply(learning_rate=0.1, grad_scale=1.0, step=1)
-    return [*shown, made.validate(), *made.host_parameters().values(), made.next_logits([1, 2, 3])]
+    return [*shown, made.validate(), *made.cpu_parameters().values(), made.next_logits([1, 2, 3])]
 
 
 def test_a_step_on_the_gpu_is_that_of_the_simulator(gpu):

@@ -39,7 +39,7 @@ faults = {
 }
 
 
-def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
+def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.SINGLE_PROCESS):
     """Train as `fit` does; go wrong if told to, and leave the parameters behind."""
     told = watcher.stepped
 
@@ -51,7 +51,7 @@ def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
 
     watcher.stepped = stepped
     history = fit(program, data, chosen, watcher, interrupt, among)
-    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
+    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.cpu_parameters())
     return history
 
 

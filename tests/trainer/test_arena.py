@@ -11,7 +11,7 @@ from registry import CrucibleError, discover
 from registry.devices import Host
 from tests.trainer.tiny import TINY, B, T
 from trainer.arena import Arena, Plan, make_plan
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 
 def overlapping(plan, timeline, *, lent=False):
@@ -77,15 +77,15 @@ def test_a_gradient_not_yet_written_lends_its_memory():
 @pytest.mark.parametrize("micro_steps", [1, 2])
 @pytest.mark.parametrize("model", [TINY, MODELS["gpt2-124m"]], ids=lambda m: m.name)
 def test_in_a_training_step_too(model, micro_steps):
-    outline = Outline(discover(), model, B, T, micro_steps)
-    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
-    timeline = [list(c.arrays.values()) for c in (*outline.forward, *outline.evaluate, *outline.backward)]
+    template = StepTemplate(discover(), model, B, T, micro_steps)
+    plan = template.plan(1, {need: discover().variant(need[0], "numpy") for need in template.calls_by_key()})
+    timeline = [list(c.arrays.values()) for c in (*template.forward, *template.evaluate, *template.backward)]
     assert overlapping(plan, timeline, lent=micro_steps == 1) == []
 
 
 def test_no_call_writes_where_it_reads():
-    outline = Outline(discover(), TINY, B, T)
-    for call in [*outline.step, *outline.generate, *outline.backward_more]:
+    template = StepTemplate(discover(), TINY, B, T)
+    for call in [*template.step, *template.generate, *template.backward_more]:
         views = [(v.buffer, v.start, v.start + v.size) for v in call.arrays.values()]
         for i, (buffer, start, end) in enumerate(views):
             assert not [v for v in views[:i] if v[0] is buffer and start < v[2] and v[1] < end], str(call)
@@ -93,8 +93,8 @@ def test_no_call_writes_where_it_reads():
 
 @pytest.mark.parametrize(("micro_steps", "saved", "total"), [(1, -300, 1905), (2, -100, 2100)])
 def test_a_step_of_124m_reuses_memory(micro_steps, saved, total):
-    outline = Outline(discover(), MODELS["gpt2-124m"], 4, 64, micro_steps)
-    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
+    template = StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64, micro_steps)
+    plan = template.plan(1, {need: discover().variant(need[0], "numpy") for need in template.calls_by_key()})
     rows = dict(plan.rows())
     assert rows["parameters"] == pytest.approx(124_475_904 * 4 / 2**20, abs=0.01)
     assert rows["saved by reuse"] < saved

@@ -12,15 +12,15 @@ from registry import discover
 from registry.dtypes import BFLOAT16
 from tests.trainer.tiny import TINY, batch, build
 from trainer import run
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 STEPS, LEARNING_RATE = 5, 3e-3
 
 
-def cuda_set(outline, better):
+def cuda_set(template, better):
     """Return a CUDA variant in bfloat16 for every call: the naive one, or the last of the others."""
     table, found = discover(), {}
-    for need, call in outline.needs().items():
+    for need, call in template.calls_by_key().items():
         known = [v for v in table.variants[need[0]].values() if v.device == "cuda"]
         able = [v for v in known if not v.refusals(call.dims, call.params, "bfloat16")]
         found[need] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
@@ -43,8 +43,8 @@ def test_losses_stay_near_those_in_float32():
 
 @pytest.mark.parametrize("better", [False, True], ids=["naive", "better"])
 def test_cuda_variants_train_in_the_simulator_as_the_definitions_do_on_the_host(better):
-    outline = Outline(discover(), TINY, 3, 16, dtype="bfloat16")
-    programs = build(variants=cuda_set(outline, better), dtype="bfloat16", on="sim"), build(dtype="bfloat16")
+    template = StepTemplate(discover(), TINY, 3, 16, dtype="bfloat16")
+    programs = build(variants=cuda_set(template, better), dtype="bfloat16", on="sim"), build(dtype="bfloat16")
     np.testing.assert_allclose(*(losses(program, 3) for program in programs), rtol=1e-3)
     on_gpu, on_host = (program.all_gradients.astype(np.float64) for program in programs)
     assert np.linalg.norm(on_gpu - on_host) < 0.02 * np.linalg.norm(on_host)
@@ -85,8 +85,8 @@ def test_tensors_are_rounded_by_chances_of_their_own():
 
 
 def test_half_the_bytes_are_planned_and_the_master_weights_are_named():
-    whole, half = (Outline(discover(), TINY, 3, 16, dtype=dtype) for dtype in ("float32", "bfloat16"))
-    plans = [o.plan(1, {need: discover().variant(need[0], "numpy") for need in o.needs()}) for o in (whole, half)]
+    whole, half = (StepTemplate(discover(), TINY, 3, 16, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    plans = [o.plan(1, {need: discover().variant(need[0], "numpy") for need in o.calls_by_key()}) for o in (whole, half)]
     for kind in (Kind.PARAMETERS, Kind.GRADIENTS):
         assert plans[1].by_kind[kind] == pytest.approx(plans[0].by_kind[kind] / 2, abs=64)
     assert plans[1].activations < 0.55 * plans[0].activations

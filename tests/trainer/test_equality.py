@@ -7,11 +7,11 @@ import torch
 from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
 from registry import discover
 from tests.trainer.tiny import TINY, B, T, batch, build, variant_sets
-from trainer.program import Outline
+from trainer.program import StepTemplate
 from trainer.schedule import clip_scale
 
 STEPS, LEARNING_RATE, CLIP = 20, 1e-3, 1.0
-SETS = variant_sets(Outline(discover(), TINY, B, T))
+SETS = variant_sets(StepTemplate(discover(), TINY, B, T))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from models import MODELS
 from registry import RequestError, discover
 from trainer.kernel_request import parse_kernels
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -26,7 +26,7 @@ B, T = 2, 32
     ],
 )
 def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(text, corrected):
-    needs = Outline(TABLE, NANO, B, T).needs()
+    needs = StepTemplate(TABLE, NANO, B, T).calls_by_key()
     with pytest.raises(RequestError) as caught:
         parse_kernels(text).resolve(TABLE, needs)
     assert str(caught.value).endswith(f"; try --kernels {corrected}")
@@ -34,7 +34,7 @@ def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(t
 
 
 def test_every_op_that_no_step_calls_is_refused_with_a_request_that_is_understood():
-    needs = Outline(TABLE, NANO, B, T).needs()
+    needs = StepTemplate(TABLE, NANO, B, T).calls_by_key()
     idle = set(TABLE.ops) - {op for op, _ in needs}
     assert "gelu" in idle
     for variant in (v for op in idle for v in TABLE.variants[op].values()):

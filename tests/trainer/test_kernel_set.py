@@ -9,7 +9,7 @@ from registry.machine import versions
 from registry.records import Champion, Evidence, Row, Run, Store
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -54,7 +54,7 @@ def store(tmp_path):
 
 def chooser(store, threads=2, device="host"):
     """Return a chooser for a small training step."""
-    return Chooser(TABLE, store, Outline(TABLE, NANO, B, T), threads, device)
+    return Chooser(TABLE, store, StepTemplate(TABLE, NANO, B, T), threads, device)
 
 
 def choose(store, text):
@@ -265,14 +265,14 @@ def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store
     known = chooser(store)
     champions = {need: Choice(known.table.variant(need[0], "numpy"), "") for need in known.needs}
     champions |= {need: Choice(blas, "") for need in known.needs if need[0] == "matmul"} | {("adamw", "wte"): Choice(flat, "")}
-    rival = known.one_pool(parse_kernels("best"), champions)
+    rival = known.without_blas(parse_kernels("best"), champions)
     assert {rival[need].variant for need in rival if need[0] == "matmul"} == {packed}
     assert rival["adamw", "wte"].variant is flat
     assert rival["attention", ""].variant.is_definition
-    named = known.one_pool(parse_kernels("matmul/head=numpy_blas"), champions)
+    named = known.without_blas(parse_kernels("matmul/head=numpy_blas"), champions)
     assert named["matmul", "head"].variant is blas
-    assert known.one_pool(parse_kernels("best"), rival) is None
-    assert known.one_pool(parse_kernels("numpy"), champions) is None
+    assert known.without_blas(parse_kernels("best"), rival) is None
+    assert known.without_blas(parse_kernels("numpy"), champions) is None
 
 
 def test_cuda_means_the_highest_rung_that_is_proven_in_the_simulator(store):

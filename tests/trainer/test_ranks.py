@@ -15,7 +15,7 @@ from registry.table import ROOT
 from tests.trainer.tiny import TINY
 from trainer import run
 from trainer.data import Loader
-from trainer.ranks import ALONE, Alone, joined
+from trainer.ranks import SINGLE_PROCESS, SingleProcess, joined
 from trainer.settings import Settings
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
@@ -164,7 +164,7 @@ def test_a_plan_is_shown_once_and_ends_all_ranks(words):
 
 
 def test_cores_are_shared_among_the_ranks_of_a_machine_unless_threads_are_given():
-    among = Alone()
+    among = SingleProcess()
     among.local_count = 2
     assert run.settings_of(run.parser().parse_args([]), among).threads == max(1, thread_count() // 2)
     assert run.settings_of(run.parser().parse_args(["--threads=1"]), among).threads == 1
@@ -180,7 +180,7 @@ def test_tokens_of_an_update_count_those_of_all_ranks():
 def test_a_process_that_torchrun_did_not_start_is_alone():
     for environment in ({}, {"WORLD_SIZE": "1", "RANK": "0"}):
         with joined(environment) as ranks:
-            assert ranks is ALONE
+            assert ranks is SINGLE_PROCESS
 
 
 def test_half_an_environment_is_one_clear_line(monkeypatch, capsys):

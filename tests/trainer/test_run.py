@@ -16,7 +16,7 @@ from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
 from trainer import build, checkpoint, output_folder, run, session, train
 from trainer.data import open_data
-from trainer.program import Outline
+from trainer.program import StepTemplate
 from trainer.sampling import sample
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
@@ -348,7 +348,7 @@ def test_the_command_itself_answers():
 def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, monkeypatch, tmp_path, seconds, chosen):
     table, store = discover(), Store(tmp_path / "results")
     wanted = {"matmul": "numpy_blas"}
-    for op in {op for op, _ in Outline(table, PICO, 2, 16).needs()}:
+    for op in {op for op, _ in StepTemplate(table, PICO, 2, 16).calls_by_key()}:
         variant = table.variant(op, wanted.get(op, "numpy"))
         for proven in {variant, *(v for v in table.variants["matmul"].values() if v.name == "numba_packed" and op == "matmul")}:
             store.add_evidence(
@@ -361,7 +361,7 @@ def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, m
                     problems=40,
                 )
             )
-        dims = next(call.dims for (name, _), call in Outline(table, PICO, 2, 16).needs().items() if name == op)
+        dims = next(call.dims for (name, _), call in StepTemplate(table, PICO, 2, 16).calls_by_key().items() if name == op)
         crown = Champion(
             op=op, workload="w", dims=dict(dims), variant=variant.name, source=source_hash(variant), threads=1, median_ms=1.0
         )

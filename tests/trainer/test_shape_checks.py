@@ -20,7 +20,7 @@ from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Chooser
-from trainer.program import Outline
+from trainer.program import StepTemplate
 from trainer.shape_checks import Comparisons, found_wrong, shaped_calls
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 400
@@ -93,7 +93,7 @@ def crown(store, variant, **dims):
 
 def everything_else():
     """Return a request in which only the layer norm is chosen from the records."""
-    ops = {op for op, _ in Outline(discover(), PICO, 8, 16).needs()} - {"layer_norm"}
+    ops = {op for op, _ in StepTemplate(discover(), PICO, 8, 16).calls_by_key()} - {"layer_norm"}
     return "best," + ",".join(f"{op}=numpy" for op in sorted(ops))
 
 
@@ -198,8 +198,8 @@ def compared(variant, dims, status="passed", **fields):
 
 @pytest.fixture
 def nano():
-    """Return the outline of a small run."""
-    return Outline(discover(), MODELS["gpt2-nano"], 2, 32)
+    """Return the template of a small run."""
+    return StepTemplate(discover(), MODELS["gpt2-nano"], 2, 32)
 
 
 def test_the_fastest_variant_that_is_right_follows_a_wrong_champion_without_a_race(tmp_path, nano):
@@ -250,34 +250,34 @@ def test_a_named_variant_is_refused_with_the_one_that_would_be_chosen(tmp_path, 
         Chooser(table, store, nano, 2).choose(parse_kernels("numpy,layer_norm=numba_welford"))
 
 
-def flags(outline, op):
+def flags(template, op):
     """Return the values of the accumulate parameters among the calls of an op."""
-    found = (call.params for call in shaped_calls(outline) if call.op.name == op)
+    found = (call.params for call in shaped_calls(template) if call.op.name == op)
     return {tuple(v for n, v in params.items() if n.startswith("accumulate")) for params in found}
 
 
 def test_gradients_are_added_to_only_where_a_run_does_so():
-    one, two = (Outline(discover(), PICO, 2, 16, micro_steps) for micro_steps in (1, 2))
+    one, two = (StepTemplate(discover(), PICO, 2, 16, micro_steps) for micro_steps in (1, 2))
     assert flags(one, "matmul_backward_weight") == {(False,)}
     assert flags(two, "matmul_backward_weight") == {(False,), (True,)}
     assert flags(one, "embedding_backward") == {(True, False)}
 
 
 def test_every_call_has_all_its_parameters_and_each_tensor_its_own_update():
-    outline = Outline(discover(), MODELS["gpt2-124m"], 4, 64)
-    calls = shaped_calls(outline)
+    template = StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64)
+    calls = shaped_calls(template)
     assert all(call.params.keys() == set(call.op.params) for call in calls)
     assert all(call.dims.keys() == set(call.op.domain) for call in calls)
     updates = {(call.dims["K"], call.params["weight_decay"]) for call in calls if call.op.name == "adamw"}
     assert (50304 * 768, 0.1) in updates
     assert (768, 0.0) in updates
-    assert {call.need for call in calls} == outline.needs().keys()
+    assert {call.need for call in calls} == template.calls_by_key().keys()
 
 
 def test_in_the_simulator_only_what_is_cheap_is_compared_and_the_rest_is_named(tmp_path, monkeypatch):
-    table, outline = discover(), Outline(discover(), MODELS["gpt2-124m"], 4, 64)
+    table, template = discover(), StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64)
     cheap, heard, asked = table.variant("layer_norm", "cuda_warp"), [], []
-    chosen = {need: table.variant(need[0], "numpy") for need in outline.needs()}
+    chosen = {need: table.variant(need[0], "numpy") for need in template.calls_by_key()}
     chosen |= {("layer_norm", ""): cheap, ("matmul", "head"): table.variant("matmul", "cuda_tiled")}
 
     def compare(missing, settings, device):
@@ -291,6 +291,6 @@ def test_in_the_simulator_only_what_is_cheap_is_compared_and_the_rest_is_named(t
     from trainer.settings import Settings
 
     settings = Settings(model=MODELS["gpt2-124m"], results=Path(tmp_path), threads=1)
-    assert found_wrong(outline, Store(tmp_path), settings, "sim", [chosen], heard.append) == []
+    assert found_wrong(template, Store(tmp_path), settings, "sim", [chosen], heard.append) == []
     assert set(asked) == {"layer_norm/cuda_warp"}
     assert any("too slow in the simulator: matmul/cuda_tiled" in line for line in heard)

@@ -17,18 +17,18 @@ from tests.trainer.tiny import TINY, B, T, variant_sets
 from trainer import build
 from trainer.kernel_choice import choose_kernels
 from trainer.opened import open_run
-from trainer.program import Outline, Program
+from trainer.program import Program, StepTemplate
 from trainer.settings import Settings
 from trainer.warm_up import give_back, warm_up
 
 
 @pytest.fixture(params=[TINY, MODELS["gpt2-124m"]], ids=lambda model: model.name)
-def outline(request):
+def template(request):
     """Return the calls of a small run and of a large one."""
-    return Outline(discover(), request.param, B, T)
+    return StepTemplate(discover(), request.param, B, T)
 
 
-def warmed(outline, sets, said=None):
+def warmed(template, sets, said=None):
     """Warm up; return op and label of what was called, for each set, and the bytes of the largest array."""
     said = [] if said is None else said
     called = [set() for _ in sets]
@@ -43,45 +43,45 @@ def warmed(outline, sets, said=None):
 
     largest = []
     spied = [{need: watched(number, need, v) for need, v in variants.items()} for number, variants in enumerate(sets)]
-    warm_up(discover(), outline.model, spied, device("cpu"), thread_count(), outline.dtype, said.append)
+    warm_up(discover(), template.model, spied, device("cpu"), thread_count(), template.dtype, said.append)
     return called, max(largest, default=0)
 
 
-def plain_set(outline):
+def plain_set(template):
     """Return the plain definitions."""
-    return {need: discover().variant(need[0], "numpy") for need in outline.needs()}
+    return {need: discover().variant(need[0], "numpy") for need in template.calls_by_key()}
 
 
-def test_every_kernel_of_a_step_is_called_on_a_tiny_problem(outline):
-    host = [{need: v for need, v in variants.items() if v.device == "host"} for variants in variant_sets(outline)]
-    plain = plain_set(outline)
-    called, largest = warmed(outline, [plain, plain | host[1]])
-    assert called == [set(outline.needs())] * 2
+def test_every_kernel_of_a_step_is_called_on_a_tiny_problem(template):
+    host = [{need: v for need, v in variants.items() if v.device == "host"} for variants in variant_sets(template)]
+    plain = plain_set(template)
+    called, largest = warmed(template, [plain, plain | host[1]])
+    assert called == [set(template.calls_by_key())] * 2
     assert largest < 2**22
 
 
 def test_bfloat16_is_warmed_up_in_bfloat16():
-    outline = Outline(discover(), TINY, B, T, dtype="bfloat16")
-    assert warmed(outline, [plain_set(outline)])[0] == [set(outline.needs())]
+    template = StepTemplate(discover(), TINY, B, T, dtype="bfloat16")
+    assert warmed(template, [plain_set(template)])[0] == [set(template.calls_by_key())]
 
 
 def test_only_a_kernel_that_takes_nothing_so_small_is_left_for_the_first_step():
-    outline = Outline(discover(), MODELS["gpt2-124m"], B, T)
-    plain, need, said = plain_set(outline), ("layer_norm", ""), []
+    template = StepTemplate(discover(), MODELS["gpt2-124m"], B, T)
+    plain, need, said = plain_set(template), ("layer_norm", ""), []
     picky = dataclasses.replace(plain[need], refuses=lambda **dims: ["too small"] if dims["C"] < 768 else [])
-    called, _ = warmed(outline, [plain | {need: picky}], said)
-    assert called == [set(outline.needs()) - {need}]
+    called, _ = warmed(template, [plain | {need: picky}], said)
+    assert called == [set(template.calls_by_key()) - {need}]
     assert not said
 
 
 def test_a_kernel_that_fails_on_a_tiny_model_is_told_in_a_line_and_stops_nothing():
-    outline = Outline(discover(), TINY, B, T)
-    plain, need, said = plain_set(outline), ("global_norm", ""), []
+    template = StepTemplate(discover(), TINY, B, T)
+    plain, need, said = plain_set(template), ("global_norm", ""), []
 
     def workspace(threads, K):
         return threads // (K // 2**40)
 
-    warmed(outline, [plain | {need: dataclasses.replace(plain[need], workspace=workspace)}], said)
+    warmed(template, [plain | {need: dataclasses.replace(plain[need], workspace=workspace)}], said)
     assert said == [
         "not every kernel is compiled beforehand: on a tiny model, ZeroDivisionError: integer division or modulo by zero"
     ]

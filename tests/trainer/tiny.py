@@ -9,7 +9,7 @@ from models.gpt2 import GPT2
 from registry import discover
 from registry.devices import device, set_threads
 from registry.machine import thread_count
-from trainer.program import Outline, Program
+from trainer.program import Program, StepTemplate
 
 __all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
 
@@ -18,12 +18,12 @@ PICO = GPT2(name="gpt2-pico", layers=1, channels=16, heads=2, context=16, recipe
 B, T = 3, 16
 
 
-def variant_sets(outline):
+def variant_sets(template):
     """Return sets of variants, by op and label; every variant is in one of them, and the plain ones are the first."""
     table = discover()
     usable = {
         need: [v for v in table.variants[need[0]].values() if not v.refusals(call.dims, call.params)]
-        for need, call in outline.needs().items()
+        for need, call in template.calls_by_key().items()
     }
     count = max(len(variants) for variants in usable.values())
     return [{need: variants[i % len(variants)] for need, variants in usable.items()} for i in range(count)]
@@ -33,9 +33,9 @@ def build(model=TINY, batch=B, sequence=T, micro_steps=1, variants=None, seed=42
     """Return a program with fresh weights; without `variants`, of plain definitions."""
     table = discover()
     set_threads(thread_count())
-    outline = Outline(table, model, batch, sequence, micro_steps, dtype=dtype)
-    chosen = variants or {need: table.variant(need[0], "numpy") for need in outline.needs()}
-    program = Program(outline, chosen, device(on), thread_count())
+    template = StepTemplate(table, model, batch, sequence, micro_steps, dtype=dtype)
+    chosen = variants or {need: table.variant(need[0], "numpy") for need in template.calls_by_key()}
+    program = Program(template, chosen, device(on), thread_count())
     program.initialise(seed)
     return program
 

@@ -2,7 +2,7 @@
 
 from registry import discover
 from trainer.kernel_set import Choice
-from trainer.trial import swaps
+from trainer.pick_faster_set import swaps
 
 TABLE = discover()
 
