@@ -1,6 +1,6 @@
-"""``python -m tests.trainer.pico_run``: ``trainer.run`` with a model that the plain definitions train in a moment.
+"""``python -m tests.trainer.pico_run``: ``trainer.run`` with a model so small that the references train it in a moment.
 
-Each rank leaves its parameters in ``--out``. What ``PICO_FAULT`` names goes wrong in rank 1, at its second step.
+Each rank saves its parameters in ``--out``. ``PICO_FAULT`` names a fault that rank 1 gets after its first step.
 """
 
 import functools
@@ -22,12 +22,12 @@ __all__ = ["faults", "main"]
 
 
 def spoil_loss(program):
-    """Let the next loss be no number."""
+    """Make the next loss NaN."""
     program.parameters["fcb"][0, 5] = np.nan
 
 
 def spoil_gradients(program):
-    """Let the next gradients be infinite."""
+    """Make the next gradients infinite."""
     break_call(program, "matmul_backward_bias/fc (layer 0)")
 
 
@@ -40,11 +40,11 @@ faults = {
 
 
 def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.SINGLE_PROCESS):
-    """Train as `fit` does; go wrong if told to, and leave the parameters behind."""
-    told = watcher.stepped
+    """Train with `fit`, plant the requested fault, and save the parameters."""
+    original = watcher.stepped
 
     def stepped(step, loss, seconds):
-        told(step, loss, seconds)
+        original(step, loss, seconds)
         fault = os.environ.get("PICO_FAULT")
         if fault and step == 1 and among.rank == 1:
             faults[fault](program)

@@ -1,4 +1,4 @@
-"""The hand-written program trains as an independent torch model does."""
+"""The program trains like an independent torch model: equal losses, and gradients within the error law."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SETS = variant_sets(StepTemplate(discover(), TINY, B, T))
 
 @pytest.fixture(scope="module")
 def reference():
-    """Weights, a batch, the exact gradients and how far off honest ones may be."""
+    """Return a batch, the exact gradients, and the allowed error of each gradient."""
     program = build()
     drawn = batch(np.random.default_rng(0))
     exact = gradients(TINY, program.parameters, drawn)

@@ -1,4 +1,4 @@
-"""Users are told in few words which kernels change when real steps decide for another set."""
+"""The text about the kernels that change when real steps choose another set."""
 
 from registry import discover
 from trainer.kernel_set import Choice

@@ -1,4 +1,4 @@
-"""The program: what its calls compute together, and what it does when numbers go bad."""
+"""The program: the results of its calls together, and the report of the first non-finite value."""
 
 import dataclasses
 import subprocess
@@ -69,7 +69,7 @@ def test_a_program_for_single_micro_steps_cannot_add_to_gradients(random):
     program = build()
     program.load(*batch(random))
     program.micro_step(accumulate=False)
-    with pytest.raises(ContractError, match="planned for one micro-step an update"):
+    with pytest.raises(ContractError, match="planned for one micro-step per update"):
         program.micro_step(accumulate=True)
 
 
@@ -139,7 +139,7 @@ def test_the_first_call_that_overflows_is_named(random):
     program.load(*batch(random))
     program.parameters["qkvw"][1] = random.choice((-3e38, 3e38), (3 * TINY.channels, TINY.channels))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the plain definitions warn of what is being provoked
+        warnings.simplefilter("ignore", RuntimeWarning)  # the references warn of the provoked overflow
         assert program.first_fault() == "matmul/qkv (layer 1)"
 
 
@@ -159,7 +159,7 @@ def test_a_healthy_program_has_no_fault(random):
 def test_a_variant_that_refuses_the_shape_is_named():
     table = discover()
     template = StepTemplate(table, TINY, B, T)
-    plain = {need: table.variant(need[0], "numpy") for need in template.calls_by_key()}
+    plain = {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
     picky = table.variant("layer_norm", "numpy")
     refusing = type(picky)(
         op=picky.op,
@@ -180,7 +180,7 @@ def test_dims_that_do_not_fit_the_memory_are_a_broken_contract():
     number = next(i for i, call in enumerate(template.forward) if call.op is op)
     template.forward[number] = dataclasses.replace(template.forward[number], dims={"N": B * T, "C": TINY.channels + 1})
     with pytest.raises(ContractError, match="layer_norm"):
-        Program(template, {need: table.variant(need[0], "numpy") for need in template.calls_by_key()}, device("cpu"), 1)
+        Program(template, {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}, device("cpu"), 1)
 
 
 def test_gradients_and_moments_are_as_large_as_the_parameters():
@@ -188,9 +188,9 @@ def test_gradients_and_moments_are_as_large_as_the_parameters():
     assert plan.by_kind[Kind.MOMENTS] == 2 * plan.by_kind[Kind.GRADIENTS] == 2 * plan.by_kind[Kind.PARAMETERS]
 
 
-def test_a_trial_times_each_set_and_leaves_no_trace(random):
+def test_timing_the_sets_changes_no_parameter_and_no_moment(random):
     template = build().template
-    plain = {need: discover().variant(need[0], "numpy") for need in template.calls_by_key()}
+    plain = {key: discover().variant(key[0], "numpy") for key in template.calls_by_key()}
     blas = plain | {("matmul", label): discover().variant("matmul", "numpy_blas") for op, label in plain if op == "matmul"}
     program, fresh = build(variants=plain), build()
     program.load(*batch(random))
@@ -207,14 +207,14 @@ def test_a_trial_times_each_set_and_leaves_no_trace(random):
 def test_the_workspace_is_planned_for_every_set():
     table = discover()
     template = StepTemplate(table, TINY, B, T)
-    plain = {need: table.variant(need[0], "numpy") for need in template.calls_by_key()}
-    packed = plain | {need: table.variant("matmul", "numba_packed") for need in plain if need[0] == "matmul"}
+    plain = {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
+    packed = plain | {key: table.variant("matmul", "numba_packed") for key in plain if key[0] == "matmul"}
     alone, together = template.plan(2, plain), template.plan(2, plain, packed)
     assert alone.workspace == 0
     assert together.workspace == template.plan(2, packed).workspace > 0
 
 
-def test_a_program_of_one_thread_uses_one_though_numba_comes_after_the_choice():
+def test_a_program_of_one_thread_uses_one_though_numba_is_imported_later():
     script = """
         from registry import discover
         from registry.devices import device
@@ -224,7 +224,7 @@ def test_a_program_of_one_thread_uses_one_though_numba_comes_after_the_choice():
         for chosen in variant_sets(template)[:3]:
             made = Program(template, chosen, device("cpu"), 1)
             made.initialise(0)
-            made._tokens[...] = made._targets[...] = 0
+            made._tokens_BT[...] = made._targets_N[...] = 0
             made.micro_step(accumulate=False)
         import numba
         print(numba.get_num_threads())
