@@ -1,4 +1,4 @@
-"""Made-up proofs of CUDA variants, for tests of what comes after a proof."""
+"""Made-up proofs of CUDA variants, for tests of races and training, which need proofs."""
 
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions

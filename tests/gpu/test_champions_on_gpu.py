@@ -1,4 +1,4 @@
-"""What was raced on a (stand-in) GPU is shown and trained with there, and nowhere else."""
+"""Champions of a (stand-in) GPU appear on the boards of this GPU and train on it, and on no other device."""
 
 import pytest
 
@@ -19,7 +19,7 @@ FEW = "--variant=cuda_naive,cuda_vector"
 
 
 def crown(results, workload, variant, protocol, **changes):
-    """Write a made-up champion of adamw beside those that are there."""
+    """Add a made-up champion of adamw to the stored champions."""
     store, made = Store(results, machine_key("cuda")), discover().variant("adamw", variant)
     found = {"op": "adamw", "workload": workload, "dims": {"K": 64}, "variant": variant, "device": "cuda", "protocol": protocol}
     found |= changes

@@ -1,4 +1,4 @@
-"""Two ranks, each with a (stand-in's) GPU of its own, train as one process with twice the rows; so they do in the simulator."""
+"""Two ranks, each on its own (stand-in) GPU or in the simulator, train like one process with twice the rows."""
 
 import json
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
+from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
 from registry import discover
 from tests.trainer.tiny import TINY, B, T, batch, build, variant_sets
 from trainer.program import StepTemplate
@@ -20,7 +20,7 @@ def reference():
     program = build()
     drawn = batch(np.random.default_rng(0))
     exact = gradients(TINY, program.parameters, drawn)
-    return drawn, exact, gradient_budget(TINY, program.parameters, drawn, exact)
+    return drawn, exact, gradient_tolerance(TINY, program.parameters, drawn, exact)
 
 
 @pytest.mark.parametrize("variants", SETS, ids=lambda s: s["matmul", "qkv"].name)
