@@ -20,8 +20,8 @@ from registry.errors import DONE, FAILED
 from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
-from trainer.session import build, prepare
 from trainer.settings import Settings
+from trainer.stages import build, prepare
 
 __all__ = ["main"]
 

@@ -29,8 +29,8 @@ from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.machine_facts import peak_rss_mib
 from trainer.schedule import clip_scale
-from trainer.session import Built, build, prepare
 from trainer.settings import Settings
+from trainer.stages import Built, build, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""The trainer assembles proven variants into a GPT-2 training run."""
+"""Assembles proven variants into a GPT-2 training run."""

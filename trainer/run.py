@@ -26,8 +26,8 @@ from registry.records import RESULTS
 from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
-from trainer.session import plan_run, train_run
 from trainer.settings import DEFAULT_MODEL, Settings
+from trainer.stages import plan_run, train_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import numpy as np
 
 from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, session, train
+from trainer import ranks, run, stages, train
 from trainer.data import open_data
 from trainer.loop import fit
 from trainer.sampling import sample
@@ -59,7 +59,7 @@ def main(argv):
     """Train; return an exit code."""
     MODELS[PICO.name] = PICO
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
-    session.open_data = functools.partial(open_data, cache=cache)
+    stages.open_data = functools.partial(open_data, cache=cache)
     train.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
     train.fit = watched_fit
     return run.main([f"--model={PICO.name}", *argv])

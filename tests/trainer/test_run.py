@@ -14,7 +14,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import build, checkpoint, output_folder, run, session, train
+from trainer import build, checkpoint, output_folder, run, stages, train
 from trainer.data import open_data
 from trainer.program import StepTemplate
 from trainer.sampling import sample
@@ -50,7 +50,7 @@ OPTIONS = {
 def pico(monkeypatch, tmp_path):
     """Add a tiny model and a text; return the arguments of a run that the references train in a moment."""
     monkeypatch.setitem(MODELS, PICO.name, PICO)
-    monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
+    monkeypatch.setattr(stages, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
     monkeypatch.setattr(train, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
@@ -220,7 +220,7 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
     assert said[0].endswith("gpt2-pico-4")
 
 
-@pytest.mark.parametrize("moment", ["build.Program", "build.warm_up", "session.open_data"])
+@pytest.mark.parametrize("moment", ["build.Program", "build.warm_up", "stages.open_data"])
 def test_ctrl_c_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment):
     def interrupt(*_, **__):
         assert (tmp_path / "out").is_dir()
@@ -319,7 +319,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
 
 def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
     monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
-    monkeypatch.setattr(session, "open_data", lambda *_, **__: pytest.fail("the text was read"))
+    monkeypatch.setattr(stages, "open_data", lambda *_, **__: pytest.fail("the text was read"))
     assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: layer_norm/numba_welford has no fresh evidence")
