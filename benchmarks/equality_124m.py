@@ -79,12 +79,12 @@ def within_law(
     settings: Settings,
     parameters: dict[str, np.ndarray],
     batch: tuple[np.ndarray, np.ndarray],
-    found: dict[str, np.ndarray],
+    computed: dict[str, np.ndarray],
 ) -> bool:
     """Print the worst error of each gradient as a share of its tolerance; return whether all shares are at most 1."""
     exact = gradients(settings.model, {n: t.astype(np.float64) for n, t in parameters.items()}, batch)
     allowed = gradient_tolerance(settings.model, parameters, batch, exact, DRAWS)
-    worst = {n: float((np.abs(found[n] - exact[n]) / (allowed[n] + np.finfo(np.float64).tiny)).max()) for n in exact}
+    worst = {n: float((np.abs(computed[n] - exact[n]) / (allowed[n] + np.finfo(np.float64).tiny)).max()) for n in exact}
     OUT.print(
         "errors of the first gradients, as shares of their tolerances: " + ", ".join(f"{n} {w:.3f}" for n, w in worst.items())
     )

@@ -85,10 +85,10 @@ def obstacle(folder: Path) -> str:
     """Build the library in `folder` and return why the AVX-512 arms cannot run on this machine; "" if they can."""
     if FLAG not in (CPUINFO.read_text() if CPUINFO.exists() else "").split():
         return "this processor has no AVX-512"
-    found = instructions()
-    if not found:
+    in_use = instructions()
+    if not in_use:
         return "MKL is not torch's BLAS"
-    if NAME in found:
+    if NAME in in_use:
         return "MKL uses AVX-512 on this processor by itself: the arm would be the same as the one without the library"
     try:
         library = build(folder)

@@ -151,11 +151,11 @@ def ratios_of(arms: Sequence[ArmTimes]) -> list[Ratio]:
     ours = next((arm for arm in arms if arm.arm == CRUCIBLE), None)
     if ours is None:
         return []
-    found = []
+    ratios = []
     for arm in arms:
         if arm is not ours:
             time = paired_ratio(arm.ms, ours.ms)
-            found.append(
+            ratios.append(
                 Ratio(
                     arm=arm.arm,
                     time=time.ratio,
@@ -164,7 +164,7 @@ def ratios_of(arms: Sequence[ArmTimes]) -> list[Ratio]:
                     memory=ours.peak_rss / arm.peak_rss,
                 )
             )
-    return found
+    return ratios
 
 
 def check_losses(step: int, losses: Mapping[str, float], tolerance: float = LOSS_TOLERANCE) -> None:
@@ -187,7 +187,7 @@ def check_losses(step: int, losses: Mapping[str, float], tolerance: float = LOSS
         )
 
 
-def check_conditions(expected: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> None:
+def check_conditions(expected: Mapping[str, Any], reported: Mapping[str, Mapping[str, Any]]) -> None:
     """Compare the threads, the dtype and the treatment of subnormal numbers of all arms with the expected ones.
 
     Raises
@@ -195,7 +195,7 @@ def check_conditions(expected: Mapping[str, Any], found: Mapping[str, Mapping[st
     CrucibleError
         A condition of an arm differs from the expected one.
     """
-    for arm, conditions in found.items():
+    for arm, conditions in reported.items():
         for name, value in expected.items():
             if conditions[name] != value:
                 raise CrucibleError(f"arm {arm} runs with {name} {conditions[name]} where all arms are to have {value}")

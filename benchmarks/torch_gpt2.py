@@ -90,11 +90,11 @@ class TorchGPT2(nn.Module):
 
     def tensor_gradients(self) -> Arrays:
         """Return the gradients as llm.c's tensors, in float64."""
-        found: dict[str, list[NDArray[Any]]] = {}
+        parts_of: dict[str, list[NDArray[Any]]] = {}
         for name, p in self.named_parameters():
             if p.grad is not None:
-                found.setdefault(name.rpartition(".")[2], []).append(p.grad.double().numpy())
-        return {name: np.stack(parts) if name in PER_LAYER else parts[0] for name, parts in found.items()}
+                parts_of.setdefault(name.rpartition(".")[2], []).append(p.grad.double().numpy())
+        return {name: np.stack(parts) if name in PER_LAYER else parts[0] for name, parts in parts_of.items()}
 
 
 def gradients(
@@ -107,9 +107,9 @@ def gradients(
     net = TorchGPT2(model, tensors).to(dtype)
     inputs, targets = (torch.tensor(part).long() for part in batch)
     net(inputs, targets).backward()
-    found = net.tensor_gradients()
+    computed = net.tensor_gradients()
     padding = np.zeros((model.padded_vocabulary - model.vocabulary, model.channels))
-    return found | {"wte": np.concatenate([found["wte"], padding])}
+    return computed | {"wte": np.concatenate([computed["wte"], padding])}
 
 
 def gradient_tolerance(

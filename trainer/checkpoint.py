@@ -85,13 +85,13 @@ def load(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, 
     return dict(json.loads(about.get("metadata", "{}")))
 
 
-def _check(path: Path, about: Mapping[str, str], found: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> None:
+def _check(path: Path, about: Mapping[str, str], stored: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> None:
     model = json.loads(about.get("model", "{}")).get("name", "a model of another program")
-    for kind, names in (("lacks", tensors.keys() - found.keys()), ("also has", found.keys() - tensors.keys())):
+    for kind, names in (("lacks", tensors.keys() - stored.keys()), ("also has", stored.keys() - tensors.keys())):
         if names:
             raise RequestError(f"{str(path)!r} holds {model}: it {kind} the tensors {', '.join(sorted(names))}")
     for name, tensor in tensors.items():
-        shape, dtype = tuple(found[name].get_shape()), found[name].get_dtype()
+        shape, dtype = tuple(stored[name].get_shape()), stored[name].get_dtype()
         if shape != tensor.shape:
             raise RequestError(f"{str(path)!r} holds {model}: {name} has shape {shape}, this model's is {tensor.shape}")
         if dtype != "F32":

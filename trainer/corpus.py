@@ -110,10 +110,10 @@ def matching_files(name: str) -> list[Path]:
     path = Path(name)
     try:
         if glob.has_magic(name) and not path.exists():  # a file name may contain glob characters
-            found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())  # noqa: PTH207 (absolute patterns)
-            if not found:
+            paths = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())  # noqa: PTH207 (absolute patterns)
+            if not paths:
                 raise RequestError(f"--data {name!r} matches no file{_hint(path)}")
-            return found
+            return paths
         if path.is_dir():
             raise RequestError(f"--data {name!r} is a folder; give a file, or a glob such as '{path / '*.txt'}'")
         if not path.exists():

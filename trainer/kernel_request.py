@@ -48,7 +48,7 @@ class KernelRequest:
         RequestError
             The program does not call an op, or the file of a variant cannot be loaded.
         """
-        found: dict[CallKey, Variant] = {}
+        variants: dict[CallKey, Variant] = {}
         for target, name in sorted(self.overrides.items(), key=lambda item: item[0].count("/")):
             op, slash, label = target.partition("/")
             variant = table.variant(op, name)
@@ -60,29 +60,29 @@ class KernelRequest:
                 raise RequestError(f"--kernels {target}={name}: this GPT-2 step does not call {op}; {way}")
             if slash and label not in labels:
                 raise UnknownNameError(f"call of {op}", label, labels)
-            found.update({(op, known): variant for known in labels if not slash or known == label})
-        return found
+            variants.update({(op, known): variant for known in labels if not slash or known == label})
+        return variants
 
     def _corrected(self, table: Table, called: Collection[str]) -> str:
         """Return this request as text for ``--kernels``, with a related op in place of each op that is not called."""
-        kept = {target: name for target, name in self.overrides.items() if target.partition("/")[0] in called}
+        overrides = {target: name for target, name in self.overrides.items() if target.partition("/")[0] in called}
         for target, name in self.overrides.items():
             op = target.partition("/")[0]
             if op not in called and (other := _related(op, called)):
-                kept.setdefault(other, _similar(table.variant(op, name), table.variants[other]))
-        base = [] if self.base == BASES[0] and kept else [self.base]
-        return ",".join([*base, *(f"{target}={name}" for target, name in kept.items())])
+                overrides.setdefault(other, _similar(table.variant(op, name), table.variants[other]))
+        base = [] if self.base == BASES[0] and overrides else [self.base]
+        return ",".join([*base, *(f"{target}={name}" for target, name in overrides.items())])
 
 
 def _related(op: str, called: Collection[str]) -> str | None:
     """Return the shortest called op whose name has all words of `op`, or all of whose words `op` has; None if there is none."""
     words = set(op.split("_"))
-    found = []
+    related = []
     for other in called:
         known = set(other.split("_"))
         if (words <= known or known <= words) and (BACKWARD in words) == (BACKWARD in known):
-            found.append(other)
-    return min(found, key=lambda name: (len(name), name), default=None)
+            related.append(other)
+    return min(related, key=lambda name: (len(name), name), default=None)
 
 
 def _similar(variant: Variant, others: Mapping[str, Variant]) -> str:

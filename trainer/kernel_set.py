@@ -163,12 +163,12 @@ class Chooser:
 
         If an op has other variants, its naive rungs are left out, so that a first run starts sooner.
         """
-        found = {}
+        unproven = {}
         for op in ops:
             candidates = [v for v in self._here(op) if not v.is_definition]
             able = [v for v in candidates if not v.name.endswith(NAIVE)] or candidates
-            found[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
-        return {op: names for op, names in found.items() if names}
+            unproven[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
+        return {op: names for op, names in unproven.items() if names}
 
     def _champions(self, key: CallKey, call: Call) -> list[Champion]:
         """Return the valid champions of the op whose variants take this call."""

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions", "proofs_on"]
 
 RACE_BUDGET_SECONDS = 40
-QUICK_EXAMPLES = (
-    6  # random problems of each variant beside the fixed ones; few, so that a first run starts soon (`make prove` takes more)
-)
+# Random problems of each variant beside the fixed ones: few, so that a first run starts soon. `make prove` takes more.
+QUICK_EXAMPLES = 6
 
 
 def commands(

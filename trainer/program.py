@@ -79,10 +79,10 @@ class StepTemplate:
 
     def calls_by_key(self) -> dict[CallKey, Call]:
         """Return one call for every op and label, in the order of the step."""
-        found: dict[CallKey, Call] = {}
+        calls: dict[CallKey, Call] = {}
         for call in self.step:
-            found.setdefault((call.op.name, call.label), call)
-        return found
+            calls.setdefault((call.op.name, call.label), call)
+        return calls
 
     def flops_of_update(self, micro_steps: int) -> float:
         """Return the floating-point operations of one update."""

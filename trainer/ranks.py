@@ -154,8 +154,8 @@ class ProcessGroup:
     def __init__(self, environment: Mapping[str, str]) -> None:
         values = {name: environment.get(name, "") for name in VARIABLES}
         if wrong := [f"{name}={value!r}" for name, value in values.items() if not value.isdigit()]:
-            found = ", ".join(wrong)
-            raise RequestError(f"{SIZE} is {values[SIZE]}, but {found}: start the processes with torchrun, or unset {SIZE}")
+            shown = ", ".join(wrong)
+            raise RequestError(f"{SIZE} is {values[SIZE]}, but {shown}: start the processes with torchrun, or unset {SIZE}")
         self.rank, self.count, self.local_rank, self.local_count, _ = map(int, values.values())
         self._kernels_sent = False
         self._gpu_group: Any = None

@@ -74,14 +74,14 @@ class ShapedCall:
 def shaped_calls(template: StepTemplate) -> list[ShapedCall]:
     """Return the calls of the training steps and of sampling that differ in op, label, dims or parameters."""
     more = template.backward_more if template.micro_steps > 1 else []
-    found: dict[tuple[CallKey, str], ShapedCall] = {}
+    calls: dict[tuple[CallKey, str], ShapedCall] = {}
     for call in [*template.step, *more, *template.generate]:
         samples = {name: values[-1] for name, values in call.op.params.items() if not isinstance(values, str)}
         params = {**samples, **call.op.bound_params(call.dims), **call.params}
         call_key = call.op.name, call.label
         shaped = ShapedCall(call_key, call.op, dict(call.dims), params, call.dtype)
-        found.setdefault((call_key, json.dumps([shaped.dims, params], sort_keys=True)), shaped)
-    return list(found.values())
+        calls.setdefault((call_key, json.dumps([shaped.dims, params], sort_keys=True)), shaped)
+    return list(calls.values())
 
 
 class Comparisons:
@@ -102,8 +102,8 @@ class Comparisons:
 
     def of(self, call: ShapedCall, variant: Variant) -> Comparison | None:
         """Return the newest comparison of a call of the unchanged variant; None if there is none."""
-        found = self._newest.get(call.record_key(variant, self.threads))
-        return found if found is not None and found.is_fresh(variant) else None
+        comparison = self._newest.get(call.record_key(variant, self.threads))
+        return comparison if comparison is not None and comparison.is_fresh(variant) else None
 
     def wrong(self, call_key: CallKey, variant: Variant) -> Comparison | None:
         """Return a comparison in which `variant` failed at a shape of this op and label; None if there is none."""
@@ -157,11 +157,11 @@ def found_wrong(
         seconds = time.monotonic() - began
         calls = "1 call" if len(missing) == 1 else f"{len(missing)} calls"
         say(f"compared {calls} with the reference at their own shapes in {seconds:.1f} s (once)")
-    found = [one for call, variant in pairs if (one := known.of(call, variant)) is not None]
-    for one in found:
+    comparisons = [one for call, variant in pairs if (one := known.of(call, variant)) is not None]
+    for one in comparisons:
         if one.status == NOT_COMPARED:
             say(f"not compared with the reference: {one.op}/{one.variant} at {one.shape}: {one.message}")
-    return [one for one in found if one.is_failed]
+    return [one for one in comparisons if one.is_failed]
 
 
 def report_replaced(wrong: Iterable[Comparison], say: Callable[[str], None]) -> None:

