@@ -1,1 +1,1 @@
-"""Measurements of whole training steps, too long for the suite."""
+"""Benchmarks of whole training steps. They take too long for the test suite."""

@@ -1,4 +1,4 @@
-"""The benchmark's end of the pipes to the process of one arm: start it, ask it for steps, and leave nothing of it behind."""
+"""The benchmark's interface to the process of one arm: start it, request steps from it, and end it with all its children."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ FAREWELL_S = 10.0
 
 
 class ArmProcess:
-    """A process of its own for one arm.
+    """The process of one arm.
 
-    The process leads a session of its own: Ctrl-C in the terminal reaches this end alone, which then ends the whole session,
-    with the processes that the arm started.
+    The process is the leader of a new process group. Ctrl-C in the terminal therefore reaches only the benchmark, which then
+    ends the whole group, including the processes that the arm started.
 
     Parameters
     ----------
     words : sequence of str
-        The command line of the arm behind its name.
+        The command line of the arm after its name.
     environment : mapping of str to str
-        Variables that the process gets in addition to those of this one.
-    heard : callable
-        Told every line that the process writes on its standard error, by another thread.
+        Environment variables of the process, in addition to the variables of this process.
+    on_message : callable
+        Receives every line that the process writes to its standard error. A thread of its own calls it.
     """
 
     def __init__(
-        self, arm: str, words: Sequence[str], environment: Mapping[str, str], heard: Callable[[str], None] = lambda _: None
+        self, arm: str, words: Sequence[str], environment: Mapping[str, str], on_message: Callable[[str], None] = lambda _: None
     ) -> None:
         self.arm, self.peak_rss = arm, 0.0
         self.ms: list[float] = []
         self.losses: list[float] = []
         self.conditions: dict[str, Any] = {}
         self.first_step_s = 0.0
-        self._heard, self._last = heard, ""
+        self._on_message, self._last = on_message, ""
         self._began = time.monotonic()
         self._child = subprocess.Popen(
             [sys.executable, "-m", MODULE, f"--arm={arm}", *words],
@@ -72,7 +72,7 @@ class ArmProcess:
         for line in self._pipe("stderr"):
             if text := line.strip():
                 self._last = text
-                self._heard(text)
+                self._on_message(text)
 
     def _read(self) -> dict[str, Any]:
         line = self._pipe("stdout").readline()
@@ -84,64 +84,64 @@ class ArmProcess:
         code = self._child.wait()
         self._listener.join(FAREWELL_S)
         if code >= 0:
-            return CrucibleError(f"arm {self.arm} ended with code {code}: {self._last or 'it left no message'}")
+            return CrucibleError(f"arm {self.arm} ended with code {code}: {self._last or 'it printed no message'}")
         name = signal.Signals(-code).name
         memory = (
-            "; the memory of this machine may not do for so many arms, choose fewer with --arms" if name == "SIGKILL" else ""
+            "; this machine may have too little memory for so many arms, choose fewer with --arms" if name == "SIGKILL" else ""
         )
         return CrucibleError(f"arm {self.arm} was ended by {name}{memory}{self._last and ': '}{self._last}")
 
     def wait_ready(self) -> dict[str, str]:
-        """Wait until it can make its first step and return its kernels by op.
-
-        Raises
-        ------
-        CrucibleError
-            It ended.
-        """
-        kernels: dict[str, str] = self._read()["kernels"]
-        self.first_step_s = time.monotonic() - self._began
-        return kernels
-
-    def wait_ended(self) -> None:
-        """Wait until it ends by itself.
-
-        Raises
-        ------
-        CrucibleError
-            It failed.
-        """
-        self._pipe("stdin").close()
-        if self._child.wait():
-            raise self._ended()
-
-    def step(self, *, counted: bool = False) -> float:
-        """Make one step and return its loss.
-
-        Parameters
-        ----------
-        counted : bool
-            Keep its time.
+        """Wait until the process is ready for its first step, and return its kernels by op.
 
         Raises
         ------
         CrucibleError
             The process ended.
         """
-        with contextlib.suppress(BrokenPipeError):  # the answer is then that the process ended
+        kernels: dict[str, str] = self._read()["kernels"]
+        self.first_step_s = time.monotonic() - self._began
+        return kernels
+
+    def wait_ended(self) -> None:
+        """Wait until the process ends by itself.
+
+        Raises
+        ------
+        CrucibleError
+            The process failed.
+        """
+        self._pipe("stdin").close()
+        if self._child.wait():
+            raise self._ended()
+
+    def step(self, *, counted: bool = False) -> float:
+        """Request one step and return its loss.
+
+        Parameters
+        ----------
+        counted : bool
+            Keep the time of the step.
+
+        Raises
+        ------
+        CrucibleError
+            The process ended.
+        """
+        with contextlib.suppress(BrokenPipeError):  # `_read` reports that the process ended
             self._pipe("stdin").write("\n")
             self._pipe("stdin").flush()
-        answer = self._read()
+        result = self._read()
         if not self.losses:
-            self.first_step_s += answer["ms"] / 1e3
+            self.first_step_s += result["ms"] / 1e3
         if counted:
-            self.ms.append(answer["ms"])
-        self.losses.append(answer["loss"])
-        self.peak_rss, self.conditions = answer["peak_rss"], answer["conditions"]
+            self.ms.append(result["ms"])
+        self.losses.append(result["loss"])
+        self.peak_rss, self.conditions = result["peak_rss"], result["conditions"]
         return self.losses[-1]
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the process, and every process that it started; `at_once` gives it no time to end by itself."""
+        """End the process and all its children. With `at_once`, do not wait for the process to end by itself."""
         with contextlib.suppress(BrokenPipeError):
             self._pipe("stdin").close()
         if not at_once:

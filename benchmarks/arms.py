@@ -1,4 +1,4 @@
-"""The arms of ``python -m benchmarks.step``, each with the way its process is started, and the arms that cannot run here."""
+"""The arms of ``python -m benchmarks.step``: their names, the environments of their processes, and where they can run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["ARMS", "CRUCIBLE", "Arm", "choose_arms", "environment_of", "left_out
 
 @dataclass(frozen=True)
 class Arm:
-    """One contestant.
+    """One arm of the benchmark.
 
     Attributes
     ----------
     torch : bool
-        Whether torch makes the step, with its fused attention, its GELU and its fused AdamW; otherwise Crucible does.
+        Whether torch runs the step, with its fused attention, its GELU and its fused AdamW. Otherwise Crucible runs it.
     compiled : bool
-        Whether the model goes through ``torch.compile`` with its default options.
+        Whether ``torch.compile`` compiles the model, with its default options.
     avx512 : bool
-        Whether a preloaded library makes MKL take its AVX-512 code on a processor that is not Intel's.
+        Whether a preloaded library makes MKL use its AVX-512 code on a processor of another maker than Intel.
     """
 
     name: str
@@ -52,14 +52,14 @@ ARMS = {
 
 
 def choose_arms(text: str) -> list[Arm]:
-    """Return the arms whose names `text` lists between commas, each once.
+    """Return the arms that `text` names, separated by commas, each once.
 
     Raises
     ------
     UnknownNameError
-        An arm has another name; the nearest one is offered.
+        An arm does not exist. The message offers the nearest name.
     RequestError
-        No arm is named, or torch is needed and not installed.
+        The text names no arm, or an arm needs torch, which is not installed.
     """
     names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     for name in names:
@@ -80,7 +80,7 @@ def left_out(chosen: Iterable[Arm], folder: Path) -> dict[str, str]:
     Parameters
     ----------
     folder : Path
-        Where the preloaded library is built.
+        The folder in which the preloaded library is built.
     """
     chosen = list(chosen)
     avx512 = mkl_avx512.obstacle(folder) if any(arm.avx512 for arm in chosen) else ""
@@ -91,14 +91,14 @@ def left_out(chosen: Iterable[Arm], folder: Path) -> dict[str, str]:
 
 
 def environment_of(arm: Arm, folder: Path, caches: Path | None) -> dict[str, str]:
-    """Return the environment variables that the process of an arm gets in addition to those of this one.
+    """Return the environment variables of an arm's process, in addition to the variables of this process.
 
     Parameters
     ----------
     folder : Path
-        Where the preloaded library was built.
+        The folder of the preloaded library.
     caches : Path, optional
-        A folder for torch's compiler caches; by default they are where the user has them.
+        A folder for torch's compiler caches. Default: the user's folder.
     """
     inductor = {"TORCHINDUCTOR_CACHE_DIR": str(caches)} if arm.torch and caches else {}
     return inductor | (mkl_avx512.preloaded(folder / mkl_avx512.LIBRARY) if arm.avx512 else {})

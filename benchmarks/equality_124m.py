@@ -1,6 +1,6 @@
-"""``python -m benchmarks.equality_124m``: GPT-2 124M trains beside torch, step by step, from the same weights and data.
+"""``python -m benchmarks.equality_124m``: train GPT-2 124M beside torch, step by step, with the same weights and data.
 
-Exit code 1 if a loss differs by more than 1e-4 relative, or a gradient of the first step by more than its error law.
+The exit code is 1 if the relative difference of a loss exceeds 1e-4, or a gradient of the first step exceeds its tolerance.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import torch
 from rich.console import Console
 
 import models
-from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
+from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
 from registry.cli import guarded
 from registry.errors import DONE, FAILED
 from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
-from trainer.session import build, prepare
 from trainer.settings import Settings
+from trainer.stages import build, prepare
 
 __all__ = ["main"]
 
 TOLERANCE = 1e-4
 OUT = Console(markup=False, highlight=False, soft_wrap=True)
-DRAWS = 2  # each is a pass of the whole model in float64
+DRAWS = 2  # each draw is a pass of the whole model in float64
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(settings: Settings) -> int:
-    """Train both and print each step."""
+    """Train both models, print each step, and return an exit code."""
     prepared = prepare(settings, Console(stderr=True).print)
     OUT.print(prepared.kernels.names())
     program, loader = build(prepared).program, Loader(prepared.data.train, settings.B, settings.T)
@@ -79,13 +79,15 @@ def within_law(
     settings: Settings,
     parameters: dict[str, np.ndarray],
     batch: tuple[np.ndarray, np.ndarray],
-    found: dict[str, np.ndarray],
+    computed: dict[str, np.ndarray],
 ) -> bool:
-    """Print each gradient's worst error over its budget; return whether all are at most 1."""
+    """Print the worst error of each gradient as a share of its tolerance; return whether all shares are at most 1."""
     exact = gradients(settings.model, {n: t.astype(np.float64) for n, t in parameters.items()}, batch)
-    allowed = gradient_budget(settings.model, parameters, batch, exact, DRAWS)
-    worst = {n: float((np.abs(found[n] - exact[n]) / (allowed[n] + np.finfo(np.float64).tiny)).max()) for n in exact}
-    OUT.print("error of the first gradients over their budgets: " + ", ".join(f"{n} {w:.3f}" for n, w in worst.items()))
+    allowed = gradient_tolerance(settings.model, parameters, batch, exact, DRAWS)
+    worst = {n: float((np.abs(computed[n] - exact[n]) / (allowed[n] + np.finfo(np.float64).tiny)).max()) for n in exact}
+    OUT.print(
+        "errors of the first gradients, as shares of their tolerances: " + ", ".join(f"{n} {w:.3f}" for n, w in worst.items())
+    )
     return all(w <= 1 for w in worst.values())
 
 

@@ -1,8 +1,8 @@
-"""MKL's AVX-512 code on processors of other makers than Intel, where MKL runs its AVX2 code instead.
+"""Make MKL use its AVX-512 code on processors of other makers than Intel, where MKL uses its AVX2 code by default.
 
-MKL asks its own function ``mkl_serv_intel_cpu_true`` whether the processor is Intel's. torch exports MKL's functions from a
-shared library, so a preloaded library that defines the same name is asked in its place. MKL itself says which
-instructions it uses: the first line that it prints under ``MKL_VERBOSE=1`` names them.
+MKL calls its own function ``mkl_serv_intel_cpu_true`` to find out whether Intel made the processor. torch exports MKL's
+functions from a shared library, so a preloaded library can replace this function. The first line that MKL prints under
+``MKL_VERBOSE=1`` names the instructions that it uses.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def build(folder: Path, answer: int = 1) -> Path:
     Raises
     ------
     CrucibleError
-        There is no C compiler, or it failed.
+        No C compiler is installed, or the compiler failed.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
@@ -57,17 +57,17 @@ def build(folder: Path, answer: int = 1) -> Path:
 
 
 def preloaded(library: Path) -> dict[str, str]:
-    """Return the environment variable that preloads `library`, in front of the libraries that the user preloads."""
+    """Return the environment variable that preloads `library`, before the libraries that the user preloads."""
     return {"LD_PRELOAD": os.pathsep.join(filter(None, [str(library), os.environ.get("LD_PRELOAD", "")]))}
 
 
 def instructions(environment: Mapping[str, str] | None = None) -> str:
-    """Return MKL's own description of the instructions that it uses in a process of torch; "" if torch's BLAS is not MKL.
+    """Return MKL's description of the instructions that it uses in a process with torch; "" if torch's BLAS is not MKL.
 
     Parameters
     ----------
     environment : mapping of str to str, optional
-        Variables that the process gets in addition to those of this one.
+        Environment variables of the process, in addition to the variables of this process.
     """
     done = subprocess.run(
         [sys.executable, "-c", PRODUCT_OF_TWO_MATRICES],
@@ -82,17 +82,17 @@ def instructions(environment: Mapping[str, str] | None = None) -> str:
 
 
 def obstacle(folder: Path) -> str:
-    """Build the library in `folder` and return why MKL's AVX-512 code is no further contestant here; "" if it is one."""
+    """Build the library in `folder` and return why the AVX-512 arms cannot run on this machine; "" if they can."""
     if FLAG not in (CPUINFO.read_text() if CPUINFO.exists() else "").split():
         return "this processor has no AVX-512"
-    found = instructions()
-    if not found:
+    in_use = instructions()
+    if not in_use:
         return "MKL is not torch's BLAS"
-    if NAME in found:
+    if NAME in in_use:
         return "MKL uses AVX-512 on this processor by itself: the arm would be the same as the one without the library"
     try:
         library = build(folder)
     except CrucibleError as error:
         return str(error)
     forced = instructions(preloaded(library))
-    return "" if NAME in forced else f"with the library preloaded MKL still does not use AVX-512, but: {forced or 'no answer'}"
+    return "" if NAME in forced else f"with the library preloaded MKL still does not use AVX-512, but: {forced or 'no output'}"

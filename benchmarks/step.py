@@ -1,29 +1,29 @@
-"""``python -m benchmarks.step``: one whole training step of a GPT-2, Crucible against torch at its strongest.
+"""``python -m benchmarks.step``: time one whole training step of a GPT-2 in Crucible and in torch's fastest settings.
 
-A step is forward, backward, clipping and AdamW on a new batch, in float32. Its arms are
+A step is forward, backward, clipping and AdamW on a new batch, in float32. The benchmark has these arms:
 
-- ``crucible``: the program that ``trainer.run`` trains with, from the champions of this machine (``--kernels``);
+- ``crucible``: the program of ``trainer.run``, with the champions of this machine (``--kernels``);
 - ``torch``: torch eager, with its fused attention, its tanh GELU and its fused AdamW;
-- ``torch-compile``: the same, the model compiled by ``torch.compile`` with its default options;
-- ``torch-avx512``, ``torch-compile-avx512``: these two with MKL made to use its AVX-512 code. MKL does so by itself on
-  processors of Intel only. A library that is compiled on the spot and preloaded into the process of that arm alone answers
-  MKL's question for the maker; an arm for which that is impossible or changes nothing is left out, and the reason is printed.
+- ``torch-compile``: the same model compiled by ``torch.compile`` with its default options;
+- ``torch-avx512``, ``torch-compile-avx512``: these two with MKL's AVX-512 code. By itself MKL uses this code on processors of
+  Intel only. The benchmark compiles a small library and preloads it into the process of the arm; the library replaces MKL's
+  test for the maker of the processor. If that is impossible or changes nothing, the arm is left out and the reason is printed.
 
 Fairness:
 
-- Every arm is a process of its own. In each round every arm makes one step, in random order. An arm is done with its turn when
-  all its threads sleep, so that no pool of threads spins while another arm runs.
+- Every arm is a separate process. In each round every arm makes one step, in random order. The turn of an arm ends when all its
+  threads sleep, so that no thread pool spins while another arm runs.
 - All arms have the same initial weights, batches, learning rate and number of threads, keep their parameters in float32 and do
-  not flush subnormal numbers. The processes report the last three, and a difference is an error.
-- The losses of all arms are compared at every step. A difference beyond rounding is an error, and no ratio is printed.
+  not flush subnormal numbers. The processes report threads, dtype and subnormals, and a difference is an error.
+- The benchmark compares the losses of all arms at every step. A difference beyond rounding is an error; no ratio is printed.
 - Two steps of each arm come before the first round and are not counted: they compile and touch memory for the first time.
-- torch's token embedding has the 50,257 rows in use. Crucible's has 50,304, a multiple of 128, and keeps the padding out of the
-  softmax. A padded embedding did not make torch faster (docs/measures.md), and its softmax would have another loss.
-- Peak memory is that of the arm's process. A compiler that runs in that process adds to it: read the ratio of the memory from a
+- torch's token embedding has the 50,257 rows in use. Crucible's embedding has 50,304 rows, a multiple of 128, and the softmax
+  leaves the padding out. A padded embedding did not make torch faster (docs/measures.md), and would change torch's loss.
+- Peak memory is the memory of the arm's process. A compiler in the process adds to it, so read the ratio of the memory from a
   run in which nothing was compiled (a second run, or ``--first-step``).
 
-``--first-step`` also measures the seconds to the first finished step with empty compiler caches, in folders of its own; the
-rounds then run with the caches that this has filled. ``--json`` prints one document, ``{"schema", "model", "batch",
+``--first-step`` also measures the seconds to the first finished step with empty compiler caches in temporary folders; the
+rounds then run with these caches, which are full by then. ``--json`` prints one document, ``{"schema", "model", "batch",
 "sequence", "threads", "rounds", "caches", "kernels", "dtype", "loss_tolerance", "machine", "versions", "commit", "created",
 "left_out", "arms": [{"arm", "ms", "losses", "median", "lower_quartile", "upper_quartile", "peak_rss", "first_step"}],
 "ratios": [{"arm", "time", "interval", "lower_quartile", "memory"}]}``; the same document is appended to ``steps.jsonl`` in the
@@ -84,12 +84,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Check the request, run it, keep and print the result."""
+    """Check the request, run the benchmark, store and print the result."""
     if options.rounds < 1:
         raise RequestError(f"--rounds {options.rounds}: give a whole number from 1 up")
     options.results = options.results.resolve()
     chosen = choose_arms(options.arms)
-    tokens(settings_of(options))  # an impossible request is refused before any process starts
+    tokens(settings_of(options))  # refuses an impossible request before any process starts
     errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     columns = BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} steps  {task.description}", markup=False)
     with (
@@ -112,9 +112,9 @@ class Benchmark:
     Parameters
     ----------
     folder : Path
-        An empty folder for the preloaded library, and for the compiler caches that ``--first-step`` fills.
+        An empty folder for the preloaded library and for the compiler caches of ``--first-step``.
     bar : Progress
-        Shows what happens.
+        The progress bar.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path, bar: Progress) -> None:
@@ -122,10 +122,10 @@ class Benchmark:
         self.task: TaskID
 
     def run(self, chosen: Sequence[Arm]) -> StepRun:
-        """Measure the arms that can run here and return the result."""
+        """Measure the arms that can run on this machine and return the result."""
         options = self.options
         steps = len(chosen) * (WARM_UPS + options.rounds + options.first_step)
-        self.task = self.bar.add_task("looking at the arms", total=steps)
+        self.task = self.bar.add_task("checking the arms", total=steps)
         missing = left_out(chosen, self.folder)
         for name, reason in missing.items():
             self.bar.console.print(f"arm {name} is left out: {reason}")
@@ -177,12 +177,12 @@ class Benchmark:
         self.bar.update(self.task, description=f"{arm}: {what[:LONGEST_LINE]}")
 
     def _prepare(self) -> None:
-        """Prove and race Crucible's kernels, where this machine has no champions, in a process whose time is not taken."""
+        """Prove and race the kernels without a champion on this machine, in a process that is not timed."""
         with self._start(ARMS[CRUCIBLE], "--prepare-only", own_caches=False) as process:
             process.wait_ended()
 
     def _cold_seconds(self, arm: Arm) -> float:
-        """Return the seconds to the first finished step with empty compiler caches, which this fills."""
+        """Return the seconds to the first finished step with empty compiler caches. The step fills the caches."""
         with self._start(arm, own_caches=True) as process:
             process.wait_ready()
             process.step()
@@ -190,7 +190,7 @@ class Benchmark:
             return process.first_step_s
 
     def _rounds(self, processes: list[ArmProcess]) -> list[float]:
-        """Let the processes make their steps in turn and compare their losses; return the seconds to each one's first step."""
+        """Request steps from the processes in turn and compare their losses; return the seconds to the first step of each."""
         order, turn = random.Random(0), list(processes)
         expected = {"threads": [self.options.threads], "dtype": "float32", "flushes_subnormals": False}
         for number in range(1, WARM_UPS + self.options.rounds + 1):
@@ -203,13 +203,13 @@ class Benchmark:
             check_conditions(expected, {process.arm: process.conditions for process in processes})
             check_losses(number, {process.arm: process.losses[-1] for process in processes})
             if counted:
-                told = ", ".join(f"{process.arm} {process.ms[-1]:.0f} ms" for process in processes)
-                self.bar.console.print(f"round {number - WARM_UPS} of {self.options.rounds}: {told}")
+                times = ", ".join(f"{process.arm} {process.ms[-1]:.0f} ms" for process in processes)
+                self.bar.console.print(f"round {number - WARM_UPS} of {self.options.rounds}: {times}")
         return [process.first_step_s for process in processes]
 
 
 def show(run: StepRun) -> None:
-    """Print the tables for people."""
+    """Print the result as tables."""
     sizes = f"{run.model}, B={run.batch}, T={run.sequence}, {run.dtype}, threads={run.threads}, rounds={run.rounds}"
     keys = ("found",) if run.caches == "found" else ("cold", "warm")
     firsts = [f"first step{'' if key == 'found' else f', {key}'}, s" for key in keys]
@@ -239,7 +239,7 @@ def _table(title: str, *heads: str) -> Table:
 
 
 def _cells(ratio: Ratio | None) -> tuple[str, str, str]:
-    """Return the ratios of times with their interval, of lower quartiles and of memory, as a table shows them."""
+    """Return the cells of a table: the ratio of times with its interval, of lower quartiles, and of memory."""
     if ratio is None:
         return "", "", ""
     low, high = ratio.interval

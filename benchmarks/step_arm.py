@@ -1,7 +1,7 @@
 """``python -m benchmarks.step_arm``: the process of one arm of ``python -m benchmarks.step``.
 
-The process prints a JSON line when it is ready, and one for each line on its standard input, for which it makes one step.
-Between the steps all its threads sleep. Messages go to standard error; an error is one line, the last one.
+The process prints a JSON line when it is ready. For each line on its standard input it runs one step and prints a JSON line.
+Between the steps all its threads sleep. It writes messages to standard error; an error is the last line there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.machine_facts import peak_rss_mib
 from trainer.schedule import clip_scale
-from trainer.session import Built, build, prepare
 from trainer.settings import Settings
+from trainer.stages import Built, build, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,18 +50,18 @@ SMALLEST = np.full(1, np.finfo(np.float32).smallest_normal)
 
 
 class Step(NamedTuple):
-    """One training step as an arm makes it: forward, backward, clipping and update.
+    """The training step of an arm: forward, backward, clipping and update.
 
     Attributes
     ----------
     run : callable
-        Takes inputs, targets and the number of the step, the first of which is 1; returns the loss.
+        Takes inputs, targets and the number of the step, from 1 up; returns the loss.
     threads : callable
-        Returns the numbers of threads that the pools in use have.
+        Returns the numbers of threads of the thread pools in use.
     dtype : str
-        The parameters' dtype.
+        The dtype of the parameters.
     kernels : dict of str to str
-        The chosen variants, as `Kernels.names` returns them; of torch none.
+        The chosen variants, as `Kernels.names` returns them; empty for torch.
     """
 
     run: Callable[[NDArray[np.int32], NDArray[np.int32], int], float]
@@ -71,23 +71,25 @@ class Step(NamedTuple):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that the benchmark passes on to each arm's process."""
+    """Add the options that the benchmark passes to the process of each arm."""
     default = Settings()
     parser.add_argument("--model", default="gpt2-124m", help="any model (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="rows of a step (default: %(default)s)")
     parser.add_argument("--sequence", type=int, default=64, help="tokens of a row (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=default.threads, help="of every arm (default: %(default)s)")
-    parser.add_argument("--kernels", default=default.kernels, help="Crucible's, as for trainer.run (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=default.threads, help="threads of every arm (default: %(default)s)")
+    parser.add_argument(
+        "--kernels", default=default.kernels, help="Crucible's kernels, as for trainer.run (default: %(default)s)"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
 
 
 def words(options: argparse.Namespace) -> list[str]:
-    """Return these options as the command line of an arm's process."""
+    """Return the options as the command line of an arm's process."""
     return [f"--{name}={getattr(options, name)}" for name in SHARED]
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Return the options as settings of the trainer, which checks them.
+    """Return the options as settings of the trainer. The settings check them.
 
     Raises
     ------
@@ -123,12 +125,12 @@ def use_caches(folder: Path) -> None:
 
 
 def crucible_run(settings: Settings, caches: Path | None) -> Built:
-    """Return a run with memory and kernels, after it proved and raced them where the machine has no champions.
+    """Return a run with memory and kernels. Missing champions are proven and raced first.
 
     Parameters
     ----------
     caches : Path, optional
-        A folder for numba's cache; by default it is where the project has it.
+        A folder for numba's cache. Default: the project's folder.
     """
     if caches:
         use_caches(caches)
@@ -136,7 +138,7 @@ def crucible_run(settings: Settings, caches: Path | None) -> Built:
 
 
 def crucible_step(settings: Settings, caches: Path | None) -> Step:
-    """Return Crucible's step; its program has chosen between its sets of kernels by then, as in any training run."""
+    """Return Crucible's step. Its program has timed its kernel sets and kept the faster one, as in every training run."""
     import numba
     from threadpoolctl import threadpool_info
 
@@ -157,7 +159,7 @@ def crucible_step(settings: Settings, caches: Path | None) -> Step:
 
 
 def torch_step(settings: Settings, *, compiled: bool) -> Step:
-    """Return torch's step, from the initial weights that Crucible's program has."""
+    """Return torch's step, with the initial weights of Crucible's program."""
     import torch
 
     from benchmarks.torch_gpt2 import TorchGPT2
@@ -170,7 +172,7 @@ def torch_step(settings: Settings, *, compiled: bool) -> Step:
     loss_of = torch.compile(net) if compiled else net
 
     def run(inputs: NDArray[np.int32], targets: NDArray[np.int32], number: int) -> float:
-        del number  # the optimiser counts
+        del number  # torch's optimiser counts its own steps
         loss = loss_of(torch.from_numpy(inputs).long(), torch.from_numpy(targets).long())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -193,19 +195,19 @@ def _rest() -> None:
     Raises
     ------
     CrucibleError
-        They do not.
+        A thread still runs after `SETTLE_S` seconds.
     """
     if settle(SETTLE_S) > SETTLE_S:
         raise CrucibleError(f"its threads still use a core {SETTLE_S:.0f} s after their work")
 
 
-def _answer_to(stream: IO[str], answer: dict[str, Any]) -> None:
-    stream.write(json.dumps(answer) + "\n")
+def _print_json(stream: IO[str], document: dict[str, Any]) -> None:
+    stream.write(json.dumps(document) + "\n")
     stream.flush()
 
 
 def hide_library() -> None:
-    """Keep the preloaded library from the processes that this one starts, such as the C++ compiler."""
+    """Remove the preloaded library from the environment of child processes, such as the C++ compiler."""
     others = [p for p in os.environ.get("LD_PRELOAD", "").split(os.pathsep) if p and Path(p).name != LIBRARY]
     os.environ.pop("LD_PRELOAD", None)
     if others:
@@ -213,9 +215,9 @@ def hide_library() -> None:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Make a step for each line on standard input, and answer with its time, its loss and the conditions it ran under."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
+    """Run a step for each line on standard input, and print its time, its loss and its conditions."""
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries that print to standard output now print to standard error
     hide_library()
     settings = settings_of(options)
     if options.prepare_only:
@@ -224,28 +226,28 @@ def serve(options: argparse.Namespace) -> int:
     loader = Loader(tokens(settings).train, settings.B, settings.T)
     step = make_step(options.arm, settings, options.caches)
     _rest()
-    _answer_to(answers, {"ready": True, "kernels": step.kernels})
+    _print_json(output, {"ready": True, "kernels": step.kernels})
     for number, _ in enumerate(sys.stdin, start=1):
         batch = loader.next_batch()
         start = time.perf_counter()
         loss = step.run(*batch, number)
-        taken = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         conditions = {
             "threads": sorted(step.threads()),
             "dtype": step.dtype,
             "flushes_subnormals": not (SMALLEST * np.float32(0.5))[0],
         }
         _rest()
-        _answer_to(answers, {"ms": 1e3 * taken, "loss": loss, "peak_rss": peak_rss_mib(), "conditions": conditions})
+        _print_json(output, {"ms": 1e3 * seconds, "loss": loss, "peak_rss": peak_rss_mib(), "conditions": conditions})
     return DONE
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Take part in the benchmark; return an exit code."""
+    """Run one arm of the benchmark; return an exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_arm", description=__doc__)
     parser.add_argument("--arm", choices=ARMS, required=True)
     parser.add_argument("--caches", type=Path, metavar="DIR", help="keep compiled kernels there")
-    parser.add_argument("--prepare-only", action="store_true", help="choose Crucible's kernels, and end")
+    parser.add_argument("--prepare-only", action="store_true", help="prove and race Crucible's kernels, and stop")
     add_options(parser)
     options = parser.parse_args(argv)
 
@@ -254,9 +256,9 @@ def main(argv: list[str] | None = None) -> int:
             return serve(options)
         except CrucibleError:
             raise
-        except Exception as error:  # whatever a library raises, one line tells it
-            told = " ".join(f"{type(error).__name__}: {error}".split())
-            raise CrucibleError(told[:LONGEST_MESSAGE]) from error
+        except Exception as error:  # libraries may raise anything; the message becomes one line
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CrucibleError(message[:LONGEST_MESSAGE]) from error
 
     return guarded(body)
 

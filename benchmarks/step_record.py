@@ -1,4 +1,4 @@
-"""The result of ``python -m benchmarks.step`` as it is printed by ``--json`` and kept in ``results/<machine>/steps.jsonl``."""
+"""The records of ``python -m benchmarks.step``, which ``--json`` prints and ``results/<machine>/steps.jsonl`` stores."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["FILE", "LOSS_TOLERANCE", "SCHEMA", "ArmTimes", "Ratio", "StepRun", "
 
 FILE, SCHEMA = "steps.jsonl", 1
 
-# The bound separates rounding from other work. Rounding: within 200 steps of gpt2-nano at 4 x 32, losses in float32 and in
-# float64 differ by 6e-6 at most, within 100 steps by 6e-7; losses of gpt2-124m at 4 x 64 in C and in torch agreed to 3e-6.
-# Other work: a softmax over the padded vocabulary changes the first loss by 8.5e-5, and in gpt2-nano a learning rate that
-# is wrong by one per cent changes a loss within five steps by 9e-5.
+# The tolerance is above the effect of rounding: within 200 steps of gpt2-nano at 4 x 32, losses in float32 and in float64
+# differ by at most 6e-6, within 100 steps by 6e-7; losses of gpt2-124m at 4 x 64 in C and in torch agreed to 3e-6. It is
+# below the effect of different work: a softmax over the padded vocabulary changes the first loss by 8.5e-5, and in gpt2-nano
+# a learning rate that is wrong by one per cent changes a loss within five steps by 9e-5.
 LOSS_TOLERANCE = 2e-5
 
 
@@ -39,20 +39,19 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmTimes(Record):
-    """The steps of one arm.
+    """The times and losses of one arm.
 
     Attributes
     ----------
     ms : list of float
-        Milliseconds of each round's step.
+        Milliseconds of the step of each round.
     losses : list of float
-        The loss of every step, the first ones before the rounds included.
+        The loss of every step, including the steps before the rounds.
     peak_rss : float
-        The most memory, in MiB, that the process of the arm had in RAM; the processes that torch.compile starts for the
-        C++ compiler are not counted.
+        Peak memory of the arm's process in RAM, in MiB, without the C++ compiler's processes that torch.compile starts.
     first_step : dict of str to float
-        Seconds from the start of the process to its first finished step: ``found`` with the compiler caches as the user has
-        them; or, after ``--first-step``, ``cold`` with empty ones and ``warm`` with those that the cold process left.
+        Seconds from the start of the process to its first finished step: ``found`` with the user's compiler caches; or, after
+        ``--first-step``, ``cold`` with empty caches and ``warm`` with the caches that the cold process filled.
     """
 
     arm: str
@@ -66,7 +65,7 @@ class ArmTimes(Record):
 
     @classmethod
     def of(cls, arm: str, ms: list[float], losses: list[float], peak_rss: float, first_step: dict[str, float]) -> Self:
-        """Build from the samples."""
+        """Return the record of an arm with these samples."""
         lower, median, upper = map(float, np.quantile(ms, (0.25, 0.5, 0.75)))
         return cls(
             arm=arm,
@@ -87,13 +86,13 @@ class Ratio(Record):
     Attributes
     ----------
     time : float
-        The arm's time over Crucible's: the median of the rounds' ratios.
+        The arm's time divided by Crucible's time: the median of the ratios of all rounds.
     interval : list of float
-        The 95 % bootstrap interval of `time`; with fewer than six rounds a wider one (`paired_ratio`).
+        The 95 % bootstrap interval of `time`, or a wider one for fewer than six rounds (`paired_ratio`).
     lower_quartile : float
-        The lower quartile of the arm's times over the lower quartile of Crucible's.
+        The lower quartile of the arm's times divided by the lower quartile of Crucible's times.
     memory : float
-        Crucible's peak memory over the arm's.
+        Crucible's peak memory divided by the arm's peak memory.
     """
 
     arm: str
@@ -110,9 +109,9 @@ class StepRun(Record):
     Attributes
     ----------
     caches : str
-        Which compiler caches the rounds ran with: ``found`` as the user has them, or ``warm`` after ``--first-step``.
+        The compiler caches of the rounds: ``found`` for the user's caches, ``warm`` after ``--first-step``.
     kernels : dict of str to str
-        Crucible's variants, by op.
+        Crucible's variants by op.
     left_out : dict of str to str
         The arms that cannot run on this machine, each with the reason.
     """
@@ -137,26 +136,26 @@ class StepRun(Record):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build from a parsed line, arms and ratios included."""
+        """Return the record of a parsed line, including its arms and ratios."""
         arms = [ArmTimes.from_json(arm) for arm in data["arms"]]
         return super().from_json({**data, "arms": arms, "ratios": [Ratio.from_json(ratio) for ratio in data["ratios"]]})
 
     @property
     def strongest(self) -> Ratio | None:
-        """The arm of torch that is closest to Crucible, or furthest ahead of it; None where nothing was compared."""
+        """The comparison with the fastest arm of torch relative to Crucible; None if there is no comparison."""
         return min(self.ratios, key=lambda ratio: ratio.time, default=None)
 
 
 def ratios_of(arms: Sequence[ArmTimes]) -> list[Ratio]:
-    """Return the comparison of every other arm with Crucible; none where Crucible did not take part."""
+    """Return the comparison of every other arm with Crucible; an empty list if the run has no arm of Crucible."""
     ours = next((arm for arm in arms if arm.arm == CRUCIBLE), None)
     if ours is None:
         return []
-    found = []
+    ratios = []
     for arm in arms:
         if arm is not ours:
             time = paired_ratio(arm.ms, ours.ms)
-            found.append(
+            ratios.append(
                 Ratio(
                     arm=arm.arm,
                     time=time.ratio,
@@ -165,16 +164,16 @@ def ratios_of(arms: Sequence[ArmTimes]) -> list[Ratio]:
                     memory=ours.peak_rss / arm.peak_rss,
                 )
             )
-    return found
+    return ratios
 
 
 def check_losses(step: int, losses: Mapping[str, float], tolerance: float = LOSS_TOLERANCE) -> None:
-    """Compare the losses that all arms had at one step.
+    """Compare the losses of all arms at one step.
 
     Raises
     ------
     CrucibleError
-        A loss is not finite, or two arms differ by more than the tolerance relative to the smaller loss.
+        A loss is not finite, or two losses differ by more than the tolerance, relative to the smaller one.
     """
     for arm, loss in losses.items():
         if not math.isfinite(loss):
@@ -188,15 +187,15 @@ def check_losses(step: int, losses: Mapping[str, float], tolerance: float = LOSS
         )
 
 
-def check_conditions(expected: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> None:
+def check_conditions(expected: Mapping[str, Any], reported: Mapping[str, Mapping[str, Any]]) -> None:
     """Compare the threads, the dtype and the treatment of subnormal numbers of all arms with the expected ones.
 
     Raises
     ------
     CrucibleError
-        An arm runs under other conditions.
+        A condition of an arm differs from the expected one.
     """
-    for arm, conditions in found.items():
+    for arm, conditions in reported.items():
         for name, value in expected.items():
             if conditions[name] != value:
                 raise CrucibleError(f"arm {arm} runs with {name} {conditions[name]} where all arms are to have {value}")

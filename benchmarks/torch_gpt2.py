@@ -1,4 +1,4 @@
-"""GPT-2 as a torch user writes it, from the same weights: what the hand-written program is held against."""
+"""GPT-2 as a torch user writes it, with given weights. Tests and benchmarks compare the trainer's program with this model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from models.gpt2 import GPT2
 
-__all__ = ["TorchGPT2", "gradient_budget", "gradients"]
+__all__ = ["TorchGPT2", "gradient_tolerance", "gradients"]
 
 PER_LAYER = frozenset(tensor.name for tensor in TENSORS if tensor.per_layer)
 EPS = float(np.finfo(np.float32).eps)
@@ -48,7 +48,7 @@ class Block(nn.Module):
         return functional.layer_norm(x, x.shape[-1:], self.get_parameter(f"{name}w"), self.get_parameter(f"{name}b"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the residual stream behind the block."""
+        """Return the residual stream after the block."""
         batch, time, c = x.shape
         q, k, v = self.linear("qkv", self.norm("ln1", x)).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         x = x + self.linear("attproj", causal_attention(q, k, v).transpose(1, 2).reshape(batch, time, c))
@@ -57,9 +57,9 @@ class Block(nn.Module):
 
 
 class TorchGPT2(nn.Module):
-    """GPT-2 with the values of llm.c's sixteen tensors, the head tied to the token embedding.
+    """GPT-2 with the values of llm.c's sixteen tensors. The head shares its weights with the token embedding.
 
-    The token embedding has the rows in use, without the padding of the vocabulary, so that the softmax is over these alone.
+    The token embedding has no padding rows, so the softmax covers only the vocabulary in use.
     """
 
     def __init__(self, model: GPT2, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -81,7 +81,7 @@ class TorchGPT2(nn.Module):
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def optimiser(self, learning_rate: float, *, fused: bool = False) -> torch.optim.AdamW:
-        """Return torch's AdamW with llm.c's settings, which decays the matrices only."""
+        """Return torch's AdamW with llm.c's settings. Only matrices have weight decay."""
         groups = [
             {"params": [p for p in self.parameters() if p.ndim > 1], "weight_decay": 0.1},
             {"params": [p for p in self.parameters() if p.ndim == 1], "weight_decay": 0.0},
@@ -90,11 +90,11 @@ class TorchGPT2(nn.Module):
 
     def tensor_gradients(self) -> Arrays:
         """Return the gradients as llm.c's tensors, in float64."""
-        found: dict[str, list[NDArray[Any]]] = {}
+        parts_of: dict[str, list[NDArray[Any]]] = {}
         for name, p in self.named_parameters():
             if p.grad is not None:
-                found.setdefault(name.rpartition(".")[2], []).append(p.grad.double().numpy())
-        return {name: np.stack(parts) if name in PER_LAYER else parts[0] for name, parts in found.items()}
+                parts_of.setdefault(name.rpartition(".")[2], []).append(p.grad.double().numpy())
+        return {name: np.stack(parts) if name in PER_LAYER else parts[0] for name, parts in parts_of.items()}
 
 
 def gradients(
@@ -103,27 +103,27 @@ def gradients(
     batch: tuple[NDArray[np.int32], NDArray[np.int32]],
     dtype: torch.dtype = torch.float64,
 ) -> Arrays:
-    """Return every gradient of torch's model in float64, those of the vocabulary's padding zero."""
+    """Return every gradient of torch's model in float64. The gradients of the vocabulary's padding are zero."""
     net = TorchGPT2(model, tensors).to(dtype)
     inputs, targets = (torch.tensor(part).long() for part in batch)
     net(inputs, targets).backward()
-    found = net.tensor_gradients()
+    computed = net.tensor_gradients()
     padding = np.zeros((model.padded_vocabulary - model.vocabulary, model.channels))
-    return found | {"wte": np.concatenate([found["wte"], padding])}
+    return computed | {"wte": np.concatenate([computed["wte"], padding])}
 
 
-def gradient_budget(
+def gradient_tolerance(
     model: GPT2,
     tensors: Mapping[str, NDArray[Any]],
     batch: tuple[NDArray[np.int32], NDArray[np.int32]],
     exact: Arrays,
     draws: int = 6,
 ) -> Arrays:
-    """Return how far each element of an honest float32 gradient may stand from the exact one.
+    """Return the tolerance of each element of a float32 gradient: its largest allowed distance from the exact gradient.
 
-    The condition is measured: the float64 model's answer to weights that are off by one rounding each. As in the error
-    laws of the ops, it is multiplied by the square root of the longest sum. The mean size of a tensor's gradient stands
-    for elements that are zero by cancellation, as those of the key bias are.
+    The function measures the condition of each element: the change of the float64 gradient after a random rounding error in
+    every weight. As in the error laws of the ops, the condition is multiplied by the square root of the longest sum. The root
+    mean square of a tensor's gradient is added for elements that are zero by cancellation, such as the key bias.
     """
     random = np.random.default_rng(1)
     response = {name: np.zeros(gradient.shape) for name, gradient in exact.items()}

@@ -1,12 +1,12 @@
 """All memory of a training run in one allocation, planned before it is made.
 
-Buffers that live as long as the run stand one after the other. Transient ones (activations, and whatever one call leaves
-for the next) share a region: two of them may share bytes if no call needs both. Which calls need a buffer is read off the
-program, so nobody decides by hand what to reuse, and an output can never share bytes with an input of its own call.
+Lasting buffers have addresses of their own. Transient buffers (activations, and the arrays that one call passes to the next)
+share a region: two of them may share bytes if no call needs both. The planner reads from the program which calls use a
+buffer, so it decides alone, and an output never shares bytes with an input of its own call.
 
-Gradients lend their memory too. Before the backward pass writes a tensor's gradient, its bytes hold activations; by the
-time the gradient comes, those are used up. Where every batch makes an update, activations thus cost almost nothing as long
-as they are smaller than the gradients.
+Activations also reuse the gradient buffers: until the backward pass writes a gradient, its bytes may hold activations whose
+last use comes before that write. With one micro-step per update, activations cost almost no memory as long as they are
+smaller than the gradients.
 
 Source: greedy by size, of Y. Pisarchyk and J. Lee, Efficient Memory Management for Deep Neural Net Inference (2020),
 arXiv:2001.03288.
@@ -40,7 +40,7 @@ MIB = 2**20
 
 @dataclass
 class Plan:
-    """Where every buffer lies.
+    """The place of every buffer in the arena.
 
     Attributes
     ----------
@@ -49,11 +49,13 @@ class Plan:
     by_kind : dict
         Bytes of each lasting kind, padding included.
     activations, temporaries : int
-        Bytes of the transient buffers if none shared any, by whether the backward pass needs what the forward left.
+        Bytes of the transient buffers without any sharing: those that a backward call reads, and the others.
     shared : int
-        Bytes of the region that they share, behind the gradients and beyond what those lend them.
+        Bytes of the transient region behind the gradients. Memory that activations reuse from gradients is not counted.
     workspace : int
-        Bytes of scratch memory, one piece for all calls.
+        Bytes of scratch memory, which all calls use in turn.
+    workspace_offset, total : int
+        First byte of the workspace, and bytes of the arena.
     """
 
     offsets: dict[Buffer, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Plan:
     total: int = 0
 
     def rows(self) -> list[tuple[str, float]]:
-        """Return the printed table: what, and its MiB."""
+        """Return the rows of the printed table: a name and its MiB."""
         lasting = [(kind.value, self.by_kind[kind]) for kind in Kind if kind in self.by_kind]
         saved = self.activations + self.temporaries - self.shared
         rest = [
@@ -83,12 +85,12 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-Timeline: TypeAlias = "Sequence[Iterable[View]]"  # per call, in order, what it touches
-Span = tuple[int, int, int, float]  # bytes from and to, first and last call: what is taken, and when
+Timeline: TypeAlias = "Sequence[Iterable[View]]"  # for each call, in order, the views that it reads or writes
+Span = tuple[int, int, int, float]  # first byte, end, first and last call of reserved memory
 
 
 def _lifetimes(timeline: Timeline) -> dict[Buffer, tuple[int, int]]:
-    """Return, per transient buffer, the numbers of the first and the last call that touch it."""
+    """Return the numbers of the first and the last call that use each transient buffer."""
     lives: dict[Buffer, tuple[int, int]] = {}
     for time, views in enumerate(timeline):
         for buffer in (view.buffer for view in views):
@@ -98,7 +100,7 @@ def _lifetimes(timeline: Timeline) -> dict[Buffer, tuple[int, int]]:
 
 
 def _late_gradients(timeline: Timeline, offsets: Mapping[Buffer, int]) -> list[Span]:
-    """Return each part of the gradients, taken from the first call that touches it."""
+    """Return each part of the gradients as reserved memory, from the first call that uses it to the end."""
     first: dict[tuple[int, int], int] = {}
     for time, views in enumerate(timeline):
         for view in views:
@@ -108,22 +110,23 @@ def _late_gradients(timeline: Timeline, offsets: Mapping[Buffer, int]) -> list[S
     return [(start, end, time, math.inf) for (start, end), time in first.items()]
 
 
-def _place(lives: Mapping[Buffer, tuple[int, int]], first: int, taken: Iterable[Span]) -> tuple[dict[Buffer, int], int]:
-    """Give each buffer an offset, `first` or higher, that is free during its life; return them and the end of all.
+def _place(lives: Mapping[Buffer, tuple[int, int]], first: int, reserved: Iterable[Span]) -> tuple[dict[Buffer, int], int]:
+    """Give each buffer an offset, `first` or higher, that is free during its life; return the offsets and the end of them all.
 
-    Two orders are tried: the largest first, and those that die last first, as fewer gradients can make room for them.
+    The function tries two orders: the largest buffers first, and the buffers with the latest last use first, since
+    activations that live long can reuse fewer gradients.
     """
-    taken = sorted(taken)
+    reserved = sorted(reserved)
     largest = sorted(lives.items(), key=lambda item: (-item[0].size, -item[1][1]))
     longest = sorted(lives.items(), key=lambda item: (-item[1][1], -item[0].size))
-    return min((_first_fit(order, first, taken) for order in (largest, longest)), key=lambda placed: placed[1])
+    return min((_first_fit(order, first, reserved) for order in (largest, longest)), key=lambda placed: placed[1])
 
 
 def _first_fit(
-    order: Iterable[tuple[Buffer, tuple[int, int]]], first: int, taken: Iterable[Span]
+    order: Iterable[tuple[Buffer, tuple[int, int]]], first: int, reserved: Iterable[Span]
 ) -> tuple[dict[Buffer, int], int]:
-    """Give each buffer in turn the lowest offset that is free during its life; return them and the end of all."""
-    placed = list(taken)
+    """Give each buffer in turn the lowest offset that is free during its life; return the offsets and the end of them all."""
+    placed = list(reserved)
     offsets: dict[Buffer, int] = {}
     last = first
     for buffer, (born, dies) in order:
@@ -155,14 +158,14 @@ def make_plan(
     lasting : sequence of Buffer
         Buffers that live as long as the run.
     programs : sequence of timelines
-        Per program, the views that each of its calls touches. Programs never run at the same time, so each may use the
+        For each program, the views that each of its calls uses. Programs never run at the same time, so each may use the
         whole shared region.
     backward_starts : int
-        Number of the first backward call of the first program: what lives across it is an activation.
+        Number of the first backward call of the first program. A transient buffer that lives across it is an activation.
     workspace : int
-        Bytes of scratch memory of the neediest call.
+        Largest scratch memory of a call, in bytes.
     lend_gradients : bool
-        Whether a program may begin by overwriting the gradients of the one before. Not so if gradients are added up.
+        Whether activations may overwrite the gradients of the micro-step before. False if micro-steps add up gradients.
     """
     plan, end = Plan(workspace=_aligned(workspace)), 0
     for buffer in sorted(lasting, key=lambda b: (b.kind is Kind.GRADIENTS, list(Kind).index(b.kind))):
@@ -173,8 +176,8 @@ def make_plan(
     gradients = (end - plan.by_kind.get(Kind.GRADIENTS, 0), end)
     for number, timeline in enumerate(programs):
         lives = _lifetimes(timeline)
-        taken = _late_gradients(timeline, plan.offsets) if lend_gradients else [(*gradients, 0, math.inf)]
-        places, last = _place(lives, gradients[0], taken)
+        reserved = _late_gradients(timeline, plan.offsets) if lend_gradients else [(*gradients, 0, math.inf)]
+        places, last = _place(lives, gradients[0], reserved)
         plan.offsets.update(places)
         plan.shared = max(plan.shared, last - end)
         if number == 0:
@@ -187,12 +190,12 @@ def make_plan(
 
 
 class Arena:
-    """The planned memory, allocated.
+    """The allocated memory of a plan.
 
     Raises
     ------
     CrucibleError
-        The machine does not have that much.
+        The machine has less free memory than the plan needs.
     """
 
     def __init__(self, plan: Plan, device: Device) -> None:

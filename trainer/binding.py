@@ -1,4 +1,4 @@
-"""A recorded call with a variant and with memory, ready to run."""
+"""Bind a recorded call to a variant and to arrays of the arena."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from registry.variant import Variant
     from trainer.arena import Arena
 
-__all__ = ["BoundCall", "bind"]
+__all__ = ["BoundCall", "bind_call"]
 
 
 @dataclass(frozen=True, eq=False)
 class BoundCall:
-    """A variant with its arrays: call it, and the call is done."""
+    """A recorded call with its variant and its arrays. Calling the object runs the variant."""
 
     call: Call
     variant: Variant
@@ -29,12 +29,12 @@ class BoundCall:
     params: Mapping[str, Any]
 
     def __call__(self, **more: Any) -> None:
-        """Run it; `more` are the parameters that were left for later."""
+        """Run the variant; `more` holds the parameters that are known only at run time, such as the learning rate."""
         self.variant.function(*self.arrays, **self.params, **more)
 
 
-def bind(call: Call, variant: Variant, arena: Arena, threads: int) -> BoundCall:
-    """Give a call its variant and its arrays.
+def bind_call(call: Call, variant: Variant, arena: Arena, threads: int) -> BoundCall:
+    """Return `call` bound to `variant` and to its arrays in `arena`.
 
     Raises
     ------
@@ -48,10 +48,10 @@ def bind(call: Call, variant: Variant, arena: Arena, threads: int) -> BoundCall:
         array = arena.array(call.arrays[argument.name])
         if array.shape != (shape := argument.shape(call.dims)):
             raise ContractError(
-                f"{call}: argument {argument.name!r} is {shape} under {dict(call.dims)}, its memory is {array.shape}"
+                f"{call}: argument {argument.name!r} has shape {shape} under {dict(call.dims)}, its memory has {array.shape}"
             )
         if array.dtype != (wanted := argument.numpy_dtype(call.dtype)):
-            raise ContractError(f"{call}: argument {argument.name!r} is {wanted}, its memory is {array.dtype}")
+            raise ContractError(f"{call}: argument {argument.name!r} has dtype {wanted}, its memory has {array.dtype}")
         arrays[argument.name] = array
     params = {**call.op.bound_params(call.dims), **call.params}
     if missing := set(call.op.params) - set(call.all_params()):

@@ -1,4 +1,4 @@
-"""Build the program of a run: compile its kernels, take its memory, set its weights, and settle on one set of kernels."""
+"""Build the program of a run: compile its kernels, allocate its memory, set its weights, and choose one set of kernels."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from trainer.data import Loader
 from trainer.kernel_choice import Kernels
+from trainer.pick_faster_set import step_seconds, swaps
 from trainer.program import Program
-from trainer.trial import step_seconds, swaps
-from trainer.warm_up import give_back, warm_up
+from trainer.warm_up import return_free_memory, warm_up
 
 if TYPE_CHECKING:
     from trainer.arena import Plan
@@ -19,41 +19,42 @@ __all__ = ["build_program", "memory_plan", "settle_kernels", "synchronise"]
 
 
 def memory_plan(run: Opened, kernels: Kernels) -> Plan:
-    """Return where everything will lie, with room for each set of kernels that may be called."""
-    return run.outline.plan(run.settings.threads, *kernels.sets)
+    """Return the memory plan, with a workspace that is large enough for each set of kernels."""
+    return run.template.plan(run.settings.threads, *kernels.sets)
 
 
 def build_program(run: Opened, kernels: Kernels) -> Program:
-    """Return the program with its memory and fresh weights, ready to call the chosen kernels or the alternative."""
+    """Return the program with its memory and initial weights. It can call the chosen kernels and the alternative set."""
     settings = run.settings
     if run.device.name == "host":
         warm_up(run.table, settings.model, kernels.sets, run.device, settings.threads, settings.dtype, run.say)
-        give_back()
-    program = Program(run.outline, kernels.variants, run.device, settings.threads, kernels.sets[1:])
+        return_free_memory()
+    program = Program(run.template, kernels.variants, run.device, settings.threads, kernels.sets[1:])
     program.initialise(settings.seed)
     return program
 
 
 def settle_kernels(run: Opened, kernels: Kernels, program: Program, data: Dataset) -> Kernels:
-    """Return the set of kernels with which real steps are faster, after binding it to the program."""
+    """Time real steps with the chosen and the alternative kernels, bind the faster set to the program, and return it."""
     if not kernels.alternative:
         return kernels
     program.load(*Loader(data.train, run.settings.B, run.settings.T).next_batch())
-    champions, one_pool = step_seconds(program, kernels.sets)
-    times = f"a step takes {1e3 * champions:.0f} ms with the champions and {1e3 * one_pool:.0f} ms with one thread pool"
-    if one_pool < champions:
-        run.say("\n".join([f"{times}, which changes:", *swaps(kernels.choices, kernels.alternative)]))
+    champions, alternative = step_seconds(program, kernels.sets)
+    times = f"a step takes {1e3 * champions:.0f} ms with the champions and {1e3 * alternative:.0f} ms with one thread pool"
+    if alternative < champions:
+        changes = swaps(kernels.choices, kernels.alternative)
+        run.say("\n".join([f"{times}; the run takes one thread pool, with these changes:", *changes]))
         settled = Kernels(kernels.alternative)
     else:
-        run.say(f"{times}; the champions stay")
+        run.say(f"{times}; the run keeps the champions")
         settled = Kernels(kernels.choices)
-    program.use(settled.variants)
+    program.bind(settled.variants)
     return settled
 
 
 def synchronise(run: Opened, kernels: Kernels, program: Program) -> None:
-    """Give every rank the kernels and the weights of rank 0; from here on the ranks go together."""
+    """Send the kernel names and the weights of rank 0 to every rank. The other ranks wait for both."""
     if run.leads:
-        run.ranks.tell(",".join(f"{call}={variant}" for call, variant in kernels.names().items()))
+        run.ranks.broadcast_kernels(",".join(f"{call}={variant}" for call, variant in kernels.names().items()))
     for weights in program.all_weights:
-        run.ranks.share(weights)
+        run.ranks.broadcast(weights)

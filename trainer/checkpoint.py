@@ -1,4 +1,4 @@
-"""A model on disk: ``model.safetensors`` with llm.c's sixteen tensors and what there is to say about them."""
+"""Save and load a model: ``model.safetensors`` with llm.c's sixteen tensors and metadata of the run."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ FORMAT = "1"
 
 
 def saved_in(folder: Path) -> list[Path]:
-    """Return the models that lie in `folder`, whoever saved them."""
+    """Return the model files in `folder`, also the files of other programs."""
     return sorted(folder.glob(f"*{Path(FILE).suffix}"))
 
 
 def save(folder: Path, model: Model, tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> Path:
-    """Write ``model.safetensors`` into `folder`, whole or not at all, and return its path.
+    """Write ``model.safetensors`` into `folder` atomically and return its path.
 
     Parameters
     ----------
     tensors : mapping of str to array
-        Contiguous arrays; they are written from where they lie, without a copy.
+        Contiguous arrays, which are written without a copy.
     metadata : mapping
-        Anything JSON can hold; `load` returns it.
+        Data for JSON. `load` returns it.
 
     Raises
     ------
     CrucibleError
-        The file cannot be written; an older one is untouched.
+        The file cannot be written. An older file stays unchanged.
     """
     path = folder / FILE
     about = {"format": FORMAT, "model": json.dumps(model.describe()), "metadata": json.dumps(dict(metadata))}
@@ -62,12 +62,12 @@ def save(folder: Path, model: Model, tensors: Mapping[str, NDArray[np.float32]],
 def load(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
     """Fill `tensors` in place from ``folder/model.safetensors`` and return the metadata.
 
-    Nothing is changed unless all names, shapes and dtypes agree.
+    No tensor changes unless all names, shapes and dtypes agree.
 
     Raises
     ------
     RequestError
-        There is no such file, it is no safetensors file, or it holds another model.
+        The file does not exist, is not a safetensors file, or holds another model.
     """
     path = folder / FILE
     if not path.is_file():
@@ -75,23 +75,23 @@ def load(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, 
     try:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}
-            _check(path, about, {name: file.get_slice(name) for name in file.keys()}, tensors)  # noqa: SIM118 (no mapping: it cannot be iterated)
+            _check(path, about, {name: file.get_slice(name) for name in file.keys()}, tensors)  # noqa: SIM118 (safe_open is not a mapping)
             for name, tensor in tensors.items():
                 tensor[...] = file.get_tensor(name)
     except SafetensorError as error:
-        raise RequestError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+        raise RequestError(f"{str(path)!r} is damaged or not a safetensors file: {error}") from error
     except OSError as error:
         raise RequestError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     return dict(json.loads(about.get("metadata", "{}")))
 
 
-def _check(path: Path, about: Mapping[str, str], found: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> None:
+def _check(path: Path, about: Mapping[str, str], stored: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]) -> None:
     model = json.loads(about.get("model", "{}")).get("name", "a model of another program")
-    for kind, names in (("lacks", tensors.keys() - found.keys()), ("also has", found.keys() - tensors.keys())):
+    for kind, names in (("lacks", tensors.keys() - stored.keys()), ("also has", stored.keys() - tensors.keys())):
         if names:
             raise RequestError(f"{str(path)!r} holds {model}: it {kind} the tensors {', '.join(sorted(names))}")
     for name, tensor in tensors.items():
-        shape, dtype = tuple(found[name].get_shape()), found[name].get_dtype()
+        shape, dtype = tuple(stored[name].get_shape()), stored[name].get_dtype()
         if shape != tensor.shape:
             raise RequestError(f"{str(path)!r} holds {model}: {name} has shape {shape}, this model's is {tensor.shape}")
         if dtype != "F32":

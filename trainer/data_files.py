@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and llm.c's token files.
+"""Atomic file writes, and llm.c's token files.
 
 A token file is a header of 256 little-endian int32 (magic 20240520, version 1, count, zeros) and uint16 token ids.
 """
@@ -30,12 +30,12 @@ MOST_TOKENS = 2**31 - 1
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a draft beside `path` that takes its place when the block ends well, and is deleted when it does not.
+    """Yield a draft beside `path`, which replaces `path` if the block succeeds and is deleted if it raises.
 
     Raises
     ------
     CrucibleError
-        The folder cannot be made or the file not written; what stood at `path` before is untouched.
+        The folder or the file cannot be written. An older file at `path` stays unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,7 +45,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
-        draft.chmod(mode)  # a library may have put a file of its own there, readable by its owner alone
+        draft.chmod(mode)  # a library may have replaced the draft by a file that only its owner can read
         draft.replace(path)
     except OSError as error:
         raise CrucibleError(f"cannot write {path}: {error.strerror or error}") from error
@@ -55,12 +55,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_tokens(path: Path, tokens: NDArray[np.uint16]) -> None:
-    """Write a token file, whole or not at all.
+    """Write a token file atomically.
 
     Raises
     ------
     RequestError
-        There are more tokens than the header can count.
+        The header cannot hold the number of tokens.
     CrucibleError
         The file cannot be written.
     """
@@ -76,12 +76,12 @@ def write_tokens(path: Path, tokens: NDArray[np.uint16]) -> None:
 
 
 def read_tokens(path: Path) -> NDArray[np.uint16]:
-    """Return a token file's ids, memory-mapped and read-only.
+    """Return the ids of a token file, memory-mapped and read-only.
 
     Raises
     ------
     RequestError
-        It cannot be read, or its header or size is not that of a token file.
+        The file cannot be read, or its header or size is not that of a token file.
     """
     try:
         size = path.stat().st_size

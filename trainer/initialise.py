@@ -1,4 +1,4 @@
-"""Random initial weights, equal to those of PyTorch's ``normal_`` and of llm.c for the same seed.
+"""Random initial weights, equal to the weights of PyTorch's ``normal_`` and of llm.c for the same seed.
 
 Source: PyTorch, aten/src/ATen/native/cpu/DistributionTemplates.h and core/DistributionsHelper.h; M. Matsumoto and
 T. Nishimura, ACM TOMACS 8 (1998), doi:10.1145/272991.272995; G. E. P. Box and M. E. Muller, Ann. Math. Stat. 29 (1958).
@@ -25,7 +25,7 @@ __all__ = ["NormalStream", "initialise"]
 
 BLOCK = 16
 HALF = BLOCK // 2
-BLOCKS_AT_ONCE = 1 << 13  # 512 KiB of draws and as much of temporaries: they stay in the second-level cache
+BLOCKS_AT_ONCE = 1 << 13  # 512 KiB of draws and 512 KiB of temporaries, which stay in the second-level cache
 STD = 0.02
 TWO_PI = np.float32(2 * math.pi)
 
@@ -36,19 +36,19 @@ class NormalStream:
     Parameters
     ----------
     seed : int
-        As PyTorch does, only the lowest 32 bits seed the generator.
+        Only the lowest 32 bits seed the generator, as in PyTorch.
     """
 
     def __init__(self, seed: int) -> None:
-        self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # mt19937; its own normals are not used
+        self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # mt19937; this class uses only its integers
         self._spare: float | None = None
 
     def fill(self, out: NDArray[np.float32], std: float) -> None:
         """Overwrite the contiguous array `out` with normal numbers of mean 0 and standard deviation `std`.
 
-        From 16 numbers on, PyTorch draws a uniform number for each and turns blocks of 16 into normal ones; if a part
-        of a block is left over, the last 16 are drawn afresh. Fewer than 16 are drawn one by one in double precision,
-        two from each pair of uniforms, of which the second is kept for the next such draw.
+        For 16 numbers or more, PyTorch draws a uniform number for each and transforms blocks of 16. If the last block is
+        incomplete, PyTorch draws the last 16 numbers again. For fewer than 16, PyTorch draws single numbers in double
+        precision: each pair of uniform numbers gives two normal numbers, and the second one is kept for the next single draw.
         """
         flat = out.reshape(-1)
         if not np.shares_memory(flat, out) and out.size:
@@ -62,14 +62,16 @@ class NormalStream:
         for start in range(0, len(blocks), BLOCKS_AT_ONCE):
             self._fill_blocks(blocks[start : start + BLOCKS_AT_ONCE], std)
         if whole < flat.size:
-            self._uint32(flat.size - whole)  # PyTorch draws the left-over uniforms too, and then replaces them
+            self._uint32(
+                flat.size - whole
+            )  # PyTorch also draws uniform numbers for the incomplete block, and then replaces them
             self._fill_blocks(flat[-BLOCK:].reshape(1, 2, HALF), std)
 
     def _uint32(self, count: int) -> NDArray[np.uint32]:
         return self._words.randint(0, 1 << 32, size=count, dtype=np.uint32)
 
     def _fill_blocks(self, blocks: NDArray[np.float32], std: float) -> None:
-        """Fill blocks of shape (N, 2, 8): u1 becomes the radius and its cosine part, u2 the angle and the sine part."""
+        """Fill blocks of shape (N, 2, 8) by the Box-Muller transform: row 0 holds the cosine part, row 1 the sine part."""
         uniform = (self._uint32(blocks.size) & np.uint32((1 << 24) - 1)).astype(np.float32).reshape(blocks.shape)
         uniform *= np.float32(2.0**-24)
         radius = np.log(1 - uniform[:, 0])
@@ -96,14 +98,14 @@ class NormalStream:
 def initialise(model: Model, seed: int, tensors: Mapping[str, NDArray[np.float32]]) -> None:
     """Fill the parameters of `model` in place.
 
-    Normal numbers of standard deviation 0.02, and 0.02/sqrt(2 L) for the projections back into the residual stream. They
-    are drawn tensor by tensor, then layer by layer: for GPT-2 in the order wte, wpe, then qkvw, attprojw, fcw, fcprojw of
-    each layer.
+    The standard deviation is 0.02, and 0.02/sqrt(2 L) for the projections back into the residual stream. The function draws
+    first the tensors without layers, then the tensors of each layer: for GPT-2 wte, wpe, then qkvw, attprojw, fcw and fcprojw
+    of layer 0, and so on.
 
     Parameters
     ----------
     tensors : mapping of str to array
-        The tensors that `model.tensors` declares, all layers together: wte (V+P, C), wpe (S, C), qkvw (L, 3C, C), ...
+        The tensors of `model.tensors`, each with all its layers: wte (V+P, C), wpe (S, C), qkvw (L, 3C, C), ...
     """
     stream, sizes, layered = NormalStream(seed), model.sizes, []
     for tensor in model.tensors:

@@ -1,4 +1,4 @@
-"""Choose the kernels of a run; prove and race first what no record tells about."""
+"""Choose the kernels of a run. Variants without a record are proven and raced first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registry.variant import Variant
-    from trainer.kernel_request import Need
+    from trainer.kernel_request import CallKey
     from trainer.kernel_set import Choice
     from trainer.opened import Opened
 
 __all__ = ["Kernels", "choose_kernels", "choose_without_racing", "prove_on_gpu", "race_missing", "right_at_shapes"]
 
-GRAPH, LAUNCHES = "cuda-graph", "cuda-cold"  # the race that times kernels as a CUDA graph replays them, or launched one by one
+GRAPH, LAUNCHES = "cuda-graph", "cuda-cold"  # protocols of races: kernels in a CUDA graph, or launched one by one
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Kernels:
     Attributes
     ----------
     choices : mapping
-        By op and label, the variant and the reason for it.
+        The variant and the reason for it, by op and label.
     alternative : mapping
-        Another set that may be faster as a whole, which real steps decide; empty if there is none.
+        Another set that may make a step faster; the run times both sets. Empty if there is no other set.
     """
 
-    choices: Mapping[Need, Choice]
-    alternative: Mapping[Need, Choice] = dataclasses.field(default_factory=dict)
+    choices: Mapping[CallKey, Choice]
+    alternative: Mapping[CallKey, Choice] = dataclasses.field(default_factory=dict)
 
     @property
-    def variants(self) -> dict[Need, Variant]:
-        """The chosen variants."""
+    def variants(self) -> dict[CallKey, Variant]:
+        """The chosen variants by op and label."""
         return _variants(self.choices)
 
     @property
-    def sets(self) -> list[dict[Need, Variant]]:
-        """The chosen variants, and those of the alternative where there is one: each variant that the run may call."""
+    def sets(self) -> list[dict[CallKey, Variant]]:
+        """The chosen variants and, if there is an alternative, its variants: every variant that the run may call."""
         return [_variants(choices) for choices in (self.choices, self.alternative) if choices]
 
     def names(self) -> dict[str, str]:
-        """Return the chosen names, by op, or by op and label where an op's calls differ: what ``--kernels`` takes."""
+        """Return the chosen names as ``--kernels`` accepts them: by op, or by op and label if the calls of an op differ."""
         per_op: dict[str, set[str]] = {}
         for (op, _), variant in self.variants.items():
             per_op.setdefault(op, set()).add(variant.name)
@@ -58,29 +58,29 @@ class Kernels:
 
 
 def choose_kernels(run: Opened) -> Kernels:
-    """Return the kernels that the records of this machine and the request name.
+    """Return the kernels that the request names, and for other calls the kernels from the records of this machine.
 
     Raises
     ------
     RequestError
-        The request names what is unknown, not proven, or not for this device or dtype.
+        A named kernel is unknown or not proven, or does not run on this device or in this dtype.
     """
     chooser = _chooser(run)
     choices = chooser.choose(run.request)
-    return Kernels(choices, chooser.one_pool(run.request, choices) or {})
+    return Kernels(choices, chooser.without_blas(run.request, choices) or {})
 
 
 def choose_without_racing(run: Opened) -> Kernels:
-    """Return the kernels for a plan: the plain definition stands in for each champion that a race would have to find."""
+    """Return the kernels for a plan, with the numpy reference for each op whose champion is still missing."""
     missing = _missing(run)
     if missing:
-        run.say(f"no champion yet, planned with the plain definition: {', '.join(missing)}")
+        run.say(f"no champion yet, planned with the numpy reference: {', '.join(missing)}")
     overrides = {**dict.fromkeys(missing, "numpy"), **run.request.overrides}
     return Kernels(_chooser(run).choose(dataclasses.replace(run.request, overrides=overrides)))
 
 
 def prove_on_gpu(run: Opened) -> None:
-    """Prove the CUDA variants of each op of which none is proven on this device, real or simulated."""
+    """Prove the CUDA variants of each op without a proven variant on this device, a GPU or the simulator."""
     if lacking := _chooser(run).unproven_on_gpu():
         place, settings = run.device.name, run.settings
         run.say(f"nothing proven on device {place!r} for {', '.join(lacking)}: proving CUDA variants first (once)")
@@ -96,7 +96,7 @@ def race_missing(run: Opened) -> bool:
     wanted = commands(
         missing,
         chooser.unproven(missing),
-        every_op=set(missing) == {op for op, _ in chooser.needs},
+        every_op=set(missing) == {op for op, _ in chooser.calls},
         step=chooser.step,
         threads=settings.threads,
         results=settings.results,
@@ -107,21 +107,21 @@ def race_missing(run: Opened) -> bool:
 
 
 def right_at_shapes(run: Opened, kernels: Kernels) -> Kernels:
-    """Compare each chosen variant once with the reference at its own shapes; return kernels of which none was found wrong.
+    """Compare each chosen variant once with the reference at the shapes of this run; return kernels that passed.
 
     Raises
     ------
     EvidenceError
-        A variant that was asked for by name is wrong at the shapes of this run.
+        A variant that ``--kernels`` names is wrong at the shapes of this run.
     """
-    while wrong := found_wrong(run.outline, run.store, run.settings, run.device.name, kernels.sets, run.say):
+    while wrong := found_wrong(run.template, run.store, run.settings, run.device.name, kernels.sets, run.say):
         kernels = choose_kernels(run)
         report_replaced(wrong, run.say)
     return kernels
 
 
 def _missing(run: Opened) -> list[str]:
-    """Return the ops without a champion that a race here may find; on a GPU, say that there is none and how to make it."""
+    """Return the ops whose champion a race can still find. On a GPU, print them with the race command and return none."""
     missing = _chooser(run).without_champion(run.request)
     if missing and run.device.name == "cuda":
         dtype = () if run.settings.dtype == "float32" else ("--dtype", run.settings.dtype)
@@ -133,10 +133,10 @@ def _missing(run: Opened) -> list[str]:
 
 
 def _chooser(run: Opened) -> Chooser:
-    """Return a chooser that reads the records as they are now."""
+    """Return a chooser that reads the current records."""
     protocol = GRAPH if run.settings.cuda_graph else LAUNCHES
-    return Chooser(run.table, run.store, run.outline, run.settings.threads, run.device.name, protocol)
+    return Chooser(run.table, run.store, run.template, run.settings.threads, run.device.name, protocol)
 
 
-def _variants(choices: Mapping[Need, Choice]) -> dict[Need, Variant]:
-    return {need: choice.variant for need, choice in choices.items()}
+def _variants(choices: Mapping[CallKey, Choice]) -> dict[CallKey, Variant]:
+    return {key: choice.variant for key, choice in choices.items()}

@@ -1,4 +1,4 @@
-"""What ``--kernels`` asks for: a base set, and variants named for single ops or calls."""
+"""The value of ``--kernels``: a base set, and variants that the user names for single ops or calls."""
 
 from __future__ import annotations
 
@@ -20,85 +20,86 @@ __all__ = ["BASES", "KernelRequest", "parse_kernels"]
 
 BASES = ("best", "numpy", "numba", "cuda")
 BACKWARD, NAIVE = "backward", "_naive"
-Need = tuple[str, str]
+CallKey = tuple[str, str]  # op and label: the run chooses one variant for all calls with the same key
 
 
 @dataclass(frozen=True)
 class KernelRequest:
-    """A base and exceptions from it.
+    """A base set of kernels and exceptions from it.
 
     Attributes
     ----------
     base : {"best", "numpy", "numba", "cuda"}
+        The set for all calls without an exception.
     overrides : mapping of str to str
-        ``op`` or ``op/label`` to variant; the longer key counts.
+        ``op`` or ``op/label`` to variant. ``op/label`` takes precedence over ``op``.
     """
 
     base: str = "best"
     overrides: Mapping[str, str] = field(default_factory=dict)
 
-    def resolve(self, table: Table, needs: Collection[Need]) -> dict[Need, Variant]:
-        """Return the variants that were named, by op and label.
+    def resolve(self, table: Table, keys: Collection[CallKey]) -> dict[CallKey, Variant]:
+        """Return the named variants by op and label.
 
         Raises
         ------
         UnknownNameError
-            An unknown op, label or variant.
+            An op, a label or a variant does not exist.
         RequestError
-            The op is not part of the program, or the variant's file cannot be loaded.
+            The program does not call an op, or the file of a variant cannot be loaded.
         """
-        found: dict[Need, Variant] = {}
-        for key, name in sorted(self.overrides.items(), key=lambda item: item[0].count("/")):
-            op, slash, label = key.partition("/")
+        variants: dict[CallKey, Variant] = {}
+        for target, name in sorted(self.overrides.items(), key=lambda item: item[0].count("/")):
+            op, slash, label = target.partition("/")
             variant = table.variant(op, name)
-            labels = {known for other, known in needs if other == op}
+            labels = {known for other, known in keys if other == op}
             if not labels:
-                called = {known for known, _ in needs}
+                called = {known for known, _ in keys}
                 calls = _related(op, called) or ", ".join(sorted(called))
                 way = f"it calls {calls}; try --kernels {shlex.quote(self._corrected(table, called))}"
-                raise RequestError(f"--kernels {key}={name}: this GPT-2 step does not call {op}; {way}")
+                raise RequestError(f"--kernels {target}={name}: this GPT-2 step does not call {op}; {way}")
             if slash and label not in labels:
                 raise UnknownNameError(f"call of {op}", label, labels)
-            found.update({(op, known): variant for known in labels if not slash or known == label})
-        return found
+            variants.update({(op, known): variant for known in labels if not slash or known == label})
+        return variants
 
     def _corrected(self, table: Table, called: Collection[str]) -> str:
-        """Return this request as ``--kernels`` takes it, with ops of the program in the place of those that are none."""
-        kept = {key: name for key, name in self.overrides.items() if key.partition("/")[0] in called}
-        for key, name in self.overrides.items():
-            op = key.partition("/")[0]
+        """Return this request as text for ``--kernels``, with a related op in place of each op that is not called."""
+        overrides = {target: name for target, name in self.overrides.items() if target.partition("/")[0] in called}
+        for target, name in self.overrides.items():
+            op = target.partition("/")[0]
             if op not in called and (other := _related(op, called)):
-                kept.setdefault(other, _similar(table.variant(op, name), table.variants[other]))
-        base = [] if self.base == BASES[0] and kept else [self.base]
-        return ",".join([*base, *(f"{key}={name}" for key, name in kept.items())])
+                overrides.setdefault(other, _similar(table.variant(op, name), table.variants[other]))
+        base = [] if self.base == BASES[0] and overrides else [self.base]
+        return ",".join([*base, *(f"{target}={name}" for target, name in overrides.items())])
 
 
 def _related(op: str, called: Collection[str]) -> str | None:
-    """Return the op of the program whose name has all words of `op`, or the other way round; of several the shortest."""
+    """Return the shortest called op whose name has all words of `op`, or all of whose words `op` has; None if there is none."""
     words = set(op.split("_"))
-    found = []
+    related = []
     for other in called:
         known = set(other.split("_"))
         if (words <= known or known <= words) and (BACKWARD in words) == (BACKWARD in known):
-            found.append(other)
-    return min(found, key=lambda name: (len(name), name), default=None)
+            related.append(other)
+    return min(related, key=lambda name: (len(name), name), default=None)
 
 
 def _similar(variant: Variant, others: Mapping[str, Variant]) -> str:
-    """Return the name of the variant of another op that is most like `variant`."""
+    """Return the name of the variant in `others` that is most similar to `variant`: same name, else same backend."""
     same = [name for name, other in others.items() if other.backend == variant.backend and not name.endswith(NAIVE)]
     return variant.name if variant.name in others else min(same, default="numpy")
 
 
 def parse_kernels(text: str) -> KernelRequest:
-    """Read ``best``, ``numpy``, ``numba``, ``cuda``, ``op=variant,...`` (after a base, if wanted) or the name of a TOML file.
+    """Parse ``best``, ``numpy``, ``numba``, ``cuda``, ``op=variant,...`` (optionally after a base) or the name of a TOML file.
 
-    A TOML file has a table ``[kernels]`` of ``op = "variant"`` or ``"op/label" = "variant"``, and may have ``base``.
+    A TOML file has a table ``[kernels]`` with lines ``op = "variant"`` or ``"op/label" = "variant"``, and optionally ``base``.
 
     Raises
     ------
     RequestError
-        It is none of these, or the file cannot be read.
+        The text has none of these forms, or the file cannot be read.
     """
     if text.endswith(".toml"):
         return _read(Path(text))

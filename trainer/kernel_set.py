@@ -1,4 +1,4 @@
-"""Which variant each call of the program gets, and why: champions read from the records, never guessed."""
+"""Choose a variant for each call of the program, with a reason. Champions come from the stored records only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from registry.records import Champion, Evidence, Run, Store
     from registry.table import Table
     from registry.variant import Variant
-    from trainer.kernel_request import KernelRequest, Need
-    from trainer.program import Outline
+    from trainer.kernel_request import CallKey, KernelRequest
+    from trainer.program import StepTemplate
 
 __all__ = ["Choice", "Chooser"]
 
@@ -36,7 +36,7 @@ class Choice:
     Attributes
     ----------
     detail : str
-        What ``--explain`` adds: the runner-up, and how certain the difference is.
+        Text that ``--explain`` adds: the runner-up, and the interval of the difference.
     """
 
     variant: Variant
@@ -45,44 +45,44 @@ class Choice:
 
 
 class Chooser:
-    """Chooses variants for the calls of one outline out of the records of this machine.
+    """Chooses variants for the calls of one step template, from the records of this machine.
 
     Parameters
     ----------
     threads : int
-        Champions of as many threads are preferred, where the program runs on the CPU.
+        CPU threads of the run. On the CPU, champions of races with this number of threads come first.
     device : {"host", "sim", "cuda"}
-        Where the program runs: champions are those of this device.
+        The device of the program. Only champions of this device count.
     protocol : str
-        Of two champions of the same shape, the one that was raced like this is taken.
+        Of two champions of the same shape, the chooser takes the champion of this protocol.
     """
 
     def __init__(
-        self, table: Table, store: Store, outline: Outline, threads: int, device: str = "host", protocol: str = ""
+        self, table: Table, store: Store, template: StepTemplate, threads: int, device: str = "host", protocol: str = ""
     ) -> None:
         self.table, self.store, self.threads, self.device, self.protocol = table, store, threads, device, protocol
-        self.needs: dict[Need, Call] = outline.needs()
-        self.dtype = outline.dtype
-        self.step = step_name(outline.model, outline.batch, outline.sequence)
-        self.comparisons = Comparisons(store, outline, device, threads)
+        self.calls: dict[CallKey, Call] = template.calls_by_key()
+        self.dtype = template.dtype
+        self.step = step_name(template.model, template.batch, template.sequence)
+        self.comparisons = Comparisons(store, template, device, threads)
         self._proven: dict[str, str] = {}
 
-    def choose(self, request: KernelRequest) -> dict[Need, Choice]:
+    def choose(self, request: KernelRequest) -> dict[CallKey, Choice]:
         """Return a choice for every op and label.
 
         Raises
         ------
         EvidenceError
-            A named variant, or every candidate, has no fresh evidence; the message holds the command to make it.
+            A named variant, or every candidate, has no fresh evidence. The message holds the command that proves it.
         RequestError
-            The base or a named variant runs on another device, or takes other dtypes only.
+            The base or a named variant runs on another device or in other dtypes only.
         """
         self._check_device(request)
-        named = request.resolve(self.table, self.needs)
-        if self.device == "host" and self.dtype != "float32" and request.base != "numpy" and self.needs.keys() - named.keys():
+        named = request.resolve(self.table, self.calls)
+        if self.device == "host" and self.dtype != "float32" and request.base != "numpy" and self.calls.keys() - named.keys():
             raise RequestError(
-                f"--dtype {self.dtype}: no variant of the CPU takes it; train with --device sim or cuda, "
-                "or with --kernels numpy, the plain definitions"
+                f"--dtype {self.dtype}: no CPU variant takes it; train with --device sim or cuda, "
+                "or with --kernels numpy, the references"
             )
         for variant in {id(v): v for v in named.values()}.values():
             if not self._runs_here(variant):
@@ -90,36 +90,36 @@ class Chooser:
             if self.dtype not in variant.dtypes:
                 raise RequestError(f"--kernels: {variant} takes {', '.join(variant.dtypes)}, not --dtype {self.dtype}")
             self._require_proof(variant)
-        for need, variant in named.items():
-            self._require_no_failure(need, variant)
+        for key, variant in named.items():
+            self._require_no_failure(key, variant)
         chosen = {}
-        for need, call in self.needs.items():
-            if need in named:
-                chosen[need] = Choice(named[need], "asked for")
+        for key, call in self.calls.items():
+            if key in named:
+                chosen[key] = Choice(named[key], "named in --kernels")
             elif request.base == "numpy" and self.device == "host":
-                chosen[need] = Choice(self.table.variant(need[0], "numpy"), "the plain definition")
+                chosen[key] = Choice(self.table.variant(key[0], "numpy"), "the numpy reference")
             elif request.base == "numba" and self.device == "host":
-                chosen[need] = self._fastest_numba(need, call)
+                chosen[key] = self._fastest_numba(key, call)
             else:
-                chosen[need] = self._best(need, call)
+                chosen[key] = self._best(key, call)
         return chosen
 
-    def _best(self, need: Need, call: Call) -> Choice:
-        return self.champion(need, call) or (self._fallback if self.device == "host" else self._highest_cuda)(need, call)
+    def _best(self, key: CallKey, call: Call) -> Choice:
+        return self.champion(key, call) or (self._fallback if self.device == "host" else self._highest_cuda)(key, call)
 
     def without_champion(self, request: KernelRequest) -> list[str]:
-        """Return the ops that `request` needs a champion of and that have none, but might: not all their variants failed."""
+        """Return the ops without a champion for which `request` needs one and a race can still find one."""
         if self.device == "sim" or (self.device == "host" and request.base != "best"):
             return []
-        named = request.resolve(self.table, self.needs)
-        # A race would crown again a champion that is only wrong at a shape of this run.
-        missing = {need[0] for need, call in self.needs.items() if need not in named and not self._champions(need, call)}
+        named = request.resolve(self.table, self.calls)
+        # A champion that is wrong only at a shape of this run would win the race again, so it does not count as missing.
+        missing = {key[0] for key, call in self.calls.items() if key not in named and not self._champions(key, call)}
         return sorted(op for op in missing if any(self._may_win(v) for v in self._here(op)))
 
-    def champion(self, need: Need, call: Call) -> Choice | None:
-        """Return the champion of this call, or of the most similar one that was raced here, if it still holds."""
-        op, workload = need[0], call_workload(self.step, call)
-        candidates = [c for c in self._champions(need, call) if self._is_right(need, self.table.variant(op, c.variant))]
+    def champion(self, key: CallKey, call: Call) -> Choice | None:
+        """Return the valid champion of this call, or of the most similar raced shape; None if there is none."""
+        op, workload = key[0], call_workload(self.step, call)
+        candidates = [c for c in self._champions(key, call) if self._is_right(key, self.table.variant(op, c.variant))]
         if not candidates:
             return None
         on_host = self.device == "host"
@@ -136,50 +136,50 @@ class Chooser:
             reason += f" with {best.threads} threads"
         return Choice(self.table.variant(op, best.variant), reason, _detail(best))
 
-    def one_pool(self, request: KernelRequest, choices: Mapping[Need, Choice]) -> dict[Need, Choice] | None:
-        """Return `choices` with the fastest numba variant for every library call, or None if that changes nothing.
+    def without_blas(self, request: KernelRequest, choices: Mapping[CallKey, Choice]) -> dict[CallKey, Choice] | None:
+        """Return `choices` with the fastest numba variant in place of every BLAS call; None if there is nothing to replace.
 
-        What was asked for by name stays, and so does what has no proven numba variant.
+        Variants that the user named stay, and so do BLAS calls of ops without a proven numba variant.
         """
         if request.base != "best":
             return None
-        named, changed = request.resolve(self.table, self.needs), {}
-        for need, choice in choices.items():
-            if need not in named and choice.variant.backend == "numpy" and not choice.variant.is_reference:
+        named, changed = request.resolve(self.table, self.calls), {}
+        for key, choice in choices.items():
+            if key not in named and choice.variant.backend == "numpy" and not choice.variant.is_reference:
                 with suppress(EvidenceError):
-                    changed[need] = self._fastest_numba(need, self.needs[need])
+                    changed[key] = self._fastest_numba(key, self.calls[key])
         return {**choices, **changed} if changed else None
 
     def unproven_on_gpu(self) -> list[str]:
-        """Return the ops of the program of which no CUDA variant is proven on this device, but some might be."""
+        """Return the ops of the program whose CUDA variants all lack a complete proof on this device."""
         if self.device == "host":
             return []
-        ops = sorted({op for op, _ in self.needs})
+        ops = sorted({op for op, _ in self.calls})
         known = {op: self._here(op) for op in ops}
         return [op for op in ops if known[op] and all(self._is_open(self.store.proof(v, self.device)) for v in known[op])]
 
     def unproven(self, ops: Iterable[str]) -> dict[str, list[str]]:
-        """Return, per op, the variants that have no fresh evidence of any outcome, or that of a partial proof only.
+        """Return the variants of each op that have no fresh evidence, or only the evidence of a partial proof.
 
-        Where there are others, the naive rungs are left out: they are there to be read, and a first run is to start soon.
+        If an op has other variants, its naive rungs are left out, so that a first run starts sooner.
         """
-        found = {}
+        unproven = {}
         for op in ops:
             candidates = [v for v in self._here(op) if not v.is_reference]
             able = [v for v in candidates if not v.name.endswith(NAIVE)] or candidates
-            found[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
-        return {op: names for op, names in found.items() if names}
+            unproven[op] = [v.name for v in able if self._is_open(self.store.proof(v))]
+        return {op: names for op, names in unproven.items() if names}
 
-    def _champions(self, need: Need, call: Call) -> list[Champion]:
-        """Return the champions of the op that still hold and take this call."""
-        return [c for c in self.store.champions() if c.op == need[0] and self._holds(c, call)]
+    def _champions(self, key: CallKey, call: Call) -> list[Champion]:
+        """Return the valid champions of the op whose variants take this call."""
+        return [c for c in self.store.champions() if c.op == key[0] and self._holds(c, call)]
 
-    def _is_right(self, need: Need, variant: Variant) -> bool:
-        """Whether no comparison found the variant wrong at a shape of this run."""
-        return self.comparisons.wrong(need, variant) is None
+    def _is_right(self, key: CallKey, variant: Variant) -> bool:
+        """Whether the variant failed no recorded comparison at the shapes of this run."""
+        return self.comparisons.wrong(key, variant) is None
 
     def _holds(self, champion: Champion, call: Call) -> bool:
-        """Whether the champion was raced here in this dtype, is still what was raced, is proven, and takes this call."""
+        """Whether the champion is of this device and dtype, has unchanged sources, is proven, and takes this call."""
         if (champion.device, champion.dtype) != (self.device, call.dtype):
             return False
         variant = self.table.variants[champion.op].get(champion.variant)
@@ -197,11 +197,13 @@ class Chooser:
         if self.device == "host" and request.base == "cuda":
             raise RequestError("--kernels cuda: CUDA variants run on --device sim (no GPU needed) or --device cuda")
         if self.device != "host" and request.base in {"numpy", "numba"}:
-            raise RequestError(f"--kernels {request.base}: these run on the CPU; --device {self.device} takes --kernels cuda")
+            raise RequestError(
+                f"--kernels {request.base}: these variants run on the CPU; --device {self.device} takes --kernels cuda"
+            )
 
     @staticmethod
     def _is_open(proof: Evidence | None) -> bool:
-        """Whether a whole proof is still to be made."""
+        """Whether the variant still lacks a complete proof."""
         return proof is None or proof.status == "partial"
 
     def _is_proven(self, variant: Variant) -> bool:
@@ -216,73 +218,73 @@ class Chooser:
         return not variant.is_reference and (proof is None or proof.status == "passed" or self._is_open(proof))
 
     def _require_proof(self, variant: Variant) -> None:
-        if not variant.is_reference:  # the definition is what the others are measured by
+        if not variant.is_reference:  # other variants are proven against the reference, so the reference needs no proof
             self.store.require_proof(variant, self.device)
 
-    def _require_no_failure(self, need: Need, variant: Variant) -> None:
-        if (wrong := self.comparisons.wrong(need, variant)) is not None:
+    def _require_no_failure(self, key: CallKey, variant: Variant) -> None:
+        if (wrong := self.comparisons.wrong(key, variant)) is not None:
             instead = "numpy" if self.device == "host" else "VARIANT"
             with suppress(EvidenceError):
-                instead = self._best(need, self.needs[need]).variant.name
+                instead = self._best(key, self.calls[key]).variant.name
             raise refuse(wrong, instead)
 
-    def _usable(self, need: Need, call: Call, variants: Iterable[Variant]) -> list[Variant]:
-        """Return those of `variants` that are proven, take this call, and were not found wrong at a shape of this run."""
+    def _usable(self, key: CallKey, call: Call, variants: Iterable[Variant]) -> list[Variant]:
+        """Return the proven variants of `variants` that take this call and failed no comparison at the shapes of this run."""
         able = [v for v in variants if self._is_proven(v) and not call.refusals(v)]
-        return [v for v in able if self._is_right(need, v)]
+        return [v for v in able if self._is_right(key, v)]
 
-    def _highest_cuda(self, need: Need, call: Call) -> Choice:
-        """Return the highest proven rung, where no race has crowned anybody."""
-        proven = self._usable(need, call, self._here(need[0]))
+    def _highest_cuda(self, key: CallKey, call: Call) -> Choice:
+        """Return the highest proven rung of an op without a champion."""
+        proven = self._usable(key, call, self._here(key[0]))
         if not proven:
             raise EvidenceError(
-                f"no CUDA variant of {need[0]} is proven on device {self.device!r}; "
-                f"make it with: {self._verify(need[0], '--device', self.device)}"
+                f"no CUDA variant of {key[0]} is proven on device {self.device!r}; "
+                f"make it with: {self._verify(key[0], '--device', self.device)}"
             )
         raced = "" if self.device == "sim" else ", not raced on this GPU"
         return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
 
-    def _fastest_numba(self, need: Need, call: Call) -> Choice:
-        proven = self._usable(need, call, [v for v in self.table.variants[need[0]].values() if v.backend == "numba"])
+    def _fastest_numba(self, key: CallKey, call: Call) -> Choice:
+        proven = self._usable(key, call, [v for v in self.table.variants[key[0]].values() if v.backend == "numba"])
         if not proven:
             raise EvidenceError(
-                f"no numba variant of {need[0]} has fresh evidence on this machine; "
-                f"make it with: {self._verify(need[0], '--variant', 'numba_*')}"
+                f"no numba variant of {key[0]} has fresh evidence on this machine; "
+                f"make it with: {self._verify(key[0], '--variant', 'numba_*')}"
             )
-        if (fastest := self._fastest_raced(need, call, proven)) is not None:
+        if (fastest := self._fastest_raced(key, call, proven)) is not None:
             return Choice(fastest[0], f"the fastest numba variant of {fastest[1]}")
         highest = max(proven, key=lambda v: (self._rung(v), v.name))
         return Choice(highest, "proven, never raced; the highest rung of the ladder")
 
-    def _fastest_raced(self, need: Need, call: Call, proven: Iterable[Variant]) -> tuple[Variant, str] | None:
-        """Return which of `proven` is the fastest in the newest of the most similar races, and the race's workload."""
-        runs = [r for r in self.store.runs() if r.op == need[0] and r.device == "host" and r.dtype == self.dtype]
-        # The newest of equally similar ones first.
+    def _fastest_raced(self, key: CallKey, call: Call, proven: Iterable[Variant]) -> tuple[Variant, str] | None:
+        """Return the fastest variant of `proven` in the most similar race, and the workload of that race."""
+        runs = [r for r in self.store.runs() if r.op == key[0] and r.device == "host" and r.dtype == self.dtype]
+        # Of equally similar races, the newest comes first.
         ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
         for _, run in ranked:
             times = _times(run, proven)
             if times:
-                return self.table.variant(need[0], min(times, key=lambda name: times[name])), run.workload
+                return self.table.variant(key[0], min(times, key=lambda name: times[name])), run.workload
         return None
 
-    def _fallback(self, need: Need, call: Call) -> Choice:
-        """Return the highest proven rung where a race crowned nobody, and the definition where nothing is proven."""
-        usable = self._usable(need, call, [v for v in self._here(need[0]) if not v.is_reference])
-        wrong = any(not self._is_right(need, v) for v in self._here(need[0]))
+    def _fallback(self, key: CallKey, call: Call) -> Choice:
+        """Return a variant of an op without a champion: a proven one if there is one, else the reference."""
+        usable = self._usable(key, call, [v for v in self._here(key[0]) if not v.is_reference])
+        wrong = any(not self._is_right(key, v) for v in self._here(key[0]))
         if not usable:
             why = "no proven variant is right at the shapes of this run" if wrong else "nothing is proven here"
-            reason = f"slow: {why}; see {self._verify(need[0])}"
-            return Choice(self.table.variant(need[0], "numpy"), reason)
-        if wrong and (fastest := self._fastest_raced(need, call, usable)) is not None:
+            reason = f"slow: {why}; see {self._verify(key[0])}"
+            return Choice(self.table.variant(key[0], "numpy"), reason)
+        if wrong and (fastest := self._fastest_raced(key, call, usable)) is not None:
             return Choice(fastest[0], f"the fastest of {fastest[1]} that is right at the shapes of this run")
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
 
     def _verify(self, op: str, *words: str) -> str:
-        """Return the command that proves variants of `op` where this chooser looks for proofs."""
+        """Return the command that proves variants of `op` and stores the evidence in the folder of this chooser."""
         return pasted("harness.verify", "--op", op, *words, folders=Folders(self.table.folders, self.store.root))
 
     def _rung(self, variant: Variant) -> int:
-        """Return how many variants of the same op the ladder has below this one."""
+        """Return the number of rungs below this variant in its ladder."""
         height, known, seen = 0, self.table.variants[variant.op.name], {variant.name}
         while (below := variant.notes.builds_on) in known and below not in seen:
             seen.add(below)
@@ -291,14 +293,14 @@ class Chooser:
 
 
 def _distance(raced: Mapping[str, int], wanted: Mapping[str, int]) -> float:
-    """Return how far two shapes are apart: the sum over dims of the doublings between them."""
+    """Return the distance of two shapes: the sum over the dims of the absolute log2 ratio of the sizes."""
     if raced.keys() != wanted.keys():
         return math.inf
     return sum(abs(math.log2((raced[d] + 1) / (wanted[d] + 1))) for d in wanted)
 
 
 def _times(run: Run, proven: Iterable[Variant]) -> dict[str, float]:
-    """Return the median times of the variants that raced in `run` as they are now."""
+    """Return the median times in `run` of the variants whose sources have not changed since."""
     hashes = {v.name: source_hash(v) for v in proven}
     rows = [r for r in run.rows if r.samples_ms and not r.yardstick and hashes.get(r.variant) == r.source]
     return {r.variant: statistics.median(r.samples_ms) for r in rows}

@@ -1,4 +1,4 @@
-"""The training loop: batches in, losses out, nothing allocated between the steps."""
+"""The training loop. It takes batches and returns losses; the program allocates nothing between steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from registry.errors import CrucibleError
 from trainer.data import Loader
-from trainer.ranks import ALONE
+from trainer.ranks import SINGLE_PROCESS
 from trainer.schedule import clip_scale
 
 if TYPE_CHECKING:
@@ -36,29 +36,29 @@ class DivergedError(CrucibleError):
 
 
 class Watcher(Protocol):
-    """Told what happens."""
+    """Receives the losses of a training run."""
 
     def stepped(self, step: int, loss: float, seconds: float) -> None:
-        """Update number `step` is done; `loss` is that of its tokens."""
+        """Receive the mean loss of the tokens of update number `step`."""
 
     def validated(self, step: int, loss: float) -> None:
-        """`loss` is the validation loss after `step` updates."""
+        """Receive the validation loss after `step` updates."""
 
 
 @dataclass
 class History:
-    """What happened so far.
+    """The losses and times of a run.
 
     Attributes
     ----------
     train_loss : list of float
-        Mean loss of each update's tokens, before the update.
+        Mean loss of the tokens of each update, with the parameters before the update.
     val_loss, val_steps : list
-        Validation losses, and after how many updates each was taken.
+        Validation losses, and the number of updates before each.
     step_seconds : list of float
         Wall time of each update, validation excluded.
     interrupted : bool
-        Whether it was stopped between two steps.
+        Whether Ctrl-C stopped the run between two steps.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -69,37 +69,37 @@ class History:
 
     @property
     def steps(self) -> int:
-        """Updates done."""
+        """Number of updates so far."""
         return len(self.train_loss)
 
     @property
     def settled_seconds(self) -> list[float]:
-        """Times without the first step's, in which kernels are compiled and pages touched."""
+        """Step times without the first step, which compiles kernels and touches memory for the first time."""
         return self.step_seconds[1:] or self.step_seconds
 
     @property
     def median_ms(self) -> float:
-        """Median time of an update."""
+        """Median time of an update in milliseconds, without the first one."""
         return 1e3 * statistics.median(self.settled_seconds) if self.step_seconds else 0.0
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """The flag that Ctrl-C sets."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
 
 @contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[Interrupt]:
-    """Let the first Ctrl-C ask for a stop after the step in hand; a second one stops at once."""
+    """Make the first Ctrl-C request a stop after the current step, and the second one stop at once."""
     state = Interrupt()
 
     def handle(number: int, frame: FrameType | None) -> None:
         del number, frame
-        if state.asked:
+        if state.requested:
             raise KeyboardInterrupt
-        state.asked = True
+        state.requested = True
         say("finishing this step, then saving (Ctrl-C again to stop without saving)")
 
     before = signal.signal(signal.SIGINT, handle)
@@ -110,12 +110,12 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interrupt]:
 
 
 def validation_loss(program: Program, loader: Loader, batches: int, step: int) -> float:
-    """Return the mean loss of the first `batches` batches, the same ones every time.
+    """Return the mean loss of the first `batches` batches. Every call uses the same batches.
 
     Raises
     ------
     DivergedError
-        It is not finite.
+        A loss is not finite.
     """
     loader.reset()
     losses = []
@@ -132,18 +132,18 @@ def _checked(program: Program, value: float, what: str, step: int) -> float:
 
 
 def fit(
-    program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt, ranks: Ranks = ALONE
+    program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt, ranks: Ranks = SINGLE_PROCESS
 ) -> History:
-    """Train, and return what happened: the same on all ranks, which begin with the same parameters.
+    """Train and return the losses and times. All ranks start with the same parameters and return the same losses.
 
     Raises
     ------
     DivergedError
-        A loss or the norm of the gradients is not finite; the parameters are those before that step.
+        A loss or the norm of the gradients is not finite. The parameters stay as they were before the step.
     """
     history, updates = History(), settings.updates
-    dealt = settings.B, settings.T, settings.seed, ranks.rank, ranks.count
-    train, held_out = (Loader(tokens, *dealt) for tokens in (data.train, data.validation))
+    rows = settings.B, settings.T, settings.seed, ranks.rank, ranks.count
+    train, held_out = (Loader(tokens, *rows) for tokens in (data.train, data.validation))
     validate_at = {round(i * updates / max(1, settings.evaluations - 1)) for i in range(settings.evaluations)}
 
     def validate(step: int) -> None:
@@ -159,7 +159,7 @@ def fit(
         for micro_step in range(settings.micro_steps):
             program.load(*train.next_batch())
             losses.append(_checked(program, program.micro_step(accumulate=micro_step > 0), "loss", step))
-        ranks.add(program.all_gradients)
+        ranks.all_reduce_sum(program.all_gradients)
         norm = program.gradient_norm()
         if not math.isfinite(norm):
             raise DivergedError(step, "norm of the gradients", norm, ranks.first(program.first_fault()))
@@ -167,7 +167,7 @@ def fit(
         history.train_loss.append(ranks.mean(statistics.fmean(losses)))
         history.step_seconds.append(time.perf_counter() - start)
         watcher.stepped(step, history.train_loss[-1], history.step_seconds[-1])
-        stop = ranks.any(interrupt.asked)
+        stop = ranks.any(interrupt.requested)
         history.interrupted = stop and step < updates
         if (step in validate_at and not stop) or step == updates:
             validate(step)

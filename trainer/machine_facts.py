@@ -1,4 +1,4 @@
-"""What the trainer reports about the machine: memory in use, and the peak that its speed is a share of."""
+"""The facts about the machine in a training report: peak memory of the process, and peak speed of the CPU."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KIB_PER_MIB = 1024
 
 
 def peak_rss_mib() -> float:
-    """Return the most memory that this process ever had in RAM."""
+    """Return the peak memory of this process in RAM, in MiB."""
     if STATUS.exists():
-        # getrusage would count what a parent had in memory when it started this process.
+        # getrusage also counts the memory of the parent at the start of this process, so /proc comes first.
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / KIB_PER_MIB
@@ -28,9 +28,9 @@ def peak_rss_mib() -> float:
 
 
 def peak_gflops(store: Store, threads: int, device: str) -> float | None:
-    """Return the multiply-add peak that the newest race on the CPU with as many threads measured here.
+    """Return the multiply-add peak from the newest CPU race with this number of threads on this machine.
 
-    None if no race did, or if the program does not run on the CPU: the CPU's peak says nothing about a GPU, real or simulated.
+    None if there was no such race, or if the program does not run on the CPU, whose peak says nothing about a GPU.
     """
     if device != Cpu.name:
         return None

@@ -1,6 +1,6 @@
-"""Run the proofs and races whose records are missing, as child processes of the harness.
+"""Run the proofs and races whose records are missing, as child processes.
 
-Champions reach the trainer as records only; nothing of the harness is imported here.
+The trainer does not import the harness. It reads the champions from the records that these processes write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions", "proofs_on"]
 
 RACE_BUDGET_SECONDS = 40
-QUICK_EXAMPLES = 6  # drawn problems a variant, beside the fixed ones: a first run should start soon; `make prove` tries harder
+# Random problems of each variant beside the fixed ones: few, so that a first run starts soon. `make prove` takes more.
+QUICK_EXAMPLES = 6
 
 
 def commands(
@@ -34,18 +35,18 @@ def commands(
     results: Path,
     kernels_path: Iterable[Path] = (),
 ) -> list[list[str]]:
-    """Return what to run, as arguments after ``python -m``.
+    """Return the commands for missing proofs and races, each as the arguments of ``python -m``.
 
     Parameters
     ----------
     missing : sequence of str
         Ops without a champion.
     unproven : mapping of str to names
-        Per op, the variants without fresh evidence; where there are many, all are proven in one go.
+        The variants without fresh evidence, by op. For many ops, one command proves all of them.
     every_op : bool
-        Whether `missing` is every op of the program: then one race of all is quicker than one for each.
+        Whether `missing` holds every op of the program. One race command for all ops is then quicker than one for each.
     step : str
-        Workload such as ``gpt2-micro-b8-t128``.
+        A workload such as ``gpt2-micro-b8-t128``.
     """
     shared = Folders(tuple(kernels_path), results).absolute().words()
     verify = ["harness.verify", "--profile", "dev", "--examples", str(QUICK_EXAMPLES), *shared]
@@ -61,23 +62,24 @@ def commands(
 
 
 def proofs_on(device: str, ops: Iterable[str], *, results: Path, kernels_path: Iterable[Path] = ()) -> list[list[str]]:
-    """Return what to run to prove the CUDA variants of `ops` on a device, as arguments after ``python -m``."""
+    """Return the commands that prove the CUDA variants of `ops` on a device, each as the arguments of ``python -m``."""
     shared = Folders(tuple(kernels_path), results).absolute().words()
     quick = ["harness.verify", "--device", device, "--examples", str(QUICK_EXAMPLES), *shared]
     return [[*quick, "--op", op] for op in ops]
 
 
 def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) -> None:
-    """Run the commands one after the other, with their progress, without their boards: those are kept as records.
+    """Run the commands one after the other. Their progress is printed; their boards are not, since they are kept as records.
 
-    A failed proof or race is no obstacle: what is not proven is not chosen, and what was not raced is chosen by its rung.
+    After a failed proof or race the function continues: an unproven variant is not chosen, and without a race the variant of
+    the highest rung is chosen.
 
     Raises
     ------
     CrucibleError
-        A command could not do its work; its own message stands above.
+        A command refused the request, which it printed, or was ended by a signal.
     KeyboardInterrupt
-        It was interrupted.
+        The user interrupted a command.
     """
     for command in wanted:
         line = pasted(*command)
@@ -88,6 +90,6 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
         if done.returncode < 0:
             raise CrucibleError(f"{line} was ended by signal {-done.returncode}")
         if done.returncode == FAILED:
-            say(f"{line} did not succeed; going on with what is proven")
+            say(f"{line} failed; the run continues with the proven variants")
         if done.returncode == BAD_REQUEST:
-            raise RequestError(f"{line} refused the request; its message stands above")
+            raise RequestError(f"{line} refused the request; its message is above")

@@ -1,4 +1,4 @@
-"""The device, variants, records and calls of a training step that the settings of a run name."""
+"""Open a run: find the device, the variants, the records and the calls that its settings name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from registry.machine import machine_key
 from registry.records import Store
 from registry.table import discover
 from trainer.kernel_request import parse_kernels
-from trainer.program import Outline
-from trainer.ranks import ALONE
+from trainer.program import StepTemplate
+from trainer.ranks import SINGLE_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,19 +27,20 @@ __all__ = ["Opened", "open_run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A run of which nothing is chosen yet and for which no memory is taken.
+    """An opened run: its kernels are not chosen and its memory is not allocated yet.
 
     Attributes
     ----------
     say : callable
-        Told, line by line, what happens before the training starts and after it ends.
+        Prints a line of progress, before the training starts and after it ends.
     ranks : Ranks
-        Rank 0 proves, races, chooses, saves and samples; the settings of the others name the kernels that it chose.
+        The other processes of the run. Rank 0 proves, races, chooses, saves and samples; the settings of the other ranks name
+        the kernels that rank 0 chose.
     request : KernelRequest
-        ``--kernels``, read but not looked up yet.
+        The parsed value of ``--kernels``.
     store : Store
         The records of this machine, or of this GPU.
-    outline : Outline
+    template : StepTemplate
         The calls of a training step.
     """
 
@@ -50,16 +51,16 @@ class Opened:
     request: KernelRequest
     table: Table
     store: Store
-    outline: Outline
+    template: StepTemplate
 
     @property
     def leads(self) -> bool:
-        """Whether this process decides and speaks for all."""
+        """Whether this process is rank 0, which decides and prints for all ranks."""
         return self.ranks.rank == 0
 
 
-def open_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> Opened:
-    """Find what the settings name.
+def open_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = SINGLE_PROCESS) -> Opened:
+    """Find the device, the variants, the records and the calls that the settings name.
 
     Raises
     ------
@@ -85,5 +86,5 @@ def open_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALON
         request=request,
         table=table,
         store=Store(settings.results, machine_key(place.name)),
-        outline=Outline(table, settings.model, *shape),
+        template=StepTemplate(table, settings.model, *shape),
     )

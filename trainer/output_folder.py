@@ -1,6 +1,6 @@
-"""The folder that a run saves its model in: it holds no other run's model, and no two runs share it.
+"""Reserve the folder in which a run saves its model. The folder holds no other model, and no two runs share it.
 
-A run that was not told where to save takes ``out/MODEL``, or the first of ``out/MODEL-2``, ``out/MODEL-3``, ... that is free.
+A run without ``--out`` takes ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 __all__ = ["OUT", "output_folder"]
 
 OUT = ROOT / "out"
-ATTEMPTS = 10  # to make a folder while another run deletes its empty parent
+ATTEMPTS = 10  # tries to make a folder, since another run may delete its empty parent at the same time
 
 
 @contextmanager
-def output_folder(asked: Path | None, model: str, say: Callable[[str], None]) -> Iterator[Path]:
-    """Yield a folder that belongs to this run alone until the block ends.
+def output_folder(requested: Path | None, model: str, say: Callable[[str], None]) -> Iterator[Path]:
+    """Yield a folder that only this run uses until the block ends.
 
-    What this function made is deleted again if the block leaves it empty.
+    At the end, the function deletes the folders that it made if they are empty.
 
     Parameters
     ----------
-    asked : Path, optional
-        The value of ``--out``: this folder or none.
+    requested : Path, optional
+        The value of ``--out``. The function yields this folder or raises an error.
     model : str
-        The model's name, after which the folder is named where none was asked for.
+        The model's name, which is the folder's name if `requested` is None.
     say : callable
-        Told in one line where the run saves, if that is not ``out/MODEL``.
+        Prints a line with the folder, if the folder is not ``out/MODEL``.
 
     Raises
     ------
     RequestError
-        The folder that was asked for holds a model, belongs to a run in progress, or cannot be written.
+        The requested folder holds a model, belongs to a run in progress, or cannot be written.
     """
-    claim = _claim_named(asked) if asked else _claim_first_free(OUT / model, say)
+    claim = _claim_named(requested) if requested else _claim_first_free(OUT / model, say)
     try:
         yield claim.folder
     finally:
@@ -62,9 +62,9 @@ class _TakenError(Exception):
     Parameters
     ----------
     reason : str
-        What follows the folder's name in a sentence.
+        The predicate of a sentence about the folder, such as "belongs to a run in progress".
     removal : str
-        What the user can do about it, if anything.
+        The command that frees the folder, or "".
     """
 
     def __init__(self, reason: str, removal: str = "") -> None:
@@ -74,14 +74,15 @@ class _TakenError(Exception):
 
 @dataclass(frozen=True)
 class _Claim:
-    """A folder with a lock on it, which the system drops when this process ends, however it ends.
+    """A locked folder. The system releases the lock when this process ends, also after a crash.
 
     Attributes
     ----------
     own : list of Path
-        What is deleted at the end if it is empty, innermost first: what this process made, and ``out/`` with its folders.
+        The folders to delete at the end if they are empty, innermost first: folders that this process made, and ``out/`` with
+        its folders.
     descriptor : int
-        The open folder that carries the lock.
+        The open folder, which carries the lock.
     """
 
     folder: Path
@@ -89,8 +90,8 @@ class _Claim:
     descriptor: int
 
     def release(self) -> None:
-        """Delete what is empty, then unlock."""
-        with suppress(OSError):  # the first that is not empty ends it
+        """Delete the empty folders, then unlock."""
+        with suppress(OSError):  # stops at the first folder that is not empty
             for part in self.own:
                 part.rmdir()
         with suppress(OSError):
@@ -108,7 +109,7 @@ def _claim_named(folder: Path) -> _Claim:
 
 
 def _claim_first_free(default: Path, say: Callable[[str], None]) -> _Claim:
-    """Claim `default`, or the first of `default` with -2, -3, ... that is free."""
+    """Lock `default`, or the first free folder of `default`-2, `default`-3, ..."""
     refusal = ""
     for number in count(1):
         folder = default if number == 1 else _numbered(default, number)
@@ -129,14 +130,14 @@ def _claim(folder: Path, *, named: bool, attempts: int = ATTEMPTS) -> _Claim:
     Raises
     ------
     _TakenError
-        It belongs to another run.
+        The folder belongs to another run.
     RequestError
-        It cannot be written.
+        The folder cannot be written.
     """
     try:
         return _attempt(folder, named=named)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and attempts > 1:  # another run has just deleted what it had made
+        if isinstance(error, FileNotFoundError) and attempts > 1:  # another run has just deleted the parent
             return _claim(folder, named=named, attempts=attempts - 1)
         raise RequestError(
             f"--out {shlex.quote(str(folder))} cannot be written: {error.strerror}; give another folder"
@@ -166,7 +167,7 @@ def _attempt(folder: Path, *, named: bool) -> _Claim:
 
 
 def _check(claim: _Claim) -> None:
-    """Raise an error unless the locked folder is still there, empty of models, and can be written."""
+    """Raise an error unless the locked folder still exists, holds no model, and can be written."""
     if not os.path.samestat(os.fstat(claim.descriptor), claim.folder.stat()):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if saved := saved_in(claim.folder):
@@ -185,7 +186,7 @@ def _refuse_obstacles(folder: Path) -> None:
 
 
 def _lock(descriptor: int, *, certain: bool) -> None:
-    """Lock a folder, or refuse it; where the file system has no locks, take it if `certain`."""
+    """Lock a folder or raise `_TakenError`. On a file system without locks, accept the folder only if `certain`."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -206,6 +207,6 @@ def _numbered(folder: Path, number: int) -> Path:
 
 
 def _shown(folder: Path) -> str:
-    """Return a path as short as it can be typed here."""
+    """Return the shortest form of a path that works in the current folder, quoted for a shell."""
     here = Path.cwd()
     return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

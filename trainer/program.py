@@ -1,4 +1,7 @@
-"""A training step as a program: a flat list of calls over one arena, built once and run many times."""
+"""A training step as a program: a flat list of calls over one arena, built once and run many times.
+
+Dims: B rows of a micro-step, T tokens of a row, N = B*T, V vocabulary with its padding, K parameters of the model.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from models.tensors import Kind
 from registry.devices import set_threads
 from registry.errors import ContractError
 from trainer.arena import Arena, Plan, make_plan
-from trainer.binding import BoundCall, bind
+from trainer.binding import BoundCall, bind_call
 from trainer.initialise import initialise
 
 if TYPE_CHECKING:
@@ -26,25 +29,26 @@ if TYPE_CHECKING:
     from registry.devices import Device
     from registry.table import Table
     from registry.variant import Variant
+    from trainer.kernel_request import CallKey
 
-__all__ = ["Outline", "Program"]
+__all__ = ["Program", "StepTemplate"]
 
 Tensors = dict[str, "NDArray[np.float32]"]
 
 
-class Outline:
-    """The calls of a run, before they have variants: what the kernel set is chosen for.
+class StepTemplate:
+    """The calls of a run before they have variants. The kernel set is chosen for these calls.
 
     Parameters
     ----------
     batch, sequence : int
         B and T of one micro-step.
     micro_steps : int
-        How many micro-steps make one update. With a single one, activations may lie where its gradients will.
+        Number of micro-steps of one update. With one micro-step, activations reuse the gradient buffers.
     ranks : int
-        How many processes add up their gradients.
+        Number of processes whose gradients are summed.
     dtype : {"float32", "bfloat16"}
-        What parameters, gradients and activations are stored in.
+        Storage type of parameters, gradients and activations.
     """
 
     def __init__(
@@ -64,114 +68,114 @@ class Outline:
         self.forward, self.evaluate = recorded.forward, recorded.loss
         self.backward = [call.in_micro_step(accumulate=False) for call in recorded.backward]
         self.backward_more = [call.in_micro_step(accumulate=True) for call in recorded.backward]
-        self.measure, self.update = recorded.gradient_norm, recorded.update
-        self.prompt = Batch(1, sequence)  # one text at a time is generated
+        self.gradient_norm, self.update = recorded.gradient_norm, recorded.update
+        self.prompt = Batch(1, sequence)  # sampling generates one text at a time
         self.generate, self.next_logits = record_forward(model, table.ops, self.state, self.prompt.tokens_BT.whole)
 
     @property
     def step(self) -> list[Call]:
-        """The calls of one training step without accumulation, and the loss of a validation batch."""
-        return [*self.forward, *self.evaluate, *self.backward, *self.measure, *self.update]
+        """The calls of one training step without gradient accumulation, and the calls of the validation loss."""
+        return [*self.forward, *self.evaluate, *self.backward, *self.gradient_norm, *self.update]
 
-    def needs(self) -> dict[tuple[str, str], Call]:
-        """Return one call for every op and label."""
-        found: dict[tuple[str, str], Call] = {}
+    def calls_by_key(self) -> dict[CallKey, Call]:
+        """Return one call for every op and label, in the order of the step."""
+        calls: dict[CallKey, Call] = {}
         for call in self.step:
-            found.setdefault((call.op.name, call.label), call)
-        return found
+            calls.setdefault((call.op.name, call.label), call)
+        return calls
 
     def flops_of_update(self, micro_steps: int) -> float:
         """Return the floating-point operations of one update."""
-        parts = ((micro_steps, [*self.forward, *self.backward]), (1, [*self.measure, *self.update]))
+        parts = ((micro_steps, [*self.forward, *self.backward]), (1, [*self.gradient_norm, *self.update]))
         return sum(times * sum(float(call.op.flops(**call.dims)) for call in calls) for times, calls in parts)
 
-    def plan(self, threads: int, *sets: Mapping[tuple[str, str], Variant]) -> Plan:
-        """Return where everything lies, with a workspace that is large enough for each of the sets of variants."""
+    def plan(self, threads: int, *sets: Mapping[CallKey, Variant]) -> Plan:
+        """Return the memory plan, with a workspace that is large enough for each of the sets of variants."""
         timeline = [*self.forward, *self.evaluate, *self.backward]
-        calls = [*timeline, *self.generate, *self.measure, *self.update]
-        needs = [chosen[c.op.name, c.label].workspace_size(c.dims, threads) for chosen in sets for c in calls]
+        calls = [*timeline, *self.generate, *self.gradient_norm, *self.update]
+        workspaces = [chosen[c.op.name, c.label].workspace_size(c.dims, threads) for chosen in sets for c in calls]
         item = np.dtype(np.float32).itemsize
         return make_plan(
             [*self.state.lasting, *self.inputs.lasting, *self.prompt.lasting],
             [[c.arrays.values() for c in timeline], [c.arrays.values() for c in self.generate]],
             backward_starts=len(self.forward) + len(self.evaluate),
-            workspace=max(needs) * item,
+            workspace=max(workspaces) * item,
             lend_gradients=self.micro_steps == 1,
         )
 
 
 class Program:
-    """An outline with variants and memory: everything a run does between reading a batch and writing a file.
+    """A step template with variants and memory. It computes everything between reading a batch and writing a file.
 
     Parameters
     ----------
     variants : mapping
-        Per op and label, the variant to call.
+        The variant to call, by op and label.
     others : sequence of mappings
-        Further sets that `use` may change to: memory is planned for them too.
+        Further sets for `bind`. The memory plan has room for them too.
 
     Attributes
     ----------
     parameters, gradients : dict of str to array
-        The sixteen tensors.
+        llm.c's sixteen tensors by name.
     master : dict of str to array
-        The same in float32: the parameters themselves, or the master weights of those in bfloat16.
+        The weights in float32: the parameters themselves, or the master weights of bfloat16 parameters.
     all_weights : list of array
-        Parameters and, if they are others, master weights, each as one flat array.
+        The parameters, and the master weights of bfloat16 parameters, each as one flat array of shape (K,).
     all_gradients : array
-        The gradients as one flat array.
+        The gradients as one flat array of shape (K,).
     """
 
     def __init__(
         self,
-        outline: Outline,
-        variants: Mapping[tuple[str, str], Variant],
+        template: StepTemplate,
+        variants: Mapping[CallKey, Variant],
         device: Device,
         threads: int,
-        others: Sequence[Mapping[tuple[str, str], Variant]] = (),
+        others: Sequence[Mapping[CallKey, Variant]] = (),
     ) -> None:
-        self.outline, self.model, self.threads, self.device = outline, outline.model, threads, device
-        self.plan = outline.plan(threads, variants, *others)
+        self.template, self.model, self.threads, self.device = template, template.model, threads, device
+        self.plan = template.plan(threads, variants, *others)
         self.arena = arena = Arena(self.plan, device)
-        set_threads(threads)  # not earlier: numba comes with the variants
-        self.use(variants)
-        state, inputs = outline.state, outline.inputs
+        set_threads(threads)  # numba is imported with the variants, so the number cannot be set earlier
+        self.bind(variants)
+        state, inputs = template.state, template.inputs
         self.parameters: Tensors = {n: arena.array(view) for n, view in state.parameters.items()}
         self.gradients: Tensors = {n: arena.array(view) for n, view in state.gradients.items()}
         self.master = {n: arena.array(view) for n, view in (state.master or state.parameters).items()}
         lasting = {b.kind: arena.array(b) for b in state.buffers.values()}
         self.all_weights = [lasting[kind] for kind in (Kind.PARAMETERS, Kind.MASTER) if kind in lasting]
         self.all_gradients = lasting[Kind.GRADIENTS]
-        self._tokens, self._targets = arena.array(inputs.tokens_BT), arena.array(inputs.targets_N)
-        self._losses, self._norm = arena.array(inputs.losses_N), arena.array(state.norm)
-        self._prompt, self._logits = arena.array(outline.prompt.tokens_BT), arena.array(outline.next_logits)
+        self._tokens_BT, self._targets_N = arena.array(inputs.tokens_BT), arena.array(inputs.targets_N)
+        self._losses_N, self._norm = arena.array(inputs.losses_N), arena.array(state.norm)
+        self._prompt_1T, self._prompt_logits_TV = arena.array(template.prompt.tokens_BT), arena.array(template.next_logits)
         for constant in state.zeros.values():
             arena.array(constant)[...] = 0
-        self.forget()
+        self.reset_optimizer()
 
-    def use(self, variants: Mapping[tuple[str, str], Variant]) -> None:
-        """Bind every call anew to the given variants, over the same memory.
+    def bind(self, variants: Mapping[CallKey, Variant]) -> None:
+        """Bind every call to the given variants. The memory and its contents stay as they are.
 
         Raises
         ------
         RequestError
-            One of them refuses its problem.
+            A variant refuses its problem.
         """
 
         def bound(calls: Sequence[Call]) -> list[BoundCall]:
-            return [bind(c, variants[c.op.name, c.label], self.arena, self.threads) for c in calls]
+            return [bind_call(c, variants[c.op.name, c.label], self.arena, self.threads) for c in calls]
 
-        outline = self.outline
-        self.forward = bound(outline.forward)
-        self.evaluate = bound(outline.evaluate)
-        self.backward = {False: bound(outline.backward), True: bound(outline.backward_more)}
-        self.measure = bound(outline.measure)
-        self.update = bound(outline.update)
-        self.generate = bound(outline.generate)
-        # What changes from step to step is a parameter of the update only: all else may be captured and replayed.
-        self._validate = self._repeated(self.forward, self.evaluate)
-        self._micro_step = {more: self._repeated(self.forward, self.backward[more]) for more in (False, True)}
-        self._measure, self._generate = self._repeated(self.measure), self._repeated(self.generate)
+        template = self.template
+        self.forward = bound(template.forward)
+        self.evaluate = bound(template.evaluate)
+        self.backward = {False: bound(template.backward), True: bound(template.backward_more)}
+        self.norm_calls = bound(template.gradient_norm)
+        self.update = bound(template.update)
+        self.generate = bound(template.generate)
+        # Only the update has parameters that change from step to step, so a CUDA graph may hold everything else.
+        self._run_validation = self._repeated(self.forward, self.evaluate)
+        self._run_micro_step = {more: self._repeated(self.forward, self.backward[more]) for more in (False, True)}
+        self._run_norm, self._run_generation = self._repeated(self.norm_calls), self._repeated(self.generate)
 
     def _repeated(self, *parts: Sequence[BoundCall]) -> Callable[[], None]:
         def run() -> None:
@@ -180,77 +184,82 @@ class Program:
 
         return self.device.repeated(run)
 
-    def forget(self) -> None:
-        """Set the moments to zero, as before the first update."""
-        for buffer in self.outline.state.lasting:
+    def reset_optimizer(self) -> None:
+        """Set AdamW's moments to zero, their value before the first update."""
+        for buffer in self.template.state.lasting:
             if buffer.kind is Kind.MOMENTS:
                 self.arena.array(buffer)[...] = 0
 
-    def host_parameters(self) -> Tensors:
-        """Return the parameters in float32 as arrays of the host: the arena's own where it lies there."""
+    def cpu_parameters(self) -> Tensors:
+        """Return the parameters in float32 as numpy arrays: the arena's own arrays on the CPU, copies of a GPU's arrays."""
         return {name: self.device.get(tensor) for name, tensor in self.master.items()}
 
     def initialise(self, seed: int) -> None:
-        """Draw the parameters anew."""
-        tensors = self.host_parameters()
+        """Overwrite the parameters with random initial values."""
+        tensors = self.cpu_parameters()
         initialise(self.model, seed, tensors)
         for name, tensor in tensors.items():
             self.device.put(self.master[name], tensor)
-            if self.outline.state.master:
-                self.device.put(self.parameters[name], tensor.astype(self.outline.dtype))
+            if self.template.state.master:
+                self.device.put(self.parameters[name], tensor.astype(self.template.dtype))
 
-    def load(self, inputs: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
-        """Take a batch of B x T token ids and of those that follow them."""
-        self.device.put(self._tokens, inputs)
-        self.device.put(self._targets, targets.reshape(-1))
+    def load(self, inputs_BT: NDArray[np.int32], targets_BT: NDArray[np.int32]) -> None:
+        """Copy a batch into the arena: the token ids, and for each token the id that follows it."""
+        self.device.put(self._tokens_BT, inputs_BT)
+        self.device.put(self._targets_N, targets_BT.reshape(-1))
 
     def validate(self) -> float:
-        """Return the mean loss of the loaded batch; gradients do not survive it."""
-        self._validate()
+        """Return the mean loss of the loaded batch. The call may overwrite the gradients."""
+        self._run_validation()
         return self._mean_loss()
 
     def micro_step(self, *, accumulate: bool) -> float:
-        """Write the gradients of the loaded batch, or add them to those of earlier ones; return its mean loss.
+        """Compute the gradients of the loaded batch and return its mean loss.
+
+        Parameters
+        ----------
+        accumulate : bool
+            Add to the gradients of earlier micro-steps; otherwise overwrite them.
 
         Raises
         ------
         ContractError
-            There are no earlier ones: the program is planned for one micro-step an update, which overwrites them.
+            `accumulate` is true in a program of one micro-step per update, whose activations overwrite the gradients.
         """
-        if accumulate and self.outline.micro_steps == 1:
-            raise ContractError("cannot add to gradients: the program is planned for one micro-step an update")
-        self._micro_step[accumulate]()
+        if accumulate and self.template.micro_steps == 1:
+            raise ContractError("cannot add to gradients: the program is planned for one micro-step per update")
+        self._run_micro_step[accumulate]()
         return self._mean_loss()
 
     def _mean_loss(self) -> float:
-        return float(self.device.get(self._losses).mean(dtype=np.float64))
+        return float(self.device.get(self._losses_N).mean(dtype=np.float64))
 
     def gradient_norm(self) -> float:
         """Return the norm of all gradients together."""
-        self._measure()
+        self._run_norm()
         return float(self.device.get(self._norm)[0])
 
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
-        """Update the parameters; `step` counts from 1. Parameters in bfloat16 are rounded by other chances each time."""
+        """Update the parameters. `step` counts from 1. Each tensor and step has its own seed for stochastic rounding."""
         for number, call in enumerate(self.update):
-            rounding = {"chance": step * len(self.update) + number} if self.outline.state.master else {}
+            rounding = {"chance": step * len(self.update) + number} if self.template.state.master else {}
             call(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **rounding)
 
     def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Return the logits of the token after `ids`, of which at most the last T count."""
-        recent = list(ids)[-self.outline.sequence :]
-        prompt = np.zeros(self._prompt.shape, self._prompt.dtype)  # causal: what comes later changes nothing
-        prompt[0, : len(recent)] = recent
-        self.device.put(self._prompt, prompt)
-        self._generate()
-        return self.device.get(self._logits[len(recent) - 1]).astype(np.float32)
+        """Return the logits of the token after `ids`, shape (V,). Only the last T ids count."""
+        recent = list(ids)[-self.template.sequence :]
+        prompt_1T = np.zeros(self._prompt_1T.shape, self._prompt_1T.dtype)  # attention is causal: later tokens change nothing
+        prompt_1T[0, : len(recent)] = recent
+        self.device.put(self._prompt_1T, prompt_1T)
+        self._run_generation()
+        return self.device.get(self._prompt_logits_TV[len(recent) - 1]).astype(np.float32)
 
     def first_fault(self) -> str:
-        """Run the loaded batch once more and return the first call that leaves NaN or infinity behind; "" for none."""
-        for name, tensor in self.host_parameters().items():
+        """Run the loaded batch again and return the first call that writes NaN or infinity; "" if no call does."""
+        for name, tensor in self.cpu_parameters().items():
             if not np.isfinite(tensor).all():
-                return f"{self.outline.update[0].op.name} ({name}) in the step before"
-        for call in chain(self.forward, self.backward[False], self.measure):
+                return f"{self.template.update[0].op.name} ({name}) in the step before"
+        for call in chain(self.forward, self.backward[False], self.norm_calls):
             call()
             if not all(np.isfinite(self.device.get(array)).all() for array in _written(call)):
                 return str(call.call)

@@ -1,8 +1,8 @@
-"""The processes that train one model together, each on rows of its own: started by torchrun, joined by torch.distributed.
+"""Data-parallel training: processes that torchrun starts, connected by torch.distributed, each with its own rows of a batch.
 
-This file alone of the trainer reads environment variables, since torchrun tells a process through them who it is, and imports
-torch, when there is more than one process. Arrays of the host travel by gloo. Those of a GPU stay where they are (DLPack) and
-travel by NCCL, on the stream that all other work is on: that path is unverified on hardware.
+Only this file of the trainer reads environment variables (torchrun passes the rank in them), and only this file imports torch,
+if there is more than one process. Processes exchange numpy arrays by gloo. They exchange GPU arrays in place (DLPack) by NCCL,
+on the stream of all other work; the NCCL path is unverified on hardware.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ALONE", "Alone", "Ranks", "Together", "joined"]
+__all__ = ["SINGLE_PROCESS", "ProcessGroup", "Ranks", "SingleProcess", "joined"]
 
-TIMEOUT = timedelta(minutes=10)  # how long a process waits for the slowest one to come to the same exchange
+TIMEOUT = timedelta(minutes=10)  # the longest wait for the slowest process in an exchange
 POLL_SECONDS = 0.2
 SIZE = "WORLD_SIZE"
-PLACES = ("RANK", SIZE, "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+VARIABLES = ("RANK", SIZE, "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 KERNELS, FAILURES = "kernels", "failures"
 
 
 class Ranks(Protocol):
-    """A process among those of its run.
+    """The interface of a process to the other processes of its run.
 
     Attributes
     ----------
     rank, count : int
-        Its number, from 0 up, and how many there are. Rank 0 chooses the kernels, prints, saves and samples.
+        The number of this process, from 0 up, and the number of processes. Rank 0 chooses the kernels, prints, saves and
+        samples.
     local_rank, local_count : int
-        The same on this machine.
+        The number of this process and the number of processes on this machine.
     """
 
     rank: int
@@ -50,40 +51,40 @@ class Ranks(Protocol):
     local_count: int
 
     def check(self, device: str) -> None:
-        """Raise `RequestError` if arrays of this device cannot be exchanged."""
+        """Raise `RequestError` if the processes cannot exchange arrays of this device."""
 
-    def tell(self, kernels: str) -> None:
-        """Let the other ranks go on, with these kernels."""
+    def broadcast_kernels(self, kernels: str) -> None:
+        """Send the kernel names of rank 0 to the other ranks, which wait for them."""
 
-    def heard(self) -> str:
-        """Wait until rank 0 has told its kernels, and return them; "" if it left without training."""
+    def receive_kernels(self) -> str:
+        """Wait for the kernel names of rank 0 and return them; "" if rank 0 exited before training."""
         ...
 
-    def share(self, array: NDArray[Any]) -> None:
-        """Replace an array by that of rank 0."""
+    def broadcast(self, array: NDArray[Any]) -> None:
+        """Overwrite an array with the array of rank 0."""
 
-    def add(self, array: NDArray[Any]) -> None:
-        """Replace an array by the sum over all ranks, which has the same bits on each."""
+    def all_reduce_sum(self, array: NDArray[Any]) -> None:
+        """Overwrite an array with the sum over all ranks. The sum has the same bits on each rank."""
 
     def mean(self, value: float) -> float:
         """Return the mean over all ranks."""
         ...
 
     def any(self, flag: bool) -> bool:
-        """Return whether any rank says so."""
+        """Return whether `flag` is true on any rank."""
         ...
 
     def first(self, text: str) -> str:
-        """Return the text of the first rank that has one, and which rank that is."""
+        """Return the first text that is not empty, in the order of the ranks, followed by its rank."""
         ...
 
     def is_first_failure(self) -> bool:
-        """Whether no other rank has reported a failure before: then this one is to."""
+        """Whether this rank is the first to fail. Only the first one prints its error."""
         ...
 
 
-class Alone:
-    """The only process: there is nobody to exchange anything with."""
+class SingleProcess:
+    """The only process of a run. It exchanges nothing."""
 
     rank = local_rank = 0
     count = local_count = 1
@@ -91,18 +92,18 @@ class Alone:
     def check(self, device: str) -> None:
         """Do nothing."""
 
-    def tell(self, kernels: str) -> None:
+    def broadcast_kernels(self, kernels: str) -> None:
         """Do nothing."""
 
-    def heard(self) -> str:
-        """Return nothing: nobody else chooses."""
+    def receive_kernels(self) -> str:
+        """Return "": no other process chooses kernels."""
         return ""
 
-    def share(self, array: NDArray[Any]) -> None:
+    def broadcast(self, array: NDArray[Any]) -> None:
         """Do nothing."""
 
-    def add(self, array: NDArray[Any]) -> None:
-        """Do nothing."""
+    def all_reduce_sum(self, array: NDArray[Any]) -> None:
+        """Do nothing: the array is the sum."""
 
     def mean(self, value: float) -> float:
         """Return the value."""
@@ -117,16 +118,16 @@ class Alone:
         return text
 
     def is_first_failure(self) -> bool:
-        """Whether this process is to report its failure: yes."""
+        """Return True: this process prints its own error."""
         return True
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Tell an error of torch.distributed in one line."""
+def _errors_in_one_line() -> Iterator[None]:
+    """Convert an error of torch.distributed to a `CrucibleError` of one line."""
     try:
         yield
     except RuntimeError as error:
@@ -134,46 +135,45 @@ def _in_one_line() -> Iterator[None]:
         raise CrucibleError(f"another process of the run is gone or cannot be reached ({reason})") from error
 
 
-class Together:
-    """One of several processes.
+class ProcessGroup:
+    """One of several processes of a run.
 
     Parameters
     ----------
     environment : mapping of str to str
-        What torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
+        The variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 
     Raises
     ------
     RequestError
-        A part of it is missing.
+        A variable is missing, or is not a number.
     CrucibleError
-        The others did not come in time.
+        The other processes did not connect in time.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        places = {name: environment.get(name, "") for name in PLACES}
-        if wrong := [name for name, value in places.items() if not value.isdigit()]:
-            told = ", ".join(f"{name}={places[name]!r}" for name in wrong)
-            raise RequestError(f"{SIZE} is {places[SIZE]}, but {told}: start the processes with torchrun, or unset {SIZE}")
-        self.rank, self.count, self.local_rank, self.local_count, _ = map(int, places.values())
-        self._told = False
+        values = {name: environment.get(name, "") for name in VARIABLES}
+        if wrong := [f"{name}={value!r}" for name, value in values.items() if not value.isdigit()]:
+            shown = ", ".join(wrong)
+            raise RequestError(f"{SIZE} is {values[SIZE]}, but {shown}: start the processes with torchrun, or unset {SIZE}")
+        self.rank, self.count, self.local_rank, self.local_count, _ = map(int, values.values())
+        self._kernels_sent = False
         self._gpu_group: Any = None
         import torch.distributed
 
         self._dist: Any = torch.distributed
-        with _in_one_line():
+        with _errors_in_one_line():
             self._store: Any = next(self._dist.rendezvous("env://", timeout=TIMEOUT))[0]
-            who = {"rank": self.rank, "world_size": self.count}
-            self._dist.init_process_group("gloo", store=self._store, timeout=TIMEOUT, **who)
+            self._dist.init_process_group("gloo", store=self._store, timeout=TIMEOUT, rank=self.rank, world_size=self.count)
 
     def leave(self) -> None:
-        """Leave in peace: every exchange that was begun is done."""
+        """Destroy the process group. Call this only after every exchange has finished on all ranks."""
         self._dist.destroy_process_group()
 
-    def let_go(self) -> None:
-        """Let the others end, if this is rank 0 and they still wait for its kernels."""
-        if self.rank == 0 and not self._told:
-            self.tell("")
+    def abort(self) -> None:
+        """On rank 0, send the other ranks "" if they still wait for kernels, so that they exit."""
+        if self.rank == 0 and not self._kernels_sent:
+            self.broadcast_kernels("")
 
     def check(self, device: str) -> None:
         """Raise `RequestError` for a GPU where torch has no NCCL."""
@@ -185,60 +185,63 @@ class Together:
                 "install a build of torch for CUDA, or train with one process"
             )
 
-    def tell(self, kernels: str) -> None:
-        """Let the other ranks go on, with these kernels."""
-        with _in_one_line():
+    def broadcast_kernels(self, kernels: str) -> None:
+        """Send the kernel names of rank 0 to the other ranks, which wait for them."""
+        with _errors_in_one_line():
             self._store.set(KERNELS, kernels)
-        self._told = True
+        self._kernels_sent = True
 
-    def heard(self) -> str:
-        """Wait, without a limit and open to Ctrl-C, until rank 0 has told its kernels: it may prove and race for minutes."""
-        with _in_one_line():
+    def receive_kernels(self) -> str:
+        """Wait for the kernel names of rank 0 and return them; "" if rank 0 exited before training.
+
+        The wait has no time limit, since rank 0 may prove and race for minutes. Ctrl-C ends it.
+        """
+        with _errors_in_one_line():
             while not self._store.check([KERNELS]):
                 time.sleep(POLL_SECONDS)
             return str(self._store.get(KERNELS).decode())
 
-    def share(self, array: NDArray[Any]) -> None:
-        """Replace an array by that of rank 0."""
+    def broadcast(self, array: NDArray[Any]) -> None:
+        """Overwrite an array with the array of rank 0."""
         self._exchange(self._dist.broadcast, array, src=0)
 
-    def add(self, array: NDArray[Any]) -> None:
-        """Replace an array by the sum over all ranks."""
+    def all_reduce_sum(self, array: NDArray[Any]) -> None:
+        """Overwrite an array with the sum over all ranks."""
         self._exchange(self._dist.all_reduce, array)
 
     def mean(self, value: float) -> float:
         """Return the mean over all ranks."""
         values = np.array([value])
-        self.add(values)
+        self.all_reduce_sum(values)
         return float(values[0]) / self.count
 
     def any(self, flag: bool) -> bool:
-        """Return whether any rank says so."""
+        """Return whether `flag` is true on any rank."""
         return self.mean(float(flag)) > 0
 
     def first(self, text: str) -> str:
-        """Return the text of the first rank that has one, and which rank that is."""
+        """Return the first text that is not empty, in the order of the ranks, followed by its rank."""
         texts = [""] * self.count
-        with _in_one_line():
+        with _errors_in_one_line():
             self._dist.all_gather_object(texts, text)
         return next((f"{text} on rank {rank}" for rank, text in enumerate(texts) if text), "")
 
     def is_first_failure(self) -> bool:
-        """Whether no other rank has reported a failure before, as far as this one can know."""
+        """Whether this rank is the first to fail; True also if the other ranks cannot be reached."""
         try:
             return bool(self._store.add(FAILURES, 1) == 1)
         except RuntimeError:
             return True
 
     def _exchange(self, do: Callable[..., object], array: NDArray[Any], **how: Any) -> None:
-        """Exchange an array in place; one of a GPU between the work before and after it on the current stream."""
+        """Exchange an array in place. A GPU array is exchanged on the current stream, in order with the other work."""
         import torch
 
-        # torch does not know ml_dtypes' bfloat16, and CuPy exports it from version 14 on: the bits travel as integers.
-        def tensor(array: NDArray[Any], taken: Callable[[Any], Any]) -> Any:  # noqa: ANN401 (torch comes late)
-            return taken(array.view(np.int16)).view(torch.bfloat16) if is_bfloat16(array) else taken(array)
+        # torch does not know ml_dtypes' bfloat16, and CuPy exports it only from version 14 on, so the bits pass as int16.
+        def tensor(array: NDArray[Any], convert: Callable[[Any], Any]) -> Any:  # noqa: ANN401 (torch is imported here)
+            return convert(array.view(np.int16)).view(torch.bfloat16) if is_bfloat16(array) else convert(array)
 
-        with _in_one_line():
+        with _errors_in_one_line():
             if isinstance(array, np.ndarray):
                 do(tensor(array, torch.from_numpy), **how)
                 return
@@ -254,16 +257,16 @@ class Together:
 
 @contextmanager
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
-    """Yield this process's place in the run: alone, unless torchrun started it with others.
+    """Yield the interface to the other processes: `SINGLE_PROCESS`, unless torchrun started several.
 
-    After an error nobody is waited for: another process may be in the middle of an exchange.
+    After an error this process exits without waiting, since another process may be in the middle of an exchange.
     """
     if environment.get(SIZE, "1") in {"", "1"}:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    ranks = Together(environment)
+    ranks = ProcessGroup(environment)
     try:
         yield ranks
     finally:
-        ranks.let_go()
+        ranks.abort()
     ranks.leave()

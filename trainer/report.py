@@ -1,4 +1,4 @@
-"""What a run shows: its memory, its kernels, a progress bar, and the result."""
+"""The printed tables of memory and kernels, and the progress bar of a run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from typing import Self
 
     from trainer.arena import Plan
-    from trainer.kernel_request import Need
+    from trainer.kernel_request import CallKey
     from trainer.kernel_set import Choice
 
 __all__ = ["ProgressBar", "choices_table", "plan_table"]
 
-LINES = 20  # of a run whose standard error is no terminal
+LINES = 20  # progress lines of a run whose standard error is not a terminal
 
 
 def plan_table(plan: Plan) -> Table:
-    """Return the memory plan."""
+    """Return the table of the memory plan."""
     table = Table("memory", "MiB", title="One arena, allocated once", title_justify="left")
     table.columns[1].justify = "right"
     for name, size in plan.rows():
@@ -33,8 +33,8 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def choices_table(choices: Mapping[Need, Choice], *, explain: bool) -> Listing:
-    """Return the kernel set: one row per op and variant, or per call with all that is known."""
+def choices_table(choices: Mapping[CallKey, Choice], *, explain: bool) -> Listing:
+    """Return the table of kernels: a row for each op and variant or, with `explain`, for each call with the runner-up."""
     keys = Column("op", key=True), Column("calls", key=True, wrap=not explain), Column("variant", key=True)
     facts = [Column("why", wrap=True), Column("runner-up", wrap=True)]
     if explain:
@@ -53,18 +53,20 @@ def choices_table(choices: Mapping[Need, Choice], *, explain: bool) -> Listing:
 
 
 class ProgressBar:
-    """A bar on standard error with loss, tokens per second and share of the roofline; plain lines where there is no terminal.
+    """A bar on standard error with loss, tokens per second and share of the roofline; lines if there is no terminal.
 
     Parameters
     ----------
+    steps : int
+        Number of updates.
     tokens, flops : float
-        Of one update.
+        Tokens and floating-point operations of one update.
     gflops : float, optional
-        Measured peak; without it no share is shown.
+        Measured peak. Without a peak, the bar shows no share of the roofline.
     device : {"host", "sim", "cuda"}
-        Where the program runs: the simulator's speed is named as such.
+        The device of the program. For ``"sim"`` the bar says that the speed is the simulator's.
     quiet : bool
-        Show nothing: another process does.
+        Print nothing, in a rank other than 0.
     """
 
     def __init__(

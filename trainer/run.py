@@ -1,7 +1,7 @@
 """``python -m trainer.run``: assemble the fastest proven kernels and train a GPT-2 with them.
 
-``torchrun --nproc-per-node N -m trainer.run`` trains with N processes, each on --batch rows of its own and, with --device cuda,
-on a GPU of its own.
+``torchrun --nproc-per-node N -m trainer.run`` trains with N processes. Each process has its own --batch rows and, with
+--device cuda, its own GPU.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from registry.records import RESULTS
 from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
-from trainer.session import plan_run, train_run
 from trainer.settings import DEFAULT_MODEL, Settings
+from trainer.stages import plan_run, train_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +43,10 @@ __all__ = ["main", "parser"]
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         prog="python -m trainer.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = made.add_argument
+    add = options.add_argument
     add("--kernels", default="best", metavar="SET", help="best, numpy, numba, cuda, op=variant,... or FILE.toml (default best)")
     add("--model", default=DEFAULT_MODEL, help="gpt2-nano to gpt2-1558m, d6 to d60 (default: %(default)s)")
     add("--data", default="embedded", help="embedded, tinyshakespeare, a text file or a glob (default: %(default)s)")
@@ -58,21 +58,24 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, metavar="N", help="CPU threads of each process (default: all cores, shared among processes)")
     add("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
     add(
-        "--cuda-graph", action=argparse.BooleanOptionalAction, default=True, help="on device cuda, replay what is captured once"
+        "--cuda-graph",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="on device cuda, capture the calls once and replay them",
     )
     add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL, or a numbered folder beside it)")
-    add("--dtype", default="float32", metavar="|".join(DTYPES), help="what is stored; sums are float32 (default: %(default)s)")
-    add("--seed", type=int, default=42, help="of the initial weights and of the sample (default: %(default)s)")
+    add("--dtype", default="float32", metavar="|".join(DTYPES), help="storage type; sums are float32 (default: %(default)s)")
+    add("--seed", type=int, default=42, help="seed of the initial weights and of the sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
-    add("--explain", action="store_true", help="say more about why each kernel was chosen")
+    add("--explain", action="store_true", help="print more about the choice of each kernel")
     add("--json", action="store_true", help="one JSON document on standard output")
     add("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
-    add_kernels_path(made)
-    return made
+    add_kernels_path(options)
+    return options
 
 
 def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
-    """Return the settings that the options ask for; cores that are not asked for are shared among the ranks of a machine."""
+    """Return the settings of the options. Without ``--threads``, the ranks of a machine share its cores."""
     same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "device", "dtype", "out", "seed")
     given = {name: getattr(options, name) for name in (*same, "results", "cuda_graph")}
     threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
@@ -89,20 +92,20 @@ def main(argv: list[str] | None = None) -> int:
                 return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
             except CrucibleError as error:
                 if not ranks.is_first_failure():
-                    raise SystemExit(error.exit_code) from None  # another rank has said why, or does now
+                    raise SystemExit(error.exit_code) from None  # another rank prints its error
                 if ranks.count > 1:
                     error.args = (f"rank {ranks.rank}: {error}",)
                 raise
             except KeyboardInterrupt:
                 if ranks.rank:
-                    raise SystemExit(INTERRUPTED) from None  # rank 0 says so
+                    raise SystemExit(INTERRUPTED) from None  # rank 0 prints the message
                 raise
 
     return guarded(body)
 
 
 def _lead(argv: list[str] | None, ranks: Ranks) -> int:
-    """Plan or train as the process that decides and speaks."""
+    """Plan or train as rank 0, which decides and prints."""
     options = parser().parse_args(argv)
     settings = settings_of(options, ranks)
     console = Console(stderr=True) if options.json else wide_console()
@@ -115,20 +118,20 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> int:
         kernels, plan = plan_run(settings, _say, ranks)
         show(kernels, plan)
         if options.json:
-            _answer({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
+            _print_json({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
         return DONE
-    with _terminated_in_order(), output_folder(settings.out, settings.model.name, _say) as folder:
+    with _cleanup_on_sigterm(), output_folder(settings.out, settings.model.name, _say) as folder:
         result = train_run(settings, _say, show, ranks, folder)
     if options.json:
-        _answer(result.to_json())
+        _print_json(result.to_json())
     else:
         _show(console, result)
     return INTERRUPTED if result.interrupted else DONE
 
 
 def _follow(argv: list[str] | None, ranks: Ranks) -> int:
-    """Train with the kernels that rank 0 chose, in silence; the request is good, since rank 0 has come so far with it."""
-    if not (kernels := ranks.heard()):
+    """Train with the kernels that rank 0 chose, without output. Rank 0 has already checked the request."""
+    if not (kernels := ranks.receive_kernels()):
         return DONE
     options = parser().parse_args(argv)
     options.kernels = kernels
@@ -137,8 +140,8 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> int:
 
 
 @contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Let a request to end (SIGTERM, which ``kill`` and torchrun send) unwind the run, which then tidies up."""
+def _cleanup_on_sigterm() -> Iterator[None]:
+    """Raise `SystemExit` on SIGTERM, which ``kill`` and torchrun send, so that the run deletes its empty folders."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
@@ -155,8 +158,8 @@ def _say(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _answer(document: dict[str, object]) -> None:
-    print(json.dumps(document))  # noqa: T201 (a command line answers)
+def _print_json(document: dict[str, object]) -> None:
+    print(json.dumps(document))  # noqa: T201 (the output of ``--json``)
 
 
 def _show(console: Console, result: Result) -> None:

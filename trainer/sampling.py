@@ -1,4 +1,4 @@
-"""Continue a text: draw one token after the other from what the model predicts."""
+"""Sample a text: draw one token after the other from the distribution that the model predicts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["probabilities", "sample", "why_no_sample"]
 
-LONGER = 4  # times as many steps are proposed to a model that has learnt too little
+LONGER = 4  # factor of the steps that the advice for a longer training names
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float, top_k: int | None) -> NDArray[np.float64]:
-    """Return the distribution to draw from.
+    """Return the distribution of the next token.
 
     Parameters
     ----------
     logits : array of shape (V,)
-        Minus infinity forbids a token.
+        A token with minus infinity gets probability 0.
     temperature : float
-        Divides the logits; 0 leaves the likeliest token alone (the first of equals).
+        Divides the logits. 0 leaves only the likeliest token, or the first of several equal ones.
     top_k : int, optional
-        How many of the likeliest tokens remain; equals at the border go by the smaller id.
+        Number of the likeliest tokens that remain. Of equal tokens, those with the smaller ids remain.
 
     Raises
     ------
     CrucibleError
-        A logit is NaN or infinite, or all tokens are forbidden: the model has diverged.
+        A logit is NaN or infinite, or all logits are minus infinity: the model has diverged.
     """
     scores = logits.astype(np.float64)
     bad = np.flatnonzero(np.isnan(scores) | (scores == np.inf))
@@ -47,21 +47,21 @@ def probabilities(logits: NDArray[np.floating], temperature: float, top_k: int |
         top_k = 1
     if top_k is not None and top_k < scores.size:
         scores[np.argsort(-scores, kind="stable")[top_k:]] = -np.inf
-    with np.errstate(over="ignore"):  # a tiny temperature sends all but the highest to -inf, which is what it means
+    with np.errstate(over="ignore"):  # with a tiny temperature, all scores but the highest overflow to -inf, as intended
         weights = np.exp((scores - highest) / (temperature or 1.0))
     return np.asarray(weights / weights.sum())
 
 
 def why_no_sample(validation_loss: float, unigram_entropy: float, steps: int, usual_steps: int) -> str:
-    """Return why a sample would be noise, and a remedy, in one line; "" if the model has learnt more than frequencies.
+    """Return the reason why a sample would be noise, with advice, in one line; "" if a sample is worth printing.
 
-    A model that knows how frequent each token is and nothing else has the unigram entropy as its loss. A sample of a model
-    that does no better is a row of unrelated tokens, which shows nothing of the training.
+    A model that knows only how frequent each token is has the unigram entropy as its loss. A model with no lower loss writes
+    a row of unrelated tokens.
 
     Parameters
     ----------
     steps, usual_steps : int
-        Updates of this run, and those that the model's recipe has.
+        Number of updates of this run, and number of updates of the model's recipe.
     """
     if validation_loss < unigram_entropy:
         return ""
@@ -80,24 +80,24 @@ def sample(
     top_k: int | None = None,
     vocabulary: int = 50257,
 ) -> list[int]:
-    """Return `length` token ids that continue `prompt` (which is not repeated in the result).
+    """Return `length` token ids that continue `prompt`. The result does not repeat the prompt.
 
     Parameters
     ----------
     next_logits : callable
-        Takes all ids so far, the prompt first, and returns the logits of the next one: `vocabulary` numbers, or more,
-        of which the padded rest is ignored. Cutting the ids to the model's context is its affair.
+        Takes the prompt and all ids drawn so far, cuts them to the model's context, and returns the logits of the next token:
+        at least `vocabulary` numbers, of which the padding at the end is ignored.
     prompt : sequence of int
         At least one id, such as ``END_OF_TEXT`` for the start of a document.
     seed : int
-        The same seed and logits give the same ids.
+        Seed of the draws. The same seed and logits give the same ids.
 
     Raises
     ------
     RequestError
-        The prompt is empty or holds an id outside the vocabulary, or a number is out of its range.
+        The prompt is empty or holds an id outside the vocabulary, or another argument is out of its range.
     CrucibleError
-        The logits are not finite.
+        The model has diverged (see `probabilities`).
     """
     if not prompt:
         raise RequestError("the prompt is empty: begin with at least one token, such as the end-of-text token")
@@ -114,6 +114,6 @@ def sample(
     ids = list(prompt)
     for _ in range(length):
         cumulative = probabilities(next_logits(ids)[:vocabulary], temperature, top_k).cumsum()
-        # The draw is below 1, so scaled by the sum it never lands behind the last token that can be drawn.
+        # The random number is below 1, so its product with the sum never exceeds the last token with a probability above 0.
         ids.append(int(np.searchsorted(cumulative, random.random() * cumulative[-1], side="right")))
     return ids[len(prompt) :]

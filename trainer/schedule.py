@@ -1,4 +1,4 @@
-"""How the learning rate runs over a training run, and how gradients are clipped."""
+"""The learning rate of each update, and the clipping of gradients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Schedule:
     peak : float
         The highest learning rate.
     steps, warmup : int
-        All updates, and those of the warm-up among them.
+        Number of updates, and the number of warm-up updates among them.
     final_fraction : float
-        What is left of `peak` after the last update.
+        Learning rate at the end, as a fraction of `peak`.
     """
 
     peak: float
@@ -37,5 +37,5 @@ class Schedule:
 
 
 def clip_scale(norm: float, limit: float) -> float:
-    """Return what the gradients are multiplied by so that their norm is at most `limit`."""
+    """Return the factor that scales gradients of the given norm to a norm of at most `limit`."""
     return limit / norm if norm > limit else 1.0

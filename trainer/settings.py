@@ -1,4 +1,4 @@
-"""What a run is asked to do, checked before anything is allocated."""
+"""The settings of a run. The constructor checks them."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ DEFAULT_MODEL = "gpt2-micro"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run. What is None takes the model's default.
+    """The settings of one run. A setting of None takes the model's default.
 
     Attributes
     ----------
     total_batch : int, optional
-        Tokens of one update: a multiple of batch x sequence x ranks, reached by accumulating gradients. Default: one
-        micro-step.
+        Tokens of one update, a multiple of batch x sequence x ranks. An update of several micro-steps accumulates their
+        gradients. Default: one micro-step.
     ranks : int
-        Processes that train together, each on B rows of its own.
+        Number of processes that train one model. Each process has its own B rows.
     dtype : {"float32", "bfloat16"}
-        What parameters, gradients and activations are stored in; arithmetic, moments and master weights are float32.
+        Storage type of parameters, gradients and activations. Arithmetic, moments and master weights are float32.
     cuda_graph : bool
-        On device cuda, capture what is the same in each step once and replay it.
+        On device cuda, capture the calls that are the same in each step once, and replay them.
     out : Path, optional
-        Where the model is saved; default ``out/MODEL``, or ``out/MODEL-2`` and so on once that holds a model.
+        Folder of the saved model. Default: ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
     seed : int
-        Of the initial weights and of the sample.
+        Seed of the initial weights and of the sample.
     warmup_share, final_fraction : float
-        Of the schedule: updates spent warming up, and what is left of the peak at the end.
+        Share of the updates in the warm-up, and learning rate at the end as a fraction of the peak.
     clip : float
-        Largest norm of the gradients.
+        Largest norm of the gradients. Larger gradients are scaled down to it.
     evaluations : int
-        How often the validation loss is taken, the first and the last time included.
+        Number of validations, including the validations before the first and after the last update.
     validation_batches : int
         Micro-batches of one validation.
     sample_tokens : int
-        Length of the text that is printed at the end.
+        Length of the sampled text.
     """
 
     model: Model = field(default_factory=lambda: models.find(DEFAULT_MODEL))
@@ -104,7 +104,7 @@ class Settings:
 
     @property
     def recipe(self) -> Recipe:
-        """The model's defaults."""
+        """The model's default settings."""
         return self.model.recipe
 
     @property
@@ -119,7 +119,7 @@ class Settings:
 
     @property
     def tokens_per_micro_step(self) -> int:
-        """B x T, on each of the ranks."""
+        """B x T x ranks."""
         return self.B * self.T * self.ranks
 
     @property
@@ -139,6 +139,6 @@ class Settings:
 
     @property
     def schedule(self) -> Schedule:
-        """The learning rate over the run."""
+        """The learning rate of each update."""
         warmup = max(1, round(self.warmup_share * self.updates)) if self.warmup_share else 0
         return Schedule(self.learning_rate or self.recipe.learning_rate, self.updates, warmup, self.final_fraction)

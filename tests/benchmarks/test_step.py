@@ -1,4 +1,4 @@
-"""``python -m benchmarks.step`` compares equal work, says what it measured, and leaves nothing behind."""
+"""``python -m benchmarks.step`` compares arms that do equal work, reports its measurements, and ends all its processes."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ ROUNDS = 2
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a run of Crucible's plain definitions against torch eager, and the folder of its records."""
+    """Return a run of Crucible's references against torch eager, and the folder of its records."""
     results = tmp_path_factory.mktemp("results")
     words = [*SMALL, "--arms", "crucible,torch", "--rounds", str(ROUNDS), "--first-step", "--json", "--results", str(results)]
     done = subprocess.run([*COMMAND, *words], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 
 
 def planted(fault, monkeypatch, capsys, *words):
-    """Run an honest arm beside a faulty one; return the exit code and what was printed."""
+    """Run a correct and a faulty arm; return the exit code and the output."""
     monkeypatch.setattr("benchmarks.arm_process.MODULE", "tests.benchmarks.planted_arm")
     monkeypatch.setattr(step, "left_out", lambda *_: {})
     monkeypatch.setenv("PLANT", fault)
@@ -38,7 +38,7 @@ def planted(fault, monkeypatch, capsys, *words):
     return code, capsys.readouterr()
 
 
-def test_json_is_one_document_with_what_was_measured(run):
+def test_json_is_one_document_with_all_measurements(run):
     document = json.loads(run[0].stdout)
     assert document["schema"] == SCHEMA
     assert (document["model"], document["batch"], document["sequence"]) == ("gpt2-nano", 1, 8)
@@ -73,17 +73,17 @@ def test_the_document_is_kept_as_a_record_that_can_be_read_again(run):
     assert StepRun.from_json(json.loads(line)).to_json() == json.loads(line)
 
 
-def test_progress_is_told_on_standard_error(run):
-    told = run[0].stderr
-    assert [f"round {n} of {ROUNDS}: crucible" in told for n in (1, ROUNDS)] == [True, True]
+def test_progress_is_printed_on_standard_error(run):
+    printed = run[0].stderr
+    assert [f"round {n} of {ROUNDS}: crucible" in printed for n in (1, ROUNDS)] == [True, True]
 
 
 @pytest.mark.parametrize("fault", ["no_update", "padded", "other_weights", "other_batches"])
 def test_an_arm_that_does_other_work_is_an_error_and_no_ratio_is_printed(fault, monkeypatch, capsys, tmp_path):
-    code, told = planted(fault, monkeypatch, capsys, "--results", str(tmp_path))
+    code, printed = planted(fault, monkeypatch, capsys, "--results", str(tmp_path))
     assert code == 1
-    assert not told.out
-    assert "torch and torch-compile do not do the same work" in told.err or "torch-compile and torch do not" in told.err
+    assert not printed.out
+    assert "torch and torch-compile do not do the same work" in printed.err or "torch-compile and torch do not" in printed.err
     assert not list(tmp_path.rglob(FILE))
 
 
@@ -94,14 +94,14 @@ def test_an_arm_that_does_other_work_is_an_error_and_no_ratio_is_printed(fault, 
         ("flushed", "error: arm torch-compile runs with flushes_subnormals True where all arms are to have False"),
         ("more_threads", f"error: arm torch-compile runs with threads [{thread_count() + 1}] where all arms are to have"),
         ("raising", "error: arm torch-compile ended with code 1: error: ValueError: first line second line"),
-        ("killed", "error: arm torch-compile was ended by SIGKILL; the memory of this machine may not do"),
+        ("killed", "error: arm torch-compile was ended by SIGKILL; this machine may have too little memory"),
     ],
 )
 def test_an_arm_that_fails_is_named_in_one_line(fault, line, monkeypatch, capsys):
-    code, told = planted(fault, monkeypatch, capsys, "--no-store")
+    code, printed = planted(fault, monkeypatch, capsys, "--no-store")
     assert code == 1
-    assert not told.out
-    (last,) = [told_line for told_line in told.err.splitlines() if told_line.strip()]
+    assert not printed.out
+    (last,) = [text for text in printed.err.splitlines() if text.strip()]
     assert last.startswith(line)
 
 
@@ -120,10 +120,10 @@ def test_an_arm_that_fails_is_named_in_one_line(fault, line, monkeypatch, capsys
 def test_a_wrong_request_is_refused_in_one_line_before_a_process_starts(words, line, monkeypatch, capsys):
     monkeypatch.setattr(step, "ArmProcess", lambda *_: pytest.fail("a process was started"))
     assert step.main(words) == 2
-    told = capsys.readouterr()
-    assert line in told.err
-    assert told.err.count("\n") == 1
-    assert not told.out
+    printed = capsys.readouterr()
+    assert line in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
 
 
 def test_without_torch_the_arms_that_need_it_are_named(monkeypatch, capsys):
@@ -149,7 +149,7 @@ def test_an_interrupt_ends_every_process():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_torch_compile_does_the_same_work_and_is_named_strongest_by_a_table(tmp_path):
-    """The compiler runs in this test, the slowest of this file: 78 s on two cores that some twelve processes shared."""
+    """Run the C++ compiler. The test took 78 s on two cores that about twelve processes shared."""
     words = [*SMALL, "--arms", "crucible,torch-compile", "--rounds", "1", "--results", str(tmp_path)]
     done = subprocess.run([*COMMAND, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Ratios and checks of the step benchmark, on drawn samples."""
+"""Ratios and checks of the step benchmark, on random samples."""
 
 import json
 

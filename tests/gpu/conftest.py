@@ -1,4 +1,4 @@
-"""A GPU for the tests of this folder: the stand-in for CuPy, in this process and in every child process."""
+"""Fixtures of the GPU tests: a stand-in replaces CuPy in this process and in every child process."""
 
 import sys
 
@@ -13,10 +13,10 @@ from tests.gpu import fake_cupy
 
 @pytest.fixture
 def gpu(tmp_path, monkeypatch):
-    """Put the stand-in in CuPy's place."""
+    """Replace CuPy by the stand-in."""
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    of_launcher = launcher._gpu_module, launcher._gpu_function  # noqa: SLF001 (theirs to forget)
+    of_launcher = launcher._gpu_module, launcher._gpu_function  # noqa: SLF001 (private caches that the test clears)
     caches = (*of_launcher, cuda_cublas._why_not, machine.machine_key, machine.versions)  # noqa: SLF001 (the same)
     for kept in caches:
         kept.cache_clear()
@@ -29,7 +29,7 @@ def gpu(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Let the controls of a race read anything, on a small problem, and any interval decide: this tests no machine."""
+    """Accept every value of a race's controls and every interval, and race a small problem: these tests measure no machine."""
     monkeypatch.setattr(controls, "BANDS", dict.fromkeys(("a_a", "twice"), (0.0, float("inf"))))
     monkeypatch.setattr(controls, "WORK", 1e4)
     monkeypatch.setattr(controls, "ROUNDS", 3)

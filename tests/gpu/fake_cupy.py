@@ -1,11 +1,11 @@
-"""A stand-in for the part of CuPy that the project uses: a GPU's arrays in plain memory, its kernels in the simulator.
+"""A stand-in for the part of CuPy that the project uses. Its arrays are in CPU memory, its kernels run in the simulator.
 
-Names, defaults and refusals are those of CuPy 14 (docs.cupy.dev, "API Reference"; `test_fake_cupy` compares the names where
-CuPy is installed): its arrays are no numpy arrays and do not mix with them, work goes to the current stream, and a stream that
-captures runs nothing. It is stricter where that finds mistakes: numpy's functions refuse its arrays, where CuPy
-would answer some of them, and memory may not be allocated during a capture, where CuPy's relaxed mode lets its pool grow. Work
-is done when it is submitted, so a forgotten `synchronize` does not show. `done` is what was, in order: a stream's handle
-and a description for each. It is no GPU: what runs here is unverified on hardware.
+Names, defaults and errors follow CuPy 14 (docs.cupy.dev, "API Reference"; `test_fake_cupy` compares the names if CuPy is
+installed). Arrays are no numpy arrays and do not mix with them, work goes to the current stream, and a capturing stream runs
+nothing. Two rules are stricter than CuPy's, to find mistakes: all functions of numpy refuse the arrays, and memory may not be
+allocated during a capture (CuPy's relaxed mode lets the pool grow). Work is done at its submission, so the stand-in does not
+find a missing `synchronize`. `done` lists the finished work in order, as pairs of a stream's handle and a description. The
+stand-in is not a GPU: code that passes these tests is still unverified on hardware.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 __version__ = "14.fake"
 
-ALIGNMENT = 512  # what cudaMalloc and CuPy's pool give
+ALIGNMENT = 512  # alignment of cudaMalloc and of CuPy's pool
 SHARED_WITHOUT_ASKING = 48 * 1024
 L2_BYTES = 1 << 20
 DEVICES = 1
@@ -50,7 +50,7 @@ NO_NUMPY = "Implicit conversion to a NumPy array is not allowed. Please use `.ge
 
 
 class ndarray:  # noqa: N801 (CuPy's name)
-    """An array of the device."""
+    """An array on the device."""
 
     def __init__(self, memory):
         self._memory = memory
@@ -83,7 +83,9 @@ class ndarray:  # noqa: N801 (CuPy's name)
         return len(self._memory)
 
     def __getitem__(self, where):
-        return ndarray(self._memory[(where, ...) if isinstance(where, int) else where])  # an array without dims, as CuPy's
+        return ndarray(
+            self._memory[(where, ...) if isinstance(where, int) else where]
+        )  # a single element is an array without dims, as in CuPy
 
     def __setitem__(self, where, value):
         if isinstance(value, np.ndarray) and value.ndim:
@@ -137,7 +139,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
 
 def empty(shape, dtype=float):
-    """Return memory of the device that holds anything (here NaN or -1)."""
+    """Return uninitialised device memory (filled with NaN or -1 here)."""
     _context.wait()
     shape, dtype = (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -149,14 +151,14 @@ def empty(shape, dtype=float):
 
 
 def zeros(shape, dtype=float):
-    """Return zeros."""
+    """Return an array of zeros."""
     made = empty(shape, dtype)
     made.fill(0)
     return made
 
 
 def asarray(a, dtype=None):
-    """Return `a` on the device, itself where it is there already."""
+    """Return a copy of `a` on the device, or `a` itself if it is a device array."""
     if isinstance(a, ndarray):
         return a
     values = np.asarray(a, dtype)
@@ -166,7 +168,7 @@ def asarray(a, dtype=None):
 
 
 def asnumpy(a):
-    """Return a copy on the host."""
+    """Return a copy of `a` as a numpy array."""
     return a.get() if isinstance(a, ndarray) else np.asarray(a)
 
 
@@ -200,7 +202,7 @@ def _parameter(argument):
         if not argument.flags.c_contiguous:
             raise ValueError("the project passes contiguous arrays only")
         return argument._memory  # noqa: SLF001 (an array's own memory)
-    if isinstance(argument, np.integer):  # CuPy passes its bytes, and a narrower parameter reads the low ones
+    if isinstance(argument, np.integer):  # CuPy passes the bytes of the integer, and a narrower parameter reads the low bytes
         return int(argument)
     if isinstance(argument, (int, float, np.generic)):
         return argument
@@ -208,7 +210,7 @@ def _parameter(argument):
 
 
 class RawModule:
-    """A translation unit, compiled when a function is first asked for."""
+    """A translation unit. The first `get_function` compiles it."""
 
     def __init__(self, *, code, options=(), backend="nvrtc"):
         if not isinstance(options, tuple) or backend != "nvrtc":
@@ -221,19 +223,19 @@ class RawModule:
             include = tuple(Path(o[2:]) for o in self.options if o.startswith("-I"))
             defined = tuple(o for o in self.options if o.startswith("-D"))
             path = SOURCES / f"{hashlib.sha256(self.code.encode()).hexdigest()[:16]}.cu"
-            write_atomically(path, self.code.encode())  # other ranks compile it too
+            write_atomically(path, self.code.encode())  # other ranks write the same file
             self._module = simulator.Module.from_source(path, options=defined, include=include)
         return RawKernel(self._module.kernel(name), name)
 
 
 class Device:
-    """One of the devices, all of which share the memory of the host."""
+    """One of the devices. All of them share the CPU's memory."""
 
     def __init__(self, device=None):
         self.id = _context.device if device is None else device
 
     def use(self):
-        """Become the current device."""
+        """Make this device the current one."""
         if self.id >= DEVICES:
             raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
         _context.device = self.id
@@ -248,7 +250,7 @@ class Device:
 
 
 class MemoryPool:
-    """Memory is Python's: there is nothing to free."""
+    """A pool without function: Python manages the memory."""
 
     def free_all_blocks(self):
         """Do nothing."""
@@ -260,7 +262,7 @@ def get_default_memory_pool():
 
 
 def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):
-    """Compute ``out = alpha * op(a) @ op(b) + beta * out``, as ``cupy.cublas.gemm``; no graph can hold it."""
+    """Compute ``out = alpha * op(a) @ op(b) + beta * out``, as ``cupy.cublas.gemm``. A stream cannot capture the call."""
     if _context.streams[-1].is_capturing():
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     left, right, into = a._memory, b._memory, out._memory  # noqa: SLF001 (the same)

@@ -1,4 +1,4 @@
-"""The streams, graphs and events of the stand-in for CuPy: work is done when it is submitted, unless a stream captures it."""
+"""The streams, graphs and events of the stand-in for CuPy. Work is done at its submission, unless a stream captures it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ IMPLICIT = "cudaErrorStreamCaptureImplicit: operation would make the legacy stre
 
 
 class CUDARuntimeError(RuntimeError):
-    """An error of the runtime, as ``cupy.cuda.runtime.CUDARuntimeError``."""
+    """An error of the CUDA runtime, like ``cupy.cuda.runtime.CUDARuntimeError``."""
 
 
 class CUDADriverError(RuntimeError):
-    """An error of the driver, as ``cupy.cuda.driver.CUDADriverError``."""
+    """An error of the CUDA driver, like ``cupy.cuda.driver.CUDADriverError``."""
 
 
 class Context:
-    """What this process has on the device: an error that ended it, and the stack of current streams."""
+    """The state of this process on the device: a fatal error, and the stack of current streams."""
 
     def __init__(self):
         self.lost = ""
@@ -28,7 +28,7 @@ class Context:
         self.streams, self.capturing, self.done = [], [], []
 
     def submit(self, work, what):
-        """Do `work`, or record it where the current stream captures."""
+        """Do `work`, or record it if the current stream captures."""
         if self.lost:
             raise CUDARuntimeError(self.lost)
         stream = self.streams[-1]
@@ -41,14 +41,14 @@ class Context:
         self.done.append((stream.ptr, what))
 
     def wait(self):
-        """Refuse what no stream may capture: waiting for the device, allocating. The capture is lost."""
+        """Refuse an operation that no stream may capture (a wait for the device, an allocation) and invalidate the captures."""
         if self.lost:
             raise CUDARuntimeError(self.lost)
         if self.capturing:
             self.refuse(NO_CAPTURE)
 
     def refuse(self, why):
-        """Raise, and leave the captures invalid."""
+        """Raise an error and invalidate all captures."""
         for stream in self.capturing:
             stream.captured = None
         raise CUDARuntimeError(why)
@@ -58,7 +58,7 @@ context = Context()
 
 
 class Stream:
-    """A queue of work that is always empty; as a context it is the current one."""
+    """A queue of work that is always empty. As a context manager it becomes the current stream."""
 
     null: Stream
 
@@ -97,38 +97,38 @@ class Stream:
         return Graph(self.captured)
 
     def is_capturing(self):
-        """Say whether what is submitted is being recorded."""
+        """Return whether the stream records submitted work."""
         return self in context.capturing
 
 
 class Graph:
-    """Work that was recorded."""
+    """Recorded work."""
 
     def __init__(self, work):
         self._work = work
 
     def upload(self, stream=None):
-        """Do nothing: the graph is where it runs."""
+        """Do nothing: the graph needs no upload."""
 
     def launch(self, stream=None):
-        """Do all of it, in order."""
+        """Do the recorded work in order."""
         with stream or context.streams[-1]:
             for work, what in self._work:
                 context.submit(work, what)
 
 
 class Event:
-    """A moment on the device's clock, which is the host's here."""
+    """A point in time on the device's clock, which is the CPU's clock here."""
 
     def __init__(self, block=False):
         self.block, self.stream, self.at = block, None, None
 
     def record(self, stream=None):
-        """Remember now."""
+        """Store the current time."""
         self.stream, self.at = stream, perf_counter()
 
     def synchronize(self):
-        """Wait for the work before it."""
+        """Wait for the work before the event."""
         context.wait()
 
 

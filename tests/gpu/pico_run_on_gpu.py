@@ -1,7 +1,7 @@
-"""``python -m tests.gpu.pico_run_on_gpu``: ``tests.trainer.pico_run`` with a stand-in for CuPy, and gloo in NCCL's place.
+"""``python -m tests.gpu.pico_run_on_gpu``: ``tests.trainer.pico_run`` with a stand-in for CuPy, and gloo instead of NCCL.
 
-The stand-in's arrays are in plain memory, so torch takes them for arrays of the host, by the same protocol (DLPack). What is
-asked of ``torch.cuda`` is written down, one line a call, on standard error.
+The stand-in's arrays are in CPU memory, so torch reads them through the same protocol (DLPack) as CPU tensors. Every call of
+``torch.cuda`` is written as a line to standard error.
 """
 
 import sys

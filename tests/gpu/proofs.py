@@ -1,11 +1,11 @@
-"""Made-up proofs of CUDA variants, for tests of what comes after a proof."""
+"""Made-up proofs of CUDA variants, for tests of races and training, which need proofs."""
 
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.records import Evidence, Store
 from registry.table import discover
 from tests.trainer.tiny import PICO
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 __all__ = ["first_rungs", "prove"]
 
@@ -22,5 +22,5 @@ def prove(results, device, op, *names):
 
 def first_rungs(results, device):
     """Store that the first rung of each op of a training step passed."""
-    for op in sorted({op for op, _ in Outline(discover(), PICO, 2, 16).needs()}):
+    for op in sorted({op for op, _ in StepTemplate(discover(), PICO, 2, 16).calls_by_key()}):
         prove(results, device, op, "cuda_naive")

@@ -1,4 +1,4 @@
-"""What was raced on a (stand-in) GPU is shown and trained with there, and nowhere else."""
+"""Champions of a (stand-in) GPU appear on the boards of this GPU and train on it, and on no other device."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from tests.trainer.tiny import PICO
 from trainer import run
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Chooser
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 pytestmark = pytest.mark.usefixtures("gpu")
 FEW = "--variant=cuda_naive,cuda_vector"
 
 
 def crown(results, workload, variant, protocol, **changes):
-    """Write a made-up champion of adamw beside those that are there."""
+    """Add a made-up champion of adamw to the stored champions."""
     store, made = Store(results, machine_key("cuda")), discover().variant("adamw", variant)
     found = {"op": "adamw", "workload": workload, "dims": {"K": 64}, "variant": variant, "device": "cuda", "protocol": protocol}
     found |= changes
@@ -78,7 +78,7 @@ def test_the_champion_is_the_one_raced_as_it_will_run(tmp_path, protocol, chosen
     crown(tmp_path, "w", "cuda_naive", "cuda-cold")
     crown(tmp_path, "w", "cuda_vector", "cuda-graph")
     store = Store(tmp_path, machine_key("cuda"))
-    chooser = Chooser(discover(), store, Outline(discover(), PICO, 2, 16), 1, "cuda", protocol)
+    chooser = Chooser(discover(), store, StepTemplate(discover(), PICO, 2, 16), 1, "cuda", protocol)
     found = chooser.choose(parse_kernels("best"))
     assert found["adamw", "wte"].variant.name == chosen
     assert found["adamw", "wte"].reason == f"champion of w on this GPU ({protocol}), the most similar shape raced here"
@@ -92,7 +92,7 @@ def test_what_won_in_bfloat16_is_no_champion_of_float32(tmp_path):
     prove(tmp_path, "cuda", "adamw", "cuda_vector")
     crown(tmp_path, "w", "cuda_naive", "cuda-graph", dtype="bfloat16")
     chooser = Chooser(
-        discover(), Store(tmp_path, machine_key("cuda")), Outline(discover(), PICO, 2, 16), 1, "cuda", "cuda-graph"
+        discover(), Store(tmp_path, machine_key("cuda")), StepTemplate(discover(), PICO, 2, 16), 1, "cuda", "cuda-graph"
     )
     assert "adamw" in chooser.without_champion(parse_kernels("best"))
     assert chooser.choose(parse_kernels("best"))["adamw", "wte"].variant.name == "cuda_vector"
@@ -103,6 +103,6 @@ def test_what_won_in_bfloat16_is_no_champion_of_float32(tmp_path):
 def test_a_champion_of_the_gpu_is_none_of_the_simulator(tmp_path):
     first_rungs(tmp_path, "sim")
     crown(tmp_path, "w", "cuda_naive", "cuda-graph")
-    chooser = Chooser(discover(), Store(tmp_path), Outline(discover(), PICO, 2, 16), 1, "sim")
+    chooser = Chooser(discover(), Store(tmp_path), StepTemplate(discover(), PICO, 2, 16), 1, "sim")
     assert chooser.choose(parse_kernels("best"))["adamw", "wte"].reason == "proven on sim; the highest rung"
     assert chooser.without_champion(parse_kernels("best")) == []

@@ -1,4 +1,4 @@
-"""``make gpu-check``: one line without a GPU; with one (a stand-in), every part runs and one that fails stops no other."""
+"""``make gpu-check``: without a GPU it prints one line; with a (stand-in) GPU every part runs, even after a failure."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The stand-in for CuPy has CuPy's names and refusals; where CuPy is installed, its names are compared."""
+"""The stand-in for CuPy has CuPy's names and errors. If CuPy is installed, its names are compared."""
 
 import importlib.util
 import subprocess
@@ -56,7 +56,7 @@ CLASSES = {
 
 
 def attribute(module, path):
-    """Return what ``module.path`` is."""
+    """Return the object at ``module.path``."""
     for part in path.split("."):
         module = getattr(module, part)
     return module
@@ -64,7 +64,7 @@ def attribute(module, path):
 
 @pytest.fixture
 def add_one(tmp_path):
-    """Return a kernel that adds one to each element, and one that writes where nothing is."""
+    """Return a kernel that adds one to each element, and a kernel that writes outside of all arrays."""
     (tmp_path / "kernels.cu").write_text(ADD_ONE)
     return [CudaKernel(str(tmp_path / "kernels.py"), name) for name in ("add_one", "far_off")]
 
@@ -108,7 +108,7 @@ def test_arrays_may_be_bfloat16(gpu):
     assert gpu.asnumpy(there).astype(np.float32)[:3].tolist() == [4.0, 2.0, -3.0]
     there.view(np.int16).fill(-1)
     assert np.isnan(there.get().astype(np.float32)).all()
-    assert there.__cuda_array_interface__["typestr"] == "<V2"  # as CuPy's: who reads it must know what it is
+    assert there.__cuda_array_interface__["typestr"] == "<V2"  # as in CuPy: the type string does not name bfloat16
 
 
 def test_a_kernel_runs_and_a_captured_one_runs_when_it_is_replayed(gpu, add_one):

@@ -1,4 +1,4 @@
-"""A training step with its arena on the (stand-in's) GPU gives what the same variants give in the simulator."""
+"""A training step on a (stand-in) GPU has the same results as the same variants in the simulator."""
 
 import numpy as np
 import pytest
@@ -6,40 +6,40 @@ import pytest
 from models.gpt2 import GPT2
 from registry import RequestError, discover
 from registry.devices import device
-from trainer.program import Outline, Program
+from trainer.program import Program, StepTemplate
 
 MODEL = GPT2(name="tiny", layers=1, channels=32, heads=2, context=8, vocabulary=29, padded_vocabulary=32)
 B, T = 1, 8
 
 
 def program(where, **named):
-    """Return a program of the first CUDA variant of each op that a simulator can run too, or of the named one."""
+    """Return a program of the first CUDA variant of each op that the simulator can run, or of the named variant."""
     table = discover()
-    outline = Outline(table, MODEL, B, T, micro_steps=2)
+    template = StepTemplate(table, MODEL, B, T, micro_steps=2)
     chosen = {}
-    for (op, label), call in outline.needs().items():
+    for (op, label), call in template.calls_by_key().items():
         known = [v for v in table.variants[op].values() if v.device == "cuda" and v.name != "cuda_cublas"]
         usable = [v for v in known if not v.refusals(call.dims, call.params)]
         chosen[op, label] = table.variant(op, named[op]) if op in named else usable[0]
-    made = Program(outline, chosen, device(where) if isinstance(where, str) else where, 1)
+    made = Program(template, chosen, device(where) if isinstance(where, str) else where, 1)
     made.initialise(3)
     return made
 
 
 def taken(graphs, told=None):
-    """Return a GPU that this process took for itself."""
+    """Return a GPU that this process has reserved."""
     gpu = device("cuda")
     gpu.take(0, 1, graphs=graphs, say=(told if told is not None else []).append)
     return gpu
 
 
 def step(made):
-    """Return everything that a step shows, on the host."""
+    """Return all results of a step as numpy arrays and numbers."""
     tokens = np.random.default_rng(1).integers(0, MODEL.vocabulary, (B, T + 1)).astype(np.int32)
     made.load(tokens[:, :-1], tokens[:, 1:])
     shown = [made.micro_step(accumulate=False), made.micro_step(accumulate=True), made.gradient_norm()]
     made.apply(learning_rate=0.1, grad_scale=1.0, step=1)
-    return [*shown, made.validate(), *made.host_parameters().values(), made.next_logits([1, 2, 3])]
+    return [*shown, made.validate(), *made.cpu_parameters().values(), made.next_logits([1, 2, 3])]
 
 
 def test_a_step_on_the_gpu_is_that_of_the_simulator(gpu):
@@ -70,7 +70,7 @@ def test_steps_by_cuda_graph_are_those_without(gpu):
     del gpu
     told = []
     captured, plain = program(taken(graphs=True, told=told)), program(taken(graphs=False))
-    for _ in range(3):  # done, captured, replayed
+    for _ in range(3):  # the steps run, are captured, and are replayed
         for found, expected in zip(step(captured), step(plain), strict=True):
             np.testing.assert_array_equal(found, expected)
     assert told == []
@@ -106,7 +106,7 @@ def test_a_replayed_step_calls_no_kernel_from_python(gpu, monkeypatch):
     made.gradient_norm()
     assert called == []
     made.apply(learning_rate=0.1, grad_scale=1.0, step=3)
-    assert len(called) == len(made.update)  # the update's rate changes: it stays outside of the graph
+    assert len(called) == len(made.update)  # the learning rate changes, so the update is in no graph
 
 
 @pytest.mark.parametrize("graphs", [False, True])

@@ -1,4 +1,4 @@
-"""A race on a (stand-in) GPU under both protocols: times by events, answers checked, records under the GPU's name."""
+"""A race on a (stand-in) GPU under both protocols: times from events, checked outputs, records under the GPU's name."""
 
 import dataclasses
 import sys
@@ -55,7 +55,8 @@ def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
     [run] = store.runs()
     assert (run.device, run.protocol, run.machine) == ("cuda", protocol, machine_key("cuda"))
     rows = {row.variant: row for row in run.rows}
-    assert set(rows) == {"cuda_naive", "cuda_vector"}  # torch sees no GPU here, so there is no baseline
+    # torch sees no GPU here, so the race has no baseline.
+    assert set(rows) == {"cuda_naive", "cuda_vector"}
     assert all(row.status == "passed" and min(row.samples_ms) > 0 for row in rows.values())
     assert [c.device for c in store.champions()] == ["cuda"]
     assert Store(tmp_path).runs() == []
@@ -64,7 +65,7 @@ def test_a_race_is_stored_under_the_gpu_s_name(protocol, tmp_path, capsys):
 @pytest.mark.usefixtures("gpu", "quick")
 def test_a_library_s_call_is_no_failure_of_a_race_by_graphs_but_has_no_time_there(tmp_path, capsys):
     prove(tmp_path, "cuda", "matmul", "cuda_naive", "cuda_cublas")
-    forward_only = "matmu[l]"  # the plain name stands for the family
+    forward_only = "matmu[l]"  # the plain name selects the whole family, this pattern only the forward op
     words = ["--op", forward_only, "--device", "cuda", "--protocol", "cuda-graph", "--dims", "N=4 C=8 O=8", "--budget", "1s"]
     assert bench.main([*words, "--variant", "cuda_naive,cuda_cublas", "--results", str(tmp_path)]) == 0, capsys.readouterr()
     [run] = Store(tmp_path, machine_key("cuda")).runs()
@@ -79,7 +80,7 @@ def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, caps
     words = ["--op", "layer_nor[m]", "--device", "cuda", "--dims", "N=8 C=16", "--budget", "1s", "--results", str(tmp_path)]
     for dtype in ("bfloat16", "float32"):
         code = bench.main([*words, "--variant", "cuda_naive,cuda_vector", "--dtype", dtype])
-        assert (code, dtype in capsys.readouterr().out) == (0, dtype == "bfloat16")  # the usual dtype is not told
+        assert (code, dtype in capsys.readouterr().out) == (0, dtype == "bfloat16")  # the default dtype is not printed
     store = Store(tmp_path, machine_key("cuda"))
     assert [run.dtype for run in store.runs()] == ["bfloat16", "float32"]
     assert all(row.status == "passed" for run in store.runs() for row in run.rows), store.runs()
@@ -155,7 +156,7 @@ def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
     made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
     assert disagreement(op, dims, folder, "found") == ""
     made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))
-    assert "a timed call's" in disagreement(op, dims, folder, "found")  # the other set
+    assert "a timed call's" in disagreement(op, dims, folder, "found")  # the buffers of the second set
 
 
 def test_a_graph_is_captured_once_and_replayed(contestant, monkeypatch):

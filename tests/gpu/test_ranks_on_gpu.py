@@ -1,4 +1,4 @@
-"""Two ranks, each with a (stand-in's) GPU of its own, train as one process with twice the rows; so they do in the simulator."""
+"""Two ranks, each on its own (stand-in) GPU or in the simulator, train like one process with twice the rows."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from torch.distributed import is_nccl_available
 
 from tests.gpu.proofs import first_rungs
-from tests.trainer.test_ranks import parameters, told, torchrun
+from tests.trainer.test_ranks import failures, parameters, torchrun
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
 RUNS = {"cuda": "tests.gpu.pico_run_on_gpu", "sim": "tests.trainer.pico_run"}
@@ -48,7 +48,7 @@ def test_more_ranks_than_gpus_are_refused_in_one_line(tmp_path):
     given = {"out": tmp_path / "out", "results": tmp_path / "results", "device": "cuda"}
     done = torchrun([f"--{name}={value}" for name, value in given.items()], ranks=3, module=RUNS["cuda"])
     assert done.returncode != 0
-    assert told(done) == ["error: rank 0: 3 processes need one GPU each, but there are 2: torchrun --nproc-per-node 2"]
+    assert failures(done) == ["error: rank 0: 3 processes need one GPU each, but there are 2: torchrun --nproc-per-node 2"]
 
 
 @pytest.mark.skipif(is_nccl_available(), reason="this build of torch has NCCL")
@@ -56,5 +56,5 @@ def test_more_ranks_than_gpus_are_refused_in_one_line(tmp_path):
 def test_ranks_on_gpus_need_nccl(tmp_path):
     given = {"out": tmp_path / "out", "results": tmp_path / "results", "device": "cuda"}
     done = torchrun([f"--{name}={value}" for name, value in given.items()])
-    [line] = told(done)
+    [line] = failures(done)
     assert line.startswith("error: rank 0: --device cuda with 2 processes needs NCCL, which torch")

@@ -1,4 +1,4 @@
-"""The battery on a (stand-in) GPU: evidence of its own, guard bands that travel, and a GPU lost to an illegal access."""
+"""The battery on a (stand-in) GPU: its own evidence, guard bands on the GPU, and the loss of the GPU by an illegal access."""
 
 from contextlib import nullcontext
 
@@ -32,7 +32,7 @@ def {name}(x1, x2, y):
     if y.size:
         launch(_KERNEL, (y.size + 63) // 64, 64, (x1, x2, y, y.size))
 '''
-# The simulator gives each array a place of its own, so the stand-in's neighbour of an array is written in Python.
+# The simulator keeps arrays apart, so a Python statement instead of the kernel writes behind the array.
 BEYOND = """        import numpy
         numpy.lib.stride_tricks.as_strided(y._memory.reshape(-1), (y.size + 1,))[-1] = 0
 """
@@ -49,7 +49,7 @@ BODIES = {
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write the variants."""
+    """Write the variant files."""
     (tmp_path / "cuda_beyond.py").write_text(PYTHON.format(name="cuda_beyond") + BEYOND)
     (tmp_path / "cuda_beyond.cu").write_text(CUDA.format(body=BODIES["cuda_good"]))
     for name, body in BODIES.items():

@@ -8,7 +8,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Store
 from registry.table import ROOT, discover
 from trainer.kernel_request import parse_kernels
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 
 def test_generated_pages_are_up_to_date(capsys):
@@ -45,7 +45,7 @@ def test_every_name_in_the_readme_exists():
     for op, variant in re.findall(r"--op (\w+) --variant (\w+)", text):
         assert table.variant(op, variant)
     for kernels in re.findall(r"--kernels ([\w,=/]+)", text):
-        calls = Outline(table, MODELS["gpt2-nano"], 2, 32).needs()
+        calls = StepTemplate(table, MODELS["gpt2-nano"], 2, 32).calls_by_key()
         assert len(parse_kernels(kernels).resolve(table, calls)) >= kernels.count("=")
     for command in re.findall(r"python -m ([\w.]*\w)", text):
         path = ROOT.joinpath(*command.split("."))

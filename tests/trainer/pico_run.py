@@ -1,6 +1,6 @@
-"""``python -m tests.trainer.pico_run``: ``trainer.run`` with a model that the plain definitions train in a moment.
+"""``python -m tests.trainer.pico_run``: ``trainer.run`` with a model so small that the references train it in a moment.
 
-Each rank leaves its parameters in ``--out``. What ``PICO_FAULT`` names goes wrong in rank 1, at its second step.
+Each rank saves its parameters in ``--out``. ``PICO_FAULT`` names a fault that rank 1 gets after its first step.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 
 from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, session, train
+from trainer import ranks, run, stages, train
 from trainer.data import open_data
 from trainer.loop import fit
 from trainer.sampling import sample
@@ -22,12 +22,12 @@ __all__ = ["faults", "main"]
 
 
 def spoil_loss(program):
-    """Let the next loss be no number."""
+    """Make the next loss NaN."""
     program.parameters["fcb"][0, 5] = np.nan
 
 
 def spoil_gradients(program):
-    """Let the next gradients be infinite."""
+    """Make the next gradients infinite."""
     break_call(program, "matmul_backward_bias/fc (layer 0)")
 
 
@@ -39,19 +39,19 @@ faults = {
 }
 
 
-def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.ALONE):
-    """Train as `fit` does; go wrong if told to, and leave the parameters behind."""
-    told = watcher.stepped
+def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.SINGLE_PROCESS):
+    """Train with `fit`, plant the requested fault, and save the parameters."""
+    original = watcher.stepped
 
     def stepped(step, loss, seconds):
-        told(step, loss, seconds)
+        original(step, loss, seconds)
         fault = os.environ.get("PICO_FAULT")
         if fault and step == 1 and among.rank == 1:
             faults[fault](program)
 
     watcher.stepped = stepped
     history = fit(program, data, chosen, watcher, interrupt, among)
-    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.host_parameters())
+    np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.cpu_parameters())
     return history
 
 
@@ -59,7 +59,7 @@ def main(argv):
     """Train; return an exit code."""
     MODELS[PICO.name] = PICO
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
-    session.open_data = functools.partial(open_data, cache=cache)
+    stages.open_data = functools.partial(open_data, cache=cache)
     train.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
     train.fit = watched_fit
     return run.main([f"--model={PICO.name}", *argv])

@@ -1,4 +1,4 @@
-"""Memory is planned once: what lives at the same time never shares a byte."""
+"""The memory plan: buffers that are in use at the same time never share a byte."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from registry import CrucibleError, discover
 from registry.devices import Cpu
 from tests.trainer.tiny import TINY, B, T
 from trainer.arena import Arena, Plan, make_plan
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 
 def overlapping(plan, timeline, *, lent=False):
     """Return the pairs of buffers that are in use at the same time and share a byte.
 
-    A gradient is in use from the start, or, if `lent`, from the first call that touches it; and to the end.
+    A gradient is in use to the end: from the start or, with `lent`, from the first call that uses it.
     """
     lives = {}
     for time, views in enumerate(timeline):
@@ -37,7 +37,7 @@ def overlapping(plan, timeline, *, lent=False):
 
 @st.composite
 def timelines(draw):
-    """Draw programs of a few calls over a few buffers, and over parts of gradients."""
+    """Draw programs of a few calls over a few buffers and over parts of gradients."""
     sizes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=12))
     views = [Buffer(f"b{i}", (size,)).whole for i, size in enumerate(sizes)]
     for number in range(draw(st.integers(0, 2))):
@@ -53,7 +53,7 @@ def planned(timeline, *, lent):
 
 
 @given(timelines(), st.booleans())
-def test_what_is_in_use_at_the_same_time_never_shares_a_byte(timeline, lent):
+def test_buffers_in_use_at_the_same_time_never_share_a_byte(timeline, lent):
     plan = planned(timeline, lent=lent)
     assert overlapping(plan, timeline, lent=lent) == []
     assert all(plan.offsets[v.buffer] + v.buffer.size <= plan.total for views in timeline for v in views)
@@ -67,7 +67,7 @@ def test_every_buffer_is_aligned(timeline, lent):
             assert arena.array(view.buffer).ctypes.data % 64 == 0
 
 
-def test_a_gradient_not_yet_written_lends_its_memory():
+def test_activations_reuse_the_memory_of_later_gradients():
     activation, late = Buffer("a", (1000,)), Buffer("g", (1000,), Kind.GRADIENTS)
     timeline = [[activation.whole], [late.whole]]
     assert planned(timeline, lent=True).total == planned([[late.whole]], lent=True).total
@@ -76,16 +76,16 @@ def test_a_gradient_not_yet_written_lends_its_memory():
 
 @pytest.mark.parametrize("micro_steps", [1, 2])
 @pytest.mark.parametrize("model", [TINY, MODELS["gpt2-124m"]], ids=lambda m: m.name)
-def test_in_a_training_step_too(model, micro_steps):
-    outline = Outline(discover(), model, B, T, micro_steps)
-    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
-    timeline = [list(c.arrays.values()) for c in (*outline.forward, *outline.evaluate, *outline.backward)]
+def test_buffers_of_a_training_step_never_share_a_byte(model, micro_steps):
+    template = StepTemplate(discover(), model, B, T, micro_steps)
+    plan = template.plan(1, {key: discover().variant(key[0], "numpy") for key in template.calls_by_key()})
+    timeline = [list(c.arrays.values()) for c in (*template.forward, *template.evaluate, *template.backward)]
     assert overlapping(plan, timeline, lent=micro_steps == 1) == []
 
 
 def test_no_call_writes_where_it_reads():
-    outline = Outline(discover(), TINY, B, T)
-    for call in [*outline.step, *outline.generate, *outline.backward_more]:
+    template = StepTemplate(discover(), TINY, B, T)
+    for call in [*template.step, *template.generate, *template.backward_more]:
         views = [(v.buffer, v.start, v.start + v.size) for v in call.arrays.values()]
         for i, (buffer, start, end) in enumerate(views):
             assert not [v for v in views[:i] if v[0] is buffer and start < v[2] and v[1] < end], str(call)
@@ -93,8 +93,8 @@ def test_no_call_writes_where_it_reads():
 
 @pytest.mark.parametrize(("micro_steps", "saved", "total"), [(1, -300, 1905), (2, -100, 2100)])
 def test_a_step_of_124m_reuses_memory(micro_steps, saved, total):
-    outline = Outline(discover(), MODELS["gpt2-124m"], 4, 64, micro_steps)
-    plan = outline.plan(1, {need: discover().variant(need[0], "numpy") for need in outline.needs()})
+    template = StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64, micro_steps)
+    plan = template.plan(1, {key: discover().variant(key[0], "numpy") for key in template.calls_by_key()})
     rows = dict(plan.rows())
     assert rows["parameters"] == pytest.approx(124_475_904 * 4 / 2**20, abs=0.01)
     assert rows["saved by reuse"] < saved
@@ -107,7 +107,7 @@ def test_the_rows_add_up():
     assert sum(size for name, size in rows.items() if name != "total") == rows["total"]
 
 
-def test_memory_that_the_machine_does_not_have_is_one_clear_line():
+def test_too_little_memory_is_one_clear_line():
     class Small(Cpu):
         def empty(self, shape, dtype):
             del shape, dtype

@@ -1,4 +1,4 @@
-"""Training in bfloat16: parameters, gradients and activations in two bytes, beside master weights that lose nothing."""
+"""Training in bfloat16: parameters, gradients and activations take two bytes, and master weights stay float32."""
 
 import dataclasses
 import itertools
@@ -12,23 +12,23 @@ from registry import discover
 from registry.dtypes import BFLOAT16
 from tests.trainer.tiny import TINY, batch, build
 from trainer import run
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 STEPS, LEARNING_RATE = 5, 3e-3
 
 
-def cuda_set(outline, better):
-    """Return a CUDA variant in bfloat16 for every call: the naive one, or the last of the others."""
+def cuda_set(template, better):
+    """Return a CUDA variant in bfloat16 for every call: the naive variant or, with `better`, the last one."""
     table, found = discover(), {}
-    for need, call in outline.needs().items():
-        known = [v for v in table.variants[need[0]].values() if v.device == "cuda"]
+    for key, call in template.calls_by_key().items():
+        known = [v for v in table.variants[key[0]].values() if v.device == "cuda"]
         able = [v for v in known if not v.refusals(call.dims, call.params, "bfloat16")]
-        found[need] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
+        found[key] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
     return found
 
 
 def losses(program, steps=STEPS):
-    """Return the losses of some steps on batches of their own."""
+    """Return the losses of `steps` training steps, each on a new batch."""
     random, found = np.random.default_rng(2), []
     for step in range(1, steps + 1):
         program.load(*batch(random))
@@ -42,15 +42,15 @@ def test_losses_stay_near_those_in_float32():
 
 
 @pytest.mark.parametrize("better", [False, True], ids=["naive", "better"])
-def test_cuda_variants_train_in_the_simulator_as_the_definitions_do_on_the_host(better):
-    outline = Outline(discover(), TINY, 3, 16, dtype="bfloat16")
-    programs = build(variants=cuda_set(outline, better), dtype="bfloat16", on="sim"), build(dtype="bfloat16")
+def test_cuda_variants_train_in_the_simulator_like_the_references_on_the_cpu(better):
+    template = StepTemplate(discover(), TINY, 3, 16, dtype="bfloat16")
+    programs = build(variants=cuda_set(template, better), dtype="bfloat16", on="sim"), build(dtype="bfloat16")
     np.testing.assert_allclose(*(losses(program, 3) for program in programs), rtol=1e-3)
-    on_gpu, on_host = (program.all_gradients.astype(np.float64) for program in programs)
-    assert np.linalg.norm(on_gpu - on_host) < 0.02 * np.linalg.norm(on_host)
+    on_gpu, on_cpu = (program.all_gradients.astype(np.float64) for program in programs)
+    assert np.linalg.norm(on_gpu - on_cpu) < 0.02 * np.linalg.norm(on_cpu)
 
 
-def test_what_is_multiplied_with_is_the_master_weight_rounded_up_or_down():
+def test_each_parameter_is_its_master_weight_rounded_up_or_down():
     program = build(dtype="bfloat16")
     losses(program, 2)
     for name, stored in program.parameters.items():
@@ -71,22 +71,22 @@ def test_the_same_seed_gives_the_same_bits_again():
         np.testing.assert_array_equal(stored.view(np.uint16), other.parameters[name].view(np.uint16))
 
 
-def test_tensors_are_rounded_by_chances_of_their_own():
-    program, chances = build(dtype="bfloat16"), []
+def test_each_tensor_and_step_has_its_own_rounding_seed():
+    program, seeds = build(dtype="bfloat16"), []
 
-    def taken(*_, chance, **__):
-        chances.append(chance)
+    def record(*_, chance, **__):
+        seeds.append(chance)
 
     for number, call in enumerate(program.update):
-        program.update[number] = dataclasses.replace(call, variant=dataclasses.replace(call.variant, function=taken))
+        program.update[number] = dataclasses.replace(call, variant=dataclasses.replace(call.variant, function=record))
     for step in (1, 2):
         program.apply(learning_rate=LEARNING_RATE, grad_scale=1.0, step=step)
-    assert len(set(chances)) == len(chances) == 2 * len(program.parameters)
+    assert len(set(seeds)) == len(seeds) == 2 * len(program.parameters)
 
 
 def test_half_the_bytes_are_planned_and_the_master_weights_are_named():
-    whole, half = (Outline(discover(), TINY, 3, 16, dtype=dtype) for dtype in ("float32", "bfloat16"))
-    plans = [o.plan(1, {need: discover().variant(need[0], "numpy") for need in o.needs()}) for o in (whole, half)]
+    whole, half = (StepTemplate(discover(), TINY, 3, 16, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    plans = [o.plan(1, {key: discover().variant(key[0], "numpy") for key in o.calls_by_key()}) for o in (whole, half)]
     for kind in (Kind.PARAMETERS, Kind.GRADIENTS):
         assert plans[1].by_kind[kind] == pytest.approx(plans[0].by_kind[kind] / 2, abs=64)
     assert plans[1].activations < 0.55 * plans[0].activations
@@ -107,7 +107,7 @@ def test_statistics_losses_and_moments_stay_float32():
     ("words", "line"),
     [
         (["--dtype=bfloat61"], "error: unknown dtype 'bfloat61'; did you mean 'bfloat16'?"),
-        (["--dtype=bfloat16"], "no variant of the CPU takes it; train with --device sim or cuda, or with --kernels numpy"),
+        (["--dtype=bfloat16"], "no CPU variant takes it; train with --device sim or cuda, or with --kernels numpy"),
         (
             ["--dtype=bfloat16", "--kernels=numpy,matmul=numpy_blas"],
             "error: --kernels: matmul/numpy_blas takes float32, not --dtype bfloat16",
@@ -116,6 +116,6 @@ def test_statistics_losses_and_moments_stay_float32():
 )
 def test_a_dtype_that_cannot_be_trained_in_is_one_clear_line(words, line, capsys):
     assert run.main(["--model=gpt2-nano", "--plan", *words]) == 2
-    told = capsys.readouterr().err
-    assert line in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert line in printed
+    assert printed.count("\n") == 1

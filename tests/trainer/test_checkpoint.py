@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was saved, never damages a good one, and refuses what is not its own."""
+"""Checkpoints: `load` returns the saved bits, a failed save keeps the older file, and files of other models are refused."""
 
 import json
 import stat
@@ -23,7 +23,7 @@ JSON = st.recursive(
 
 
 def tensors(seed=0, **shapes):
-    """Return arrays of random bits, NaN among them."""
+    """Return arrays of random bits, some of them NaN."""
     shapes = shapes or {"wte": (5, 3), "wpe": (0, 3), "lnfw": (3,)}
     random = np.random.default_rng(seed)
     return {name: random.integers(0, 2**32, shape, np.uint32).view(np.float32) for name, shape in shapes.items()}
@@ -98,7 +98,7 @@ def test_a_file_of_another_program_or_dtype_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100])
 def test_a_damaged_file_is_one_clear_line(tmp_path, content):
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(RequestError, match="is damaged or no safetensors file") as caught:
+    with pytest.raises(RequestError, match="is damaged or not a safetensors file") as caught:
         load(tmp_path, tensors())
     assert "\n" not in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, content):
 def test_a_file_cut_short_is_one_clear_line(tmp_path):
     path = save(tmp_path, MODEL, tensors(), {})
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RequestError, match="is damaged or no safetensors file"):
+    with pytest.raises(RequestError, match="is damaged or not a safetensors file"):
         load(tmp_path, tensors())
 
 
@@ -122,7 +122,7 @@ def test_the_model_s_shape_is_written_down(tmp_path):
         assert json.loads(file.metadata()["model"]) == MODEL.describe()
 
 
-def test_models_that_lie_in_a_folder_are_found_whoever_saved_them(tmp_path):
+def test_model_files_of_all_programs_are_found(tmp_path):
     assert checkpoint.saved_in(tmp_path / "none") == []
     (tmp_path / "notes.txt").touch()
     assert checkpoint.saved_in(tmp_path) == []

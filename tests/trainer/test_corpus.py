@@ -1,4 +1,4 @@
-"""Corpora: the plays without their markdown, llm.c's tinyshakespeare, and files with all that can be wrong with them."""
+"""Corpora: the plays without markdown, llm.c's tinyshakespeare, and files, also damaged and missing ones."""
 
 import hashlib
 import re
@@ -143,14 +143,14 @@ def test_an_unreadable_file_is_one_clear_line(monkeypatch, tmp_path):
     def refuse(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # permissions do not bind the superuser, who may run this
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # file permissions do not stop the superuser, who may run this test
     with pytest.raises(RequestError, match=r"^cannot read '.*/x\.txt': Permission denied$"):
         read(tmp_path / "x.txt")
 
 
 @pytest.fixture
 def served(tmp_path):
-    """Return the address, digest and place of a file that can be fetched without a network."""
+    """Return the URL, the digest and the local path of a file that `fetch` reads without a network."""
     source = tmp_path / "served.txt"
     source.write_bytes(b"First Citizen:\n")
     return source.as_uri(), hashlib.sha256(b"First Citizen:\n").hexdigest(), tmp_path / "cache" / "kept.txt"
@@ -172,7 +172,7 @@ def test_a_damaged_copy_is_fetched_again(served):
 
 def test_something_else_at_the_address_is_not_kept(served):
     url, _, path = served
-    with pytest.raises(CrucibleError, match=r"has changed or was damaged on the way.*--data FILE"):
+    with pytest.raises(CrucibleError, match=r"has changed or the download is damaged.*--data FILE"):
         fetch(url, "0" * 64, path)
     assert not path.exists()
 

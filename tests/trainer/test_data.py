@@ -1,4 +1,4 @@
-"""Token files, splits and batches: what is written is read, nothing is lost, and too little text says how little."""
+"""Token files, splits and batches: reading returns the written tokens, no token is lost, and a short text is refused."""
 
 import hashlib
 import shutil
@@ -21,9 +21,9 @@ TINYSHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
 
 @settings(deadline=None)  # the first call reads the vocabulary
 @given(st.lists(st.text(st.sampled_from("ab1'\n\t \x1c\xa0\u3000,\N{SNOWMAN}"), max_size=60), max_size=3), st.integers(1, 20))
-def test_a_text_in_pieces_gives_the_tokens_of_the_whole(documents, at_once):
+def test_a_text_in_pieces_gives_the_tokens_of_the_whole(documents, chunk):
     whole = [token for document in documents for token in [END_OF_TEXT, *encode(document)]]
-    assert tokenise(iter(documents), at_once).tolist() == whole
+    assert tokenise(iter(documents), chunk).tolist() == whole
 
 
 @given(size=st.integers(2, 200), batch=st.integers(1, 6), sequence=st.integers(1, 12), batches=st.integers(1, 40))

@@ -1,26 +1,26 @@
-"""The hand-written program trains as an independent torch model does."""
+"""The program trains like an independent torch model: equal losses, and gradients within the error law."""
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.torch_gpt2 import TorchGPT2, gradient_budget, gradients
+from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
 from registry import discover
 from tests.trainer.tiny import TINY, B, T, batch, build, variant_sets
-from trainer.program import Outline
+from trainer.program import StepTemplate
 from trainer.schedule import clip_scale
 
 STEPS, LEARNING_RATE, CLIP = 20, 1e-3, 1.0
-SETS = variant_sets(Outline(discover(), TINY, B, T))
+SETS = variant_sets(StepTemplate(discover(), TINY, B, T))
 
 
 @pytest.fixture(scope="module")
 def reference():
-    """Weights, a batch, the exact gradients and how far off honest ones may be."""
+    """Return a batch, the exact gradients, and the allowed error of each gradient."""
     program = build()
     drawn = batch(np.random.default_rng(0))
     exact = gradients(TINY, program.parameters, drawn)
-    return drawn, exact, gradient_budget(TINY, program.parameters, drawn, exact)
+    return drawn, exact, gradient_tolerance(TINY, program.parameters, drawn, exact)
 
 
 @pytest.mark.parametrize("variants", SETS, ids=lambda s: s["matmul", "qkv"].name)

@@ -1,4 +1,4 @@
-"""The random initialisation is PyTorch's, number for number and in the same order."""
+"""Initial weights equal PyTorch's, number for number and in the same order."""
 
 import math
 
@@ -24,11 +24,11 @@ def assert_equal_normals(found, expected, std):
 
 @settings(deadline=None)  # no timed assertions
 @given(sizes=SIZES, seed=st.integers(0, 2**64 - 1), std=st.sampled_from([0.02, 0.005, 1.0]))
-@example(sizes=[3, 16, 3], seed=42, std=0.02)  # a spare normal number outlives a large tensor
-@example(sizes=[17, 1], seed=42, std=0.02)  # the redrawn last block moves the stream
-@example(sizes=[(1 << 17) + 5], seed=42, std=0.02)  # more than is transformed at a time
+@example(sizes=[3, 16, 3], seed=42, std=0.02)  # a spare normal number is kept during a large tensor
+@example(sizes=[17, 1], seed=42, std=0.02)  # the last block is drawn again, which moves the stream
+@example(sizes=[(1 << 17) + 5], seed=42, std=0.02)  # more numbers than are transformed at a time
 def test_tensors_drawn_one_after_the_other_equal_torch(sizes, seed, std):
-    """The last tensor, of a fixed size, also holds that the stream stands where torch's does."""
+    """The last tensors have fixed sizes, to check that the stream is at the same position as torch's."""
     generator, stream = torch.Generator().manual_seed(seed), NormalStream(seed)
     for size in [*sizes, 5, 20]:
         found = np.full(size, np.nan, np.float32)
@@ -86,7 +86,7 @@ def torch_parameters(model, seed):
 
 @st.composite
 def small_models(draw):
-    """Return models whose tensors are now below and now above sixteen numbers."""
+    """Draw models with tensors of fewer and of more than sixteen numbers."""
     vocabulary = draw(st.integers(1, 40))
     return GPT2(
         name="small",
@@ -109,7 +109,7 @@ def test_a_model_begins_as_torch_would_begin_it(model, seed):
         assert_equal_normals(tensors[name], expected.numpy(), 0.02)
 
 
-def test_what_is_not_drawn_is_exact():
+def test_constant_tensors_are_exact():
     model = find("gpt2-nano")
     tensors = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes(model).items()}
     initialise(model, 42, tensors)

@@ -1,11 +1,11 @@
-"""``--kernels`` is read as it is meant, and what it cannot mean is refused with the nearest request that can be made."""
+"""``--kernels``: parsing, and refusals that offer the nearest valid request."""
 
 import pytest
 
 from models import MODELS
 from registry import RequestError, discover
 from trainer.kernel_request import parse_kernels
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -26,22 +26,22 @@ B, T = 2, 32
     ],
 )
 def test_an_op_that_no_step_calls_is_refused_with_a_request_that_is_understood(text, corrected):
-    needs = Outline(TABLE, NANO, B, T).needs()
+    keys = StepTemplate(TABLE, NANO, B, T).calls_by_key()
     with pytest.raises(RequestError) as caught:
-        parse_kernels(text).resolve(TABLE, needs)
+        parse_kernels(text).resolve(TABLE, keys)
     assert str(caught.value).endswith(f"; try --kernels {corrected}")
-    assert parse_kernels(corrected).resolve(TABLE, needs)
+    assert parse_kernels(corrected).resolve(TABLE, keys)
 
 
 def test_every_op_that_no_step_calls_is_refused_with_a_request_that_is_understood():
-    needs = Outline(TABLE, NANO, B, T).needs()
-    idle = set(TABLE.ops) - {op for op, _ in needs}
+    keys = StepTemplate(TABLE, NANO, B, T).calls_by_key()
+    idle = set(TABLE.ops) - {op for op, _ in keys}
     assert "gelu" in idle
     for variant in (v for op in idle for v in TABLE.variants[op].values()):
         with pytest.raises(RequestError) as caught:
-            parse_kernels(f"{variant.op.name}={variant.name}").resolve(TABLE, needs)
+            parse_kernels(f"{variant.op.name}={variant.name}").resolve(TABLE, keys)
         [_, corrected] = str(caught.value).split("; try --kernels ")
-        parse_kernels(corrected).resolve(TABLE, needs)
+        parse_kernels(corrected).resolve(TABLE, keys)
 
 
 def test_a_toml_file_holds_a_set(tmp_path):

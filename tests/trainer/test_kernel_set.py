@@ -1,4 +1,4 @@
-"""Kernels are chosen from the records of this machine, with a reason, and never without proof."""
+"""Kernels are chosen from the records of this machine, with a reason, and only if they are proven."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from registry.machine import versions
 from registry.records import Champion, Evidence, Row, Run, Store
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Choice, Chooser
-from trainer.program import Outline
+from trainer.program import StepTemplate
 
 TABLE = discover()
 NANO = MODELS["gpt2-nano"]
@@ -54,15 +54,15 @@ def store(tmp_path):
 
 def chooser(store, threads=2, device="host"):
     """Return a chooser for a small training step."""
-    return Chooser(TABLE, store, Outline(TABLE, NANO, B, T), threads, device)
+    return Chooser(TABLE, store, StepTemplate(TABLE, NANO, B, T), threads, device)
 
 
 def choose(store, text):
-    """Return the choices for a --kernels text, without those of ops that have nothing to do with the test."""
+    """Return the choices for a value of ``--kernels``."""
     return chooser(store).choose(parse_kernels(text))
 
 
-def test_numpy_means_the_plain_definition_everywhere(store):
+def test_numpy_means_the_reference_everywhere(store):
     assert {c.variant.name for c in choose(store, "numpy").values()} == {"numpy"}
 
 
@@ -107,14 +107,14 @@ def test_the_champion_of_this_very_call_is_taken(store):
     blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
     prove(store, blas)
     prove(store, packed)
-    dims = chooser(store).needs["matmul", "qkv"].dims
+    dims = chooser(store).calls["matmul", "qkv"].dims
     store.write_champions(
         [
             crown(packed, "gpt2-124m-b4-t64/qkv", dims, runner_up="numpy_blas"),
             crown(blas, f"{STEP}/qkv", dims, runner_up="numba_packed", ratio=1.25, ratio_low=1.2, ratio_high=1.3),
         ]
     )
-    found = chooser(store).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    found = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
     assert found.variant is blas
     assert found.reason == f"champion of {STEP}/qkv"
     assert found.detail.startswith("numba_packed takes 1.25 (1.20-1.30) times the time")
@@ -130,7 +130,7 @@ def test_else_that_of_the_most_similar_shape(store):
             crown(blas, "gpt2-nano-b4-t32/qkv", {"N": 128, "C": 64, "O": 192}),
         ]
     )
-    found = chooser(store).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    found = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
     assert found.variant is blas
     assert found.reason == "champion of gpt2-nano-b4-t32/qkv, the most similar shape raced here"
 
@@ -139,10 +139,10 @@ def test_a_champion_of_as_many_threads_is_preferred(store):
     blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
     prove(store, blas)
     prove(store, packed)
-    dims = chooser(store).needs["matmul", "qkv"].dims
+    dims = chooser(store).calls["matmul", "qkv"].dims
     store.write_champions([crown(packed, f"{STEP}/qkv", dims, threads=1), crown(blas, f"{STEP}/head", dims, threads=2)])
-    assert chooser(store, threads=2).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"]).variant is blas
-    alone = chooser(store, threads=1).champion(("matmul", "qkv"), chooser(store).needs["matmul", "qkv"])
+    assert chooser(store, threads=2).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"]).variant is blas
+    alone = chooser(store, threads=1).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
     assert alone.variant is packed
 
 
@@ -150,24 +150,24 @@ def test_a_champion_of_as_many_threads_is_preferred(store):
 def test_a_champion_that_is_not_what_was_raced_is_none(store, change):
     blas = TABLE.variant("matmul", "numpy_blas")
     prove(store, blas)
-    needs = chooser(store).needs
-    champion = {**crown(blas, f"{STEP}/qkv", needs["matmul", "qkv"].dims).to_json(), **change}
+    calls = chooser(store).calls
+    champion = {**crown(blas, f"{STEP}/qkv", calls["matmul", "qkv"].dims).to_json(), **change}
     store.write_champions([Champion.from_json(champion)])
-    assert chooser(store).champion(("matmul", "qkv"), needs["matmul", "qkv"]) is None
+    assert chooser(store).champion(("matmul", "qkv"), calls["matmul", "qkv"]) is None
 
 
 def test_an_unproven_champion_is_none(store):
     blas = TABLE.variant("matmul", "numpy_blas")
-    needs = chooser(store).needs
-    store.write_champions([crown(blas, f"{STEP}/qkv", needs["matmul", "qkv"].dims)])
-    assert chooser(store).champion(("matmul", "qkv"), needs["matmul", "qkv"]) is None
+    calls = chooser(store).calls
+    store.write_champions([crown(blas, f"{STEP}/qkv", calls["matmul", "qkv"].dims)])
+    assert chooser(store).champion(("matmul", "qkv"), calls["matmul", "qkv"]) is None
     assert "matmul" in chooser(store).without_champion(parse_kernels("best"))
 
 
 def test_only_best_needs_champions(store):
     assert chooser(store).without_champion(parse_kernels("numpy")) == []
     every = chooser(store).without_champion(parse_kernels("best"))
-    assert set(every) == {op for op, _ in chooser(store).needs}
+    assert set(every) == {op for op, _ in chooser(store).calls}
     named = chooser(store).without_champion(parse_kernels("attention=numpy"))
     assert set(every) - set(named) == {"attention"}
 
@@ -177,7 +177,7 @@ def test_numba_takes_the_fastest_of_the_newest_race(store):
     for variants in TABLE.variants.values():
         for variant in variants.values():
             prove(store, variant)
-    dims = chooser(store).needs["matmul", "qkv"].dims
+    dims = chooser(store).calls["matmul", "qkv"].dims
     rows = [
         Row(variant=v.name, source=source_hash(v), status="passed", samples_ms=[ms])
         for v, ms in ((tiles, 1.0), (packed, 2.0), (TABLE.variant("matmul", "numpy_blas"), 0.5))
@@ -257,34 +257,34 @@ def test_an_op_whose_variants_all_failed_is_not_raced_again_and_again(store):
     assert choose(store, "best,matmul=numpy")["adamw", "wte"].reason.startswith("slow: nothing is proven here")
 
 
-def test_library_calls_among_champions_have_a_rival_set_of_one_thread_pool(store):
+def test_champions_that_call_blas_have_an_alternative_set_of_one_thread_pool(store):
     blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
     flat = TABLE.variant("adamw", "numba_flat")
     for variant in (blas, packed, flat):
         prove(store, variant)
     known = chooser(store)
-    champions = {need: Choice(known.table.variant(need[0], "numpy"), "") for need in known.needs}
-    champions |= {need: Choice(blas, "") for need in known.needs if need[0] == "matmul"} | {("adamw", "wte"): Choice(flat, "")}
-    rival = known.one_pool(parse_kernels("best"), champions)
-    assert {rival[need].variant for need in rival if need[0] == "matmul"} == {packed}
-    assert rival["adamw", "wte"].variant is flat
-    assert rival["attention", ""].variant.is_reference
-    named = known.one_pool(parse_kernels("matmul/head=numpy_blas"), champions)
+    champions = {key: Choice(known.table.variant(key[0], "numpy"), "") for key in known.calls}
+    champions |= {key: Choice(blas, "") for key in known.calls if key[0] == "matmul"} | {("adamw", "wte"): Choice(flat, "")}
+    alternative = known.without_blas(parse_kernels("best"), champions)
+    assert {alternative[key].variant for key in alternative if key[0] == "matmul"} == {packed}
+    assert alternative["adamw", "wte"].variant is flat
+    assert alternative["attention", ""].variant.is_reference
+    named = known.without_blas(parse_kernels("matmul/head=numpy_blas"), champions)
     assert named["matmul", "head"].variant is blas
-    assert known.one_pool(parse_kernels("best"), rival) is None
-    assert known.one_pool(parse_kernels("numpy"), champions) is None
+    assert known.without_blas(parse_kernels("best"), alternative) is None
+    assert known.without_blas(parse_kernels("numpy"), champions) is None
 
 
 def test_cuda_means_the_highest_rung_that_is_proven_in_the_simulator(store):
     on_sim = chooser(store, device="sim")
-    for op in {op for op, _ in on_sim.needs}:
+    for op in {op for op, _ in on_sim.calls}:
         for variant in TABLE.variants[op].values():
             if variant.device == "cuda":
                 prove(store, variant, device="sim")
     assert on_sim.unproven_on_gpu() == []
     chosen = on_sim.choose(parse_kernels("cuda"))
     assert {c.variant.backend for c in chosen.values()} == {"cuda"}
-    assert "cuda_naive" not in {chosen[need].variant.name for need in chosen if need[0] == "layer_norm"}
+    assert "cuda_naive" not in {chosen[key].variant.name for key in chosen if key[0] == "layer_norm"}
 
 
 def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
@@ -297,7 +297,7 @@ def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
 
 
 @pytest.mark.parametrize(
-    ("kernels", "device", "told"),
+    ("kernels", "device", "message"),
     [
         ("cuda", "host", "--device sim"),
         ("numba", "sim", "--kernels cuda"),
@@ -305,15 +305,15 @@ def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
         ("best,layer_norm=cuda_naive", "host", "layer_norm/cuda_naive does not run"),
     ],
 )
-def test_kernels_of_another_device_are_refused(kernels, device, told, store):
-    with pytest.raises(RequestError, match=told):
+def test_kernels_of_another_device_are_refused(kernels, device, message, store):
+    with pytest.raises(RequestError, match=message):
         chooser(store, device=device).choose(parse_kernels(kernels))
 
 
 def test_a_champion_that_a_race_refuted_is_not_chosen_and_not_to_be_had_by_name(store):
     blas = TABLE.variant("matmul", "numpy_blas")
     prove(store, blas)
-    dims = chooser(store).needs["matmul", "qkv"].dims
+    dims = chooser(store).calls["matmul", "qkv"].dims
     store.write_champions([crown(blas, f"{STEP}/qkv", dims)])
     assert choose(store, "best")["matmul", "qkv"].variant is blas
     about = {"op": "matmul", "variant": blas.name, "source": source_hash(blas), "contract": contract_hash(blas.op)}

@@ -1,4 +1,4 @@
-"""The loop learns, stops when it should, and blames the right call when numbers go bad."""
+"""The training loop: the loss falls, Ctrl-C stops it, and an error names the first call with a non-finite value."""
 
 import signal
 
@@ -12,20 +12,20 @@ from trainer.settings import Settings
 
 
 class Quiet:
-    """A watcher that remembers, and may act."""
+    """A watcher that keeps the losses and may call a function after each step."""
 
     def __init__(self, act=None):
         self.losses, self.validations, self.act = [], [], act
 
     def stepped(self, step, loss, seconds):
-        """Remember an update."""
+        """Keep the loss of an update."""
         assert seconds > 0
         self.losses.append((step, loss))
         if self.act:
             self.act(step)
 
     def validated(self, step, loss):
-        """Remember a validation."""
+        """Keep a validation loss."""
         self.validations.append((step, loss))
 
 
@@ -36,7 +36,7 @@ def settings(**fields):
 
 @pytest.fixture
 def data():
-    """Return tokens that follow a pattern: each is the one before plus one."""
+    """Return tokens in which each is the previous one plus one, modulo 17."""
     tokens = (np.arange(4000) % 17).astype(np.uint16)
     return Dataset("pattern", tokens[:3000], tokens[3000:], 2.83)
 
@@ -48,7 +48,7 @@ def run(data, watcher=None, program=None, **fields):
         return fit(program or build(micro_steps=chosen.micro_steps), data, chosen, watcher or Quiet(), interrupt)
 
 
-def test_it_learns_what_there_is_to_learn(data):
+def test_the_model_learns_a_simple_pattern(data):
     history = run(data, steps=25, learning_rate=1e-2)
     assert history.steps == 25
     assert history.val_loss[0] > 4
@@ -61,7 +61,7 @@ def test_the_loss_is_validated_before_during_and_after(data):
     assert len(history.train_loss) == len(history.step_seconds) == 10
 
 
-def test_every_update_and_validation_is_told(data):
+def test_the_watcher_receives_every_update_and_validation(data):
     watcher = Quiet()
     history = run(data, watcher, steps=4, evaluations=2)
     assert watcher.losses == list(enumerate(history.train_loss, start=1))
@@ -99,13 +99,13 @@ def test_ctrl_c_in_the_last_step_is_no_interruption(data):
     assert history.val_steps[-1] == 6
 
 
-def test_the_handler_of_before_is_put_back(data):
+def test_the_previous_signal_handler_is_restored(data):
     before = signal.getsignal(signal.SIGINT)
     run(data, steps=1)
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain definitions warn of what is being provoked
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the references warn of the provoked overflow
 def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_culprit(data):
     program = build()
 
@@ -121,7 +121,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_culprit(data):
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain definitions warn of what is being provoked
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the references warn of the provoked overflow
 def test_gradients_that_overflow_stop_it_before_the_update(data):
     program = build()
     break_call(program, "matmul_backward_bias/fc (layer 0)")

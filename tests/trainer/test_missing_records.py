@@ -21,7 +21,7 @@ def test_a_machine_without_champions_is_proven_and_raced_in_two_commands(tmp_pat
     assert wanted[1][wanted[1].index("--workload") + 1] == STEP
 
 
-def test_what_is_proven_is_not_proven_again(tmp_path):
+def test_proven_variants_are_not_proven_again(tmp_path):
     wanted = commands(["adamw", "matmul"], {}, every_op=True, step=STEP, threads=2, results=tmp_path)
     assert [words[0] for words in wanted] == ["harness.bench"]
 
@@ -48,12 +48,12 @@ def test_a_single_op_is_proven_and_raced_alone(tmp_path):
     ("code", "error", "message"),
     [
         (0, None, ""),
-        (1, None, "did not succeed; going on with what is proven"),
-        (2, RequestError, "refused the request; its message stands above"),
+        (1, None, "failed; the run continues with the proven variants"),
+        (2, RequestError, "refused the request; its message is above"),
         (-9, CrucibleError, "was ended by signal 9"),
     ],
 )
-def test_each_command_is_told_so_that_it_can_be_pasted_and_its_end_is_told_too(monkeypatch, tmp_path, code, error, message):
+def test_each_command_is_printed_for_pasting_and_so_is_its_failure(monkeypatch, tmp_path, code, error, message):
     ran, said = [], []
     monkeypatch.setattr(
         missing_records.subprocess, "run", lambda words, **_: ran.append(words) or subprocess.CompletedProcess(words, code)

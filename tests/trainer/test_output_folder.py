@@ -29,7 +29,7 @@ with module.output_folder(None, "m", lambda _: None) as folder:
 
 @pytest.fixture
 def out(tmp_path, monkeypatch):
-    """Return where folders are made for runs that were not told where to save."""
+    """Return the parent of the folders of runs without ``--out``."""
     monkeypatch.setattr(module, "OUT", tmp_path / "out")
     return tmp_path / "out"
 
@@ -39,7 +39,7 @@ def silent(_):
 
 
 def save(folder):
-    """Put a model into a folder, which is made if need be."""
+    """Write a model file into a folder; make the folder if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(b"a good model")
 
@@ -205,7 +205,7 @@ def test_no_permission_is_found_out_early(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module.tempfile, "NamedTemporaryFile", refuse)  # permissions do not bind the superuser
+    monkeypatch.setattr(module.tempfile, "NamedTemporaryFile", refuse)  # file permissions do not stop the superuser
     folder = tmp_path / "new"
     assert "cannot be written: Permission denied; give another folder" in refused(folder)
     assert not folder.exists()

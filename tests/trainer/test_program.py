@@ -1,4 +1,4 @@
-"""The program: what its calls compute together, and what it does when numbers go bad."""
+"""The program: the results of its calls together, and the report of the first non-finite value."""
 
 import dataclasses
 import subprocess
@@ -14,8 +14,8 @@ from registry import ContractError, Direction, RequestError, discover
 from registry.devices import device
 from registry.table import ROOT
 from tests.trainer.tiny import TINY, B, T, batch, break_call, build
-from trainer.program import Outline, Program
-from trainer.trial import step_seconds
+from trainer.pick_faster_set import step_seconds
+from trainer.program import Program, StepTemplate
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_gpt2_124m_has_as_many_parameters_as_llm_c_counts():
 
 
 def test_every_forward_op_of_a_step_has_its_gradient():
-    ops = {call.op for call in Outline(discover(), TINY, B, T).step}
+    ops = {call.op for call in StepTemplate(discover(), TINY, B, T).step}
     forward = {op.name for op in ops if op.direction is Direction.FORWARD}
     backward = {op.family for op in ops if op.direction is Direction.BACKWARD}
     assert {discover().op(name).family for name in forward} == backward
@@ -69,7 +69,7 @@ def test_a_program_for_single_micro_steps_cannot_add_to_gradients(random):
     program = build()
     program.load(*batch(random))
     program.micro_step(accumulate=False)
-    with pytest.raises(ContractError, match="planned for one micro-step an update"):
+    with pytest.raises(ContractError, match="planned for one micro-step per update"):
         program.micro_step(accumulate=True)
 
 
@@ -110,7 +110,7 @@ def test_the_next_token_s_logits_are_those_of_the_training_pass(random):
     inputs, targets = batch(random)
     program.load(inputs, targets)
     program.validate()
-    logits = program.arena.array(program.outline.logits_NV).reshape(B, T, -1).copy()
+    logits = program.arena.array(program.template.logits_NV).reshape(B, T, -1).copy()
     for length in (1, 7, T):
         found = program.next_logits(list(inputs[1, :length]))
         np.testing.assert_allclose(found, logits[1, length - 1], rtol=1e-5, atol=1e-6)
@@ -139,7 +139,7 @@ def test_the_first_call_that_overflows_is_named(random):
     program.load(*batch(random))
     program.parameters["qkvw"][1] = random.choice((-3e38, 3e38), (3 * TINY.channels, TINY.channels))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the plain definitions warn of what is being provoked
+        warnings.simplefilter("ignore", RuntimeWarning)  # the references warn of the provoked overflow
         assert program.first_fault() == "matmul/qkv (layer 1)"
 
 
@@ -158,8 +158,8 @@ def test_a_healthy_program_has_no_fault(random):
 
 def test_a_variant_that_refuses_the_shape_is_named():
     table = discover()
-    outline = Outline(table, TINY, B, T)
-    plain = {need: table.variant(need[0], "numpy") for need in outline.needs()}
+    template = StepTemplate(table, TINY, B, T)
+    plain = {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
     picky = table.variant("layer_norm", "numpy")
     refusing = type(picky)(
         op=picky.op,
@@ -170,17 +170,17 @@ def test_a_variant_that_refuses_the_shape_is_named():
         refuses=lambda C, **_: ["C is not a multiple of 64"] if C % 64 else [],
     )  # fmt: skip (one variant)
     with pytest.raises(RequestError, match=r"layer_norm/numpy_even refuses layer_norm \(layer 0\).*C is not a multiple of 64"):
-        Program(outline, plain | {("layer_norm", ""): refusing}, device("cpu"), 1)
+        Program(template, plain | {("layer_norm", ""): refusing}, device("cpu"), 1)
 
 
 def test_dims_that_do_not_fit_the_memory_are_a_broken_contract():
     table = discover()
     op = table.op("layer_norm")
-    outline = Outline(table, TINY, B, T)
-    number = next(i for i, call in enumerate(outline.forward) if call.op is op)
-    outline.forward[number] = dataclasses.replace(outline.forward[number], dims={"N": B * T, "C": TINY.channels + 1})
+    template = StepTemplate(table, TINY, B, T)
+    number = next(i for i, call in enumerate(template.forward) if call.op is op)
+    template.forward[number] = dataclasses.replace(template.forward[number], dims={"N": B * T, "C": TINY.channels + 1})
     with pytest.raises(ContractError, match="layer_norm"):
-        Program(outline, {need: table.variant(need[0], "numpy") for need in outline.needs()}, device("cpu"), 1)
+        Program(template, {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}, device("cpu"), 1)
 
 
 def test_gradients_and_moments_are_as_large_as_the_parameters():
@@ -188,17 +188,17 @@ def test_gradients_and_moments_are_as_large_as_the_parameters():
     assert plan.by_kind[Kind.MOMENTS] == 2 * plan.by_kind[Kind.GRADIENTS] == 2 * plan.by_kind[Kind.PARAMETERS]
 
 
-def test_a_trial_times_each_set_and_leaves_no_trace(random):
-    outline = build().outline
-    plain = {need: discover().variant(need[0], "numpy") for need in outline.needs()}
+def test_timing_the_sets_changes_no_parameter_and_no_moment(random):
+    template = build().template
+    plain = {key: discover().variant(key[0], "numpy") for key in template.calls_by_key()}
     blas = plain | {("matmul", label): discover().variant("matmul", "numpy_blas") for op, label in plain if op == "matmul"}
     program, fresh = build(variants=plain), build()
     program.load(*batch(random))
     assert all(seconds > 0 for seconds in step_seconds(program, [plain, blas], rounds=1))
     assert program.forward[2].variant.name == "numpy_blas"
     np.testing.assert_array_equal(
-        program.arena.array(program.outline.state.buffers["second moments"]),
-        fresh.arena.array(fresh.outline.state.buffers["second moments"]),
+        program.arena.array(program.template.state.buffers["second moments"]),
+        fresh.arena.array(fresh.template.state.buffers["second moments"]),
     )
     for name, tensor in fresh.parameters.items():
         np.testing.assert_array_equal(program.parameters[name], tensor, err_msg=name)
@@ -206,25 +206,25 @@ def test_a_trial_times_each_set_and_leaves_no_trace(random):
 
 def test_the_workspace_is_planned_for_every_set():
     table = discover()
-    outline = Outline(table, TINY, B, T)
-    plain = {need: table.variant(need[0], "numpy") for need in outline.needs()}
-    packed = plain | {need: table.variant("matmul", "numba_packed") for need in plain if need[0] == "matmul"}
-    alone, together = outline.plan(2, plain), outline.plan(2, plain, packed)
+    template = StepTemplate(table, TINY, B, T)
+    plain = {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
+    packed = plain | {key: table.variant("matmul", "numba_packed") for key in plain if key[0] == "matmul"}
+    alone, together = template.plan(2, plain), template.plan(2, plain, packed)
     assert alone.workspace == 0
-    assert together.workspace == outline.plan(2, packed).workspace > 0
+    assert together.workspace == template.plan(2, packed).workspace > 0
 
 
-def test_a_program_of_one_thread_uses_one_though_numba_comes_after_the_choice():
+def test_a_program_of_one_thread_uses_one_though_numba_is_imported_later():
     script = """
         from registry import discover
         from registry.devices import device
         from tests.trainer.tiny import TINY, B, T, variant_sets
-        from trainer.program import Outline, Program
-        outline = Outline(discover(), TINY, B, T)
-        for chosen in variant_sets(outline)[:3]:
-            made = Program(outline, chosen, device("cpu"), 1)
+        from trainer.program import StepTemplate, Program
+        template = StepTemplate(discover(), TINY, B, T)
+        for chosen in variant_sets(template)[:3]:
+            made = Program(template, chosen, device("cpu"), 1)
             made.initialise(0)
-            made._tokens[...] = made._targets[...] = 0
+            made._tokens_BT[...] = made._targets_N[...] = 0
             made.micro_step(accumulate=False)
         import numba
         print(numba.get_num_threads())

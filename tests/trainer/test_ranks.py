@@ -1,4 +1,4 @@
-"""Several processes train one model as one process with as many rows would; one that fails ends all, in one line."""
+"""Several processes train one model like one process with all their rows. A failed process ends all, with one line."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from registry.table import ROOT
 from tests.trainer.tiny import TINY
 from trainer import run
 from trainer.data import Loader
-from trainer.ranks import ALONE, Alone, joined
+from trainer.ranks import SINGLE_PROCESS, SingleProcess, joined
 from trainer.settings import Settings
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
@@ -24,14 +24,14 @@ MODULE = "tests.trainer.pico_run"
 
 @pytest.fixture
 def words(tmp_path):
-    """Return the arguments of a run but for its size."""
+    """Return the arguments of a run, without its size."""
     (tmp_path / "text.txt").write_text(TEXT)
     given = {"kernels": "numpy", "data": tmp_path / "text.txt", "out": tmp_path / "out", "results": tmp_path / "results"}
     return ["--json", *(f"--{name}={value}" for name, value in given.items())]
 
 
 def torchrun(words, ranks=2, fault="", module=MODULE):
-    """Train with processes started by torchrun, or with one of our own."""
+    """Train with `ranks` processes that torchrun starts, or with one process without torchrun."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
     command = [sys.executable, "-m", *launcher, module, *words]
     environment = {**os.environ, "PICO_FAULT": fault}
@@ -39,20 +39,20 @@ def torchrun(words, ranks=2, fault="", module=MODULE):
 
 
 def parameters(folder, rank=0):
-    """Return what a rank ended with."""
+    """Return the parameters of a rank after the training."""
     with np.load(folder / f"rank{rank}.npz") as file:
         return dict(file)
 
 
-def told(done):
-    """Return the lines of standard error that are ours and report a failure."""
+def failures(done):
+    """Return the error lines of the project on standard error."""
     return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
 @given(
     st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.sampled_from([None, 7]), st.integers(1, 6), st.integers(0, 20)
 )
-def test_ranks_deal_the_rows_that_one_loader_of_all_rows_would(ranks, batch, sequence, seed, batches, more):
+def test_the_loaders_of_all_ranks_return_the_rows_of_one_loader(ranks, batch, sequence, seed, batches, more):
     tokens = np.arange(ranks * batch * sequence + 1 + more, dtype=np.uint16)
     whole = Loader(tokens, ranks * batch, sequence, seed)
     parts = [Loader(tokens, batch, sequence, seed, rank, ranks) for rank in range(ranks)]
@@ -107,8 +107,8 @@ def test_two_ranks_add_up_bfloat16_gradients_and_end_with_the_same_weights(words
 def test_a_rank_that_fails_ends_all_in_one_line_and_nothing_is_saved(words, tmp_path, fault, line):
     done = torchrun(words, fault=fault)
     assert done.returncode != 0
-    assert len(told(done)) == 1, done.stderr
-    assert line in told(done)[0]
+    assert len(failures(done)) == 1, done.stderr
+    assert line in failures(done)[0]
     assert not (tmp_path / "out").exists()
 
 
@@ -116,7 +116,9 @@ def test_a_rank_that_dies_takes_the_others_with_it(words, tmp_path):
     done = torchrun(words, fault="death")
     assert done.returncode != 0
     line = "error: rank 0: another process of the run is gone or cannot be reached ("
-    assert all(said.startswith(line) for said in told(done)), done.stderr  # torchrun may end rank 0 before it says so
+    assert all(said.startswith(line) for said in failures(done)), (
+        done.stderr
+    )  # torchrun may end rank 0 before rank 0 prints its error
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -126,7 +128,7 @@ def test_ctrl_c_in_any_rank_stops_all_after_the_same_step_and_saves(words, tmp_p
     assert f"interrupted after step 1 of 4; saved {saved}" in done.stderr
     assert saved.exists()
     assert [parameters(tmp_path / "out", rank)["steps"] for rank in (0, 1)] == [1, 1]
-    assert told(done) == []
+    assert failures(done) == []
 
 
 @pytest.mark.parametrize(
@@ -139,11 +141,11 @@ def test_ctrl_c_in_any_rank_stops_all_after_the_same_step_and_saves(words, tmp_p
         ("--batch=1000", "error: rank 0: --data"),
     ],
 )
-def test_a_wrong_request_is_told_once(words, more, line):
+def test_a_wrong_request_is_reported_once(words, more, line):
     done = torchrun([*words, more])
     assert done.returncode != 0
-    assert len(told(done)) == 1, done.stderr
-    assert told(done)[0].startswith(line)
+    assert len(failures(done)) == 1, done.stderr
+    assert failures(done)[0].startswith(line)
 
 
 def test_a_folder_that_holds_a_model_is_refused_once_and_nothing_in_it_changes(words, tmp_path):
@@ -151,8 +153,8 @@ def test_a_folder_that_holds_a_model_is_refused_once_and_nothing_in_it_changes(w
     (tmp_path / "out" / "model.safetensors").write_bytes(b"a good model")
     done = torchrun(words)
     assert done.returncode != 0
-    assert len(told(done)) == 1, done.stderr
-    assert told(done)[0].startswith(f"error: rank 0: --out {tmp_path / 'out'} holds model.safetensors of an earlier run")
+    assert len(failures(done)) == 1, done.stderr
+    assert failures(done)[0].startswith(f"error: rank 0: --out {tmp_path / 'out'} holds model.safetensors of an earlier run")
     assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"a good model"]
 
 
@@ -164,12 +166,12 @@ def test_a_plan_is_shown_once_and_ends_all_ranks(words):
 
 
 def test_cores_are_shared_among_the_ranks_of_a_machine_unless_threads_are_given():
-    among = Alone()
-    among.local_count = 2
-    assert run.settings_of(run.parser().parse_args([]), among).threads == max(1, thread_count() // 2)
-    assert run.settings_of(run.parser().parse_args(["--threads=1"]), among).threads == 1
-    among.local_count = 10_000
-    assert run.settings_of(run.parser().parse_args([]), among).threads == 1
+    process = SingleProcess()
+    process.local_count = 2
+    assert run.settings_of(run.parser().parse_args([]), process).threads == max(1, thread_count() // 2)
+    assert run.settings_of(run.parser().parse_args(["--threads=1"]), process).threads == 1
+    process.local_count = 10_000
+    assert run.settings_of(run.parser().parse_args([]), process).threads == 1
 
 
 def test_tokens_of_an_update_count_those_of_all_ranks():
@@ -180,7 +182,7 @@ def test_tokens_of_an_update_count_those_of_all_ranks():
 def test_a_process_that_torchrun_did_not_start_is_alone():
     for environment in ({}, {"WORLD_SIZE": "1", "RANK": "0"}):
         with joined(environment) as ranks:
-            assert ranks is ALONE
+            assert ranks is SINGLE_PROCESS
 
 
 def test_half_an_environment_is_one_clear_line(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Speeds are shown beside the peak of the device that they were reached on, and the simulator's speed is named as such."""
+"""Reports show a speed with its share of the peak of the same device, and say when the speed is the simulator's."""
 
 import dataclasses
 
@@ -52,8 +52,8 @@ def raced(device, gflops, threads=2):
 def test_only_a_program_on_the_cpu_has_a_peak_and_it_is_the_newest_of_as_many_threads(tmp_path):
     store = Store(tmp_path)
     assert peak_gflops(store, 2, "host") is None
-    for made in (raced("host", 100.0), raced("host", 200.0), raced("host", 300.0, threads=1), raced("cuda", 400.0)):
-        store.add_run(made)
+    for race in (raced("host", 100.0), raced("host", 200.0), raced("host", 300.0, threads=1), raced("cuda", 400.0)):
+        store.add_run(race)
     assert peak_gflops(store, 2, "host") == 200.0
     assert peak_gflops(store, 2, "sim") is None
     assert peak_gflops(store, 2, "cuda") is None
@@ -62,7 +62,7 @@ def test_only_a_program_on_the_cpu_has_a_peak_and_it_is_the_newest_of_as_many_th
 @pytest.mark.parametrize(
     ("device", "unit"), [("host", "10 tokens/s"), ("cuda", "10 tokens/s"), ("sim", "10 tokens/s in the simulator")]
 )
-def test_a_step_is_told_with_the_speed_of_its_device(capsys, device, unit):
+def test_a_progress_line_shows_the_speed_of_its_device(capsys, device, unit):
     with ProgressBar(1, 10, 1.0, None, device) as bar:
         bar.stepped(1, 2.0, 1.0)
     assert capsys.readouterr().err == f"step 1/1  loss 2.000  {unit}\n"
@@ -70,7 +70,7 @@ def test_a_step_is_told_with_the_speed_of_its_device(capsys, device, unit):
 
 def shown(result, capsys):
     """Return the report of a run."""
-    run._show(Console(width=200), result)  # noqa: SLF001 (it is what a user sees)
+    run._show(Console(width=200), result)  # noqa: SLF001 (users see its output)
     return capsys.readouterr().out
 
 

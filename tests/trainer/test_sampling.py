@@ -1,4 +1,4 @@
-"""Sampling draws what the logits say, from the real vocabulary only, and repeats itself for the same seed."""
+"""Sampling follows the distribution of the logits, draws only real tokens, and repeats with the same seed."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ LOGITS = arrays(np.float32, V + 3, elements=st.floats(-30, 30, width=32))
 
 
 def fixed(logits):
-    """Return a model that always predicts the same."""
+    """Return a model that predicts the same distribution for every text."""
     return lambda _: logits
 
 
 @given(logits=LOGITS, seed=st.integers(0, 2**63), temperature=st.floats(0, 50), top_k=st.none() | st.integers(1, V + 3))
 def test_ids_are_real_tokens_and_the_same_seed_repeats_them(logits, seed, temperature, top_k):
-    logits[V:] = 1e9  # padding that would win
+    logits[V:] = 1e9  # padding with the largest logits
     drawn = [sample(fixed(logits), [0], 20, seed, temperature, top_k, vocabulary=V) for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 20

@@ -1,6 +1,6 @@
-"""Before its first update a run compares each chosen variant with the reference at its own shapes, once.
+"""Before its first update a run compares each chosen variant once with the reference at the shapes of the run.
 
-The planted variants are right for every size that the battery asks of a layer norm (up to 70 rows) and wrong from 101 rows on.
+The planted variants are right for every size in the battery of layer norm (up to 70 rows) and wrong from 101 rows on.
 """
 
 import json
@@ -20,12 +20,12 @@ from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
 from trainer.kernel_request import parse_kernels
 from trainer.kernel_set import Chooser
-from trainer.program import Outline
+from trainer.program import StepTemplate
 from trainer.shape_checks import Comparisons, found_wrong, shaped_calls
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 400
 ROWS = 128  # of the runs below: batch 8, sequence 16
-PLANTED = '''"""Layer norm by its definition{word}.
+PLANTED = '''"""Layer norm by the reference{word}.
 
 Idea: a test.
 Source: a test.
@@ -55,12 +55,12 @@ FAULTS = {
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder of planted variants."""
-    made = tmp_path / "more kernels"
-    made.mkdir()
+    kernels = tmp_path / "more kernels"
+    kernels.mkdir()
     for name, fault in FAULTS.items():
-        plant(made, name, fault)
+        plant(kernels, name, fault)
     (tmp_path / "text.txt").write_text(TEXT)
-    return made
+    return kernels
 
 
 def plant(folder, name, fault, word=""):
@@ -69,7 +69,7 @@ def plant(folder, name, fault, word=""):
 
 
 def prove(store, variant):
-    """Write evidence that a variant passed, as the battery would."""
+    """Write evidence that a variant passed the battery."""
     hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
     store.add_evidence(
         Evidence(op=variant.op.name, variant=variant.name, status="passed", problems=40, versions=versions("host"), **hashes)
@@ -94,13 +94,13 @@ def crown(store, variant, **dims):
 
 
 def everything_else():
-    """Return a request in which only the layer norm is chosen from the records."""
-    ops = {op for op, _ in Outline(discover(), PICO, 8, 16).needs()} - {"layer_norm"}
+    """Return a request in which only the variant of layer norm comes from the records."""
+    ops = {op for op, _ in StepTemplate(discover(), PICO, 8, 16).calls_by_key()} - {"layer_norm"}
     return "best," + ",".join(f"{op}=numpy" for op in sorted(ops))
 
 
 def train(tmp_path, *words, folder):
-    """Train for two steps in a process of its own; return its code, its document and what it said."""
+    """Train for two steps in a child process; return its exit code, its JSON document and its standard error."""
     out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
     common = [f"--results={tmp_path / 'results'}", f"--out={out}", f"--data={tmp_path / 'text.txt'}", "--json"]
     command = [sys.executable, "-m", "tests.trainer.pico_run", *common, "--batch=8", "--steps=2", *words]
@@ -110,7 +110,7 @@ def train(tmp_path, *words, folder):
 
 
 def errors(said):
-    """Return the lines that tell an error."""
+    """Return the error lines."""
     return [line for line in said.splitlines() if line.startswith("error: ")]
 
 
@@ -135,7 +135,9 @@ def test_a_named_variant_that_is_wrong_at_the_shape_of_the_run_is_refused_in_one
         assert not list((tmp_path / "out").glob("*.safetensors"))
     (failed,) = (one for one in store.comparisons() if one.is_failed)
     assert failed.dims == {"N": ROWS, "C": 16}
-    assert [one.status for one in store.comparisons() if one.dims["N"] == 16] == ["passed"]  # as the sample calls it
+    assert [one.status for one in store.comparisons() if one.dims["N"] == 16] == [
+        "passed"
+    ]  # the shape of the calls that sample a text
 
 
 def test_a_champion_that_is_wrong_is_replaced_and_a_changed_one_is_compared_again(tmp_path, folder):
@@ -165,7 +167,7 @@ def test_a_champion_that_is_wrong_is_replaced_and_a_changed_one_is_compared_agai
     assert "compared 2 calls with the reference at their own shapes" in said
 
 
-def test_both_sets_of_a_trial_are_compared_before_it(tmp_path, folder):
+def test_both_kernel_sets_are_compared_before_they_are_timed(tmp_path, folder):
     store, table = Store(tmp_path / "results"), discover(folder)
     for name in ("numpy_right", "numba_lazy"):
         prove(store, table.variant("layer_norm", name))
@@ -201,8 +203,8 @@ def compared(variant, dims, status="passed", **fields):
 
 @pytest.fixture
 def nano():
-    """Return the outline of a small run."""
-    return Outline(discover(), MODELS["gpt2-nano"], 2, 32)
+    """Return the step template of a small run."""
+    return StepTemplate(discover(), MODELS["gpt2-nano"], 2, 32)
 
 
 def test_the_fastest_variant_that_is_right_follows_a_wrong_champion_without_a_race(tmp_path, nano):
@@ -232,7 +234,7 @@ def test_the_fastest_variant_that_is_right_follows_a_wrong_champion_without_a_ra
     assert chosen() == wrong.name
 
 
-def test_what_is_on_record_about_other_calls_or_other_sources_does_not_count(tmp_path, nano):
+def test_comparisons_of_other_calls_or_other_sources_do_not_count(tmp_path, nano):
     store, variant = Store(tmp_path), discover().variant("layer_norm", "numba_rows")
     other = compared(variant, {"N": 64, "C": 64}, "failed").to_json() | {"source": "0" * 16}
     store.add_comparisons(Comparison(**other), compared(variant, {"N": 65, "C": 64}, "failed"))
@@ -253,38 +255,38 @@ def test_a_named_variant_is_refused_with_the_one_that_would_be_chosen(tmp_path, 
         Chooser(table, store, nano, 2).choose(parse_kernels("numpy,layer_norm=numba_welford"))
 
 
-def flags(outline, op):
+def flags(template, op):
     """Return the values of the accumulate parameters among the calls of an op."""
-    found = (call.params for call in shaped_calls(outline) if call.op.name == op)
+    found = (call.params for call in shaped_calls(template) if call.op.name == op)
     return {tuple(v for n, v in params.items() if n.startswith("accumulate")) for params in found}
 
 
 def test_gradients_are_added_to_only_where_a_run_does_so():
-    one, two = (Outline(discover(), PICO, 2, 16, micro_steps) for micro_steps in (1, 2))
+    one, two = (StepTemplate(discover(), PICO, 2, 16, micro_steps) for micro_steps in (1, 2))
     assert flags(one, "matmul_backward_weight") == {(False,)}
     assert flags(two, "matmul_backward_weight") == {(False,), (True,)}
     assert flags(one, "embedding_backward") == {(True, False)}
 
 
 def test_every_call_has_all_its_parameters_and_each_tensor_its_own_update():
-    outline = Outline(discover(), MODELS["gpt2-124m"], 4, 64)
-    calls = shaped_calls(outline)
+    template = StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64)
+    calls = shaped_calls(template)
     assert all(call.params.keys() == set(call.op.params) for call in calls)
     assert all(call.dims.keys() == set(call.op.domain) for call in calls)
     updates = {(call.dims["K"], call.params["weight_decay"]) for call in calls if call.op.name == "adamw"}
     assert (50304 * 768, 0.1) in updates
     assert (768, 0.0) in updates
-    assert {call.need for call in calls} == outline.needs().keys()
+    assert {call.call_key for call in calls} == template.calls_by_key().keys()
 
 
-def test_in_the_simulator_only_what_is_cheap_is_compared_and_the_rest_is_named(tmp_path, monkeypatch):
-    table, outline = discover(), Outline(discover(), MODELS["gpt2-124m"], 4, 64)
-    cheap, heard, asked = table.variant("layer_norm", "cuda_warp"), [], []
-    chosen = {need: table.variant(need[0], "numpy") for need in outline.needs()}
+def test_in_the_simulator_only_cheap_calls_are_compared_and_the_others_are_named(tmp_path, monkeypatch):
+    table, template = discover(), StepTemplate(discover(), MODELS["gpt2-124m"], 4, 64)
+    cheap, said, compared_variants = table.variant("layer_norm", "cuda_warp"), [], []
+    chosen = {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
     chosen |= {("layer_norm", ""): cheap, ("matmul", "head"): table.variant("matmul", "cuda_tiled")}
 
     def compare(missing, settings, device):
-        asked.extend(str(variant) for _, variant in missing)
+        compared_variants.extend(str(variant) for _, variant in missing)
         assert device == "sim"
         for call, variant in missing:
             record = compared(variant, dict(call.dims), device="sim", versions=versions("sim")).to_json()
@@ -294,6 +296,6 @@ def test_in_the_simulator_only_what_is_cheap_is_compared_and_the_rest_is_named(t
     from trainer.settings import Settings
 
     settings = Settings(model=MODELS["gpt2-124m"], results=Path(tmp_path), threads=1)
-    assert found_wrong(outline, Store(tmp_path), settings, "sim", [chosen], heard.append) == []
-    assert set(asked) == {"layer_norm/cuda_warp"}
-    assert any("too slow in the simulator: matmul/cuda_tiled" in line for line in heard)
+    assert found_wrong(template, Store(tmp_path), settings, "sim", [chosen], said.append) == []
+    assert set(compared_variants) == {"layer_norm/cuda_warp"}
+    assert any("too slow in the simulator: matmul/cuda_tiled" in line for line in said)

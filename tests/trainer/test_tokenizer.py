@@ -1,4 +1,4 @@
-"""GPT-2's tokens: the ids that everybody else's GPT-2 has, and a way back."""
+"""GPT-2's tokens: the ids equal tiktoken's, and `decode` returns the text."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ PLAIN = tiktoken.Encoding("plain", pat_str=tokenizer.PATTERN, mergeable_ranks=me
 
 @pytest.fixture(scope="module")
 def pinned():
-    """Return what tiktoken itself pins for GPT-2, taken down instead of downloaded."""
+    """Return the digests and the pattern that tiktoken has for GPT-2, without its download."""
     said = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openai_public, "data_gym_to_mergeable_bpe_ranks", lambda **given: said.update(given))

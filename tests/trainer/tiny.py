@@ -1,4 +1,4 @@
-"""A GPT-2 small enough for the plain definitions, and its program."""
+"""A GPT-2 so small that the numpy references train it quickly, and its program."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from models.gpt2 import GPT2
 from registry import discover
 from registry.devices import device, set_threads
 from registry.machine import thread_count
-from trainer.program import Outline, Program
+from trainer.program import Program, StepTemplate
 
 __all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
 
@@ -18,24 +18,24 @@ PICO = GPT2(name="gpt2-pico", layers=1, channels=16, heads=2, context=16, recipe
 B, T = 3, 16
 
 
-def variant_sets(outline):
-    """Return sets of variants, by op and label; every variant is in one of them, and the plain ones are the first."""
+def variant_sets(template):
+    """Return sets of variants by op and label. Every variant is in one of the sets; the first set holds the references."""
     table = discover()
     usable = {
-        need: [v for v in table.variants[need[0]].values() if not v.refusals(call.dims, call.params)]
-        for need, call in outline.needs().items()
+        key: [v for v in table.variants[key[0]].values() if not v.refusals(call.dims, call.params)]
+        for key, call in template.calls_by_key().items()
     }
     count = max(len(variants) for variants in usable.values())
-    return [{need: variants[i % len(variants)] for need, variants in usable.items()} for i in range(count)]
+    return [{key: variants[i % len(variants)] for key, variants in usable.items()} for i in range(count)]
 
 
 def build(model=TINY, batch=B, sequence=T, micro_steps=1, variants=None, seed=42, dtype="float32", on="cpu"):
-    """Return a program with fresh weights; without `variants`, of plain definitions."""
+    """Return a program with initial weights, of `variants` or of the numpy references."""
     table = discover()
     set_threads(thread_count())
-    outline = Outline(table, model, batch, sequence, micro_steps, dtype=dtype)
-    chosen = variants or {need: table.variant(need[0], "numpy") for need in outline.needs()}
-    program = Program(outline, chosen, device(on), thread_count())
+    template = StepTemplate(table, model, batch, sequence, micro_steps, dtype=dtype)
+    chosen = variants or {key: table.variant(key[0], "numpy") for key in template.calls_by_key()}
+    program = Program(template, chosen, device(on), thread_count())
     program.initialise(seed)
     return program
 
@@ -47,7 +47,7 @@ def batch(random, rows=B, model=TINY, sequence=T):
 
 
 def break_call(program, name):
-    """Make the first backward call of that name leave an infinity in its last array."""
+    """Make the first backward call called `name` write an infinity into its last array."""
     calls = program.backward[False]
     number = next(i for i, c in enumerate(calls) if str(c.call) == name)
     honest = calls[number].variant

@@ -1,8 +1,8 @@
-"""Users are told in few words which kernels change when real steps decide for another set."""
+"""The text about the kernels that change when real steps choose another set."""
 
 from registry import discover
 from trainer.kernel_set import Choice
-from trainer.trial import swaps
+from trainer.pick_faster_set import swaps
 
 TABLE = discover()
 

@@ -1,4 +1,4 @@
-"""A run from its settings to its result: each step is one function of another file."""
+"""The stages of a run, from its settings to its result. Each stage is a function of another file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.build import build_program, memory_plan, settle_kernels, synchronis
 from trainer.data import open_data
 from trainer.kernel_choice import choose_kernels, choose_without_racing, prove_on_gpu, race_missing, right_at_shapes
 from trainer.opened import open_run
-from trainer.ranks import ALONE
+from trainer.ranks import SINGLE_PROCESS
 from trainer.train import train
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["Built", "Prepared", "build", "plan_run", "prepare", "train_run"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run whose kernels are chosen and whose data is open, before it takes any memory."""
+    """A run with chosen kernels and open data, before its memory is allocated."""
 
     opened: Opened
     data: Dataset
@@ -39,7 +39,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Built:
-    """A run with its memory and its weights, of one and the same kernels on all ranks."""
+    """A run with memory and weights. All ranks have the same kernels."""
 
     program: Program
     kernels: Kernels
@@ -49,7 +49,7 @@ def train_run(
     settings: Settings,
     say: Callable[[str], None],
     show: Callable[[Kernels, Plan], None],
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     folder: Path | None = None,
 ) -> Result:
     """Train a model.
@@ -57,18 +57,18 @@ def train_run(
     Parameters
     ----------
     say : callable
-        Told, line by line, what happens before the training starts and after it ends.
+        Prints a line of progress, before the training starts and after it ends.
     show : callable
-        Shows the chosen kernels and the memory plan before any memory is taken.
+        Prints the chosen kernels and the memory plan, before the memory is allocated.
     folder : Path, optional
-        Where the model is saved; only rank 0 has one.
+        The folder in which rank 0 saves the model. None on the other ranks.
 
     Raises
     ------
     RequestError
-        The settings ask for what is unknown, unproven, or not available here.
+        A setting names something unknown, unproven, or not available on this machine.
     DivergedError
-        The loss is not finite any more; nothing is saved.
+        A loss is not finite. Nothing is saved.
     """
     prepared = prepare(settings, say, ranks)
     show(prepared.kernels, memory_plan(prepared.opened, prepared.kernels))
@@ -76,13 +76,11 @@ def train_run(
     return train(prepared.opened, built.kernels.names(), built.program, prepared.data, folder)
 
 
-def prepare(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> Prepared:
+def prepare(settings: Settings, say: Callable[[str], None], ranks: Ranks = SINGLE_PROCESS) -> Prepared:
     """Choose the kernels and open the data.
 
-    Rank 0 first proves and races the variants that have no record, and compares the chosen ones with the reference at the
-    shapes of this run.
-
-    Each mistake in the request is reported before the minutes that a race takes.
+    Rank 0 proves and races the variants that have no record, and compares the chosen variants with the reference at the shapes
+    of this run. The function reports a mistake in the request before a race, which takes minutes.
     """
     opened = open_run(settings, say, ranks)
     if opened.leads:
@@ -97,7 +95,7 @@ def prepare(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE
 
 
 def build(prepared: Prepared) -> Built:
-    """Compile the kernels, take the memory and set the weights."""
+    """Compile the kernels, allocate the memory and set the weights."""
     opened = prepared.opened
     program = build_program(opened, prepared.kernels)
     kernels = settle_kernels(opened, prepared.kernels, program, prepared.data)
@@ -105,8 +103,8 @@ def build(prepared: Prepared) -> Built:
     return Built(program, kernels)
 
 
-def plan_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = ALONE) -> tuple[Kernels, Plan]:
-    """Return kernels and memory plan of a run that is not made; the plain definition stands in for champions to be."""
+def plan_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = SINGLE_PROCESS) -> tuple[Kernels, Plan]:
+    """Return the kernels and the memory plan of a run without training. The numpy reference replaces missing champions."""
     opened = open_run(settings, say, ranks)
     prove_on_gpu(opened)
     kernels = choose_without_racing(opened)
