@@ -160,5 +160,5 @@ def helpers(plan, request):
 def reference_cache(request):
     """Share reference outputs among the variants of an op; store them on disk if the options name an op or a variant."""
     folder = cache_folder() if _is_narrowed(request.config) else None
-    with ReferenceProcess(folder) as process, ReferenceCache([process.compute_reference]) as made:
-        yield made
+    with ReferenceProcess(folder) as process, ReferenceCache([process.compute_reference]) as cache:
+        yield cache

@@ -63,7 +63,7 @@ IN_BFLOAT16: dict[str, Callable[[Generator, int], NDArray[Any]]] = {
 
 
 def drawn_arguments(op: Op) -> tuple[Argument, ...]:
-    """Return the arguments that have values before the call; `Spike.argument` is an index into them."""
+    """Return the arguments that have values before the call; `SpecialValue.argument` is an index into them."""
     return op.with_role(Role.INPUT, Role.INOUT)
 
 
