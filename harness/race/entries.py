@@ -66,7 +66,7 @@ class Field:
         return [*entries, torch]
 
     def run(self, session: Session, entries: list[Entry]) -> Run:
-        """Return the record of a finished race; an entry faster than the roofline becomes ``implausible``, without a time."""
+        """Return the record of a finished race; an impossible time makes an entry ``implausible`` and is removed."""
         board = self.board
 
         def floor() -> float:

@@ -1,8 +1,9 @@
 """The roofline of this machine, by measurement: the multiply-add peak, and the bandwidth by the size of the data.
 
-A time below the roofline is impossible. The roofline assumes that the caches are full of the call's data: the bytes up to a
-size are counted at the best bandwidth measured at that size, the bytes beyond it at the bandwidth of the next size. Therefore a
-call whose data fits in a cache is compared with that cache, and a larger call with the memory as well.
+A race rejects a time below three quarters of the roofline, since measured peaks vary. The roofline assumes that the caches are
+full of the call's data: the bytes up to a size are counted at the best bandwidth measured at that size, the bytes beyond it at
+the bandwidth of the next size. Therefore a call whose data fits in a cache is compared with that cache, and a larger call with
+the memory as well.
 
 Source: S. Williams, A. Waterman, D. Patterson, Communications of the ACM 52 (2009), doi:10.1145/1498765.1498785.
 """
@@ -33,7 +34,7 @@ SPAN_NS = 4e6
 ACCUMULATORS = 12
 KEY = "gb_s@"
 LEAST_OF_BEST = 0.5  # a measurement below this share of the best on record is not plausible
-TRUSTED = 0.75  # of the floor: the bandwidth of a virtual machine was seen to vary by a quarter within minutes
+TRUSTED = 0.75  # times from this share of the floor on are accepted: a virtual machine's bandwidth varied by a quarter
 
 
 def _lanes() -> int:
@@ -145,8 +146,8 @@ def _best(run: Callable[[int], None]) -> float:
 def _bandwidth(size: int, threads: int) -> float:
     """Return the best bandwidth of reading, copying, scaling and updating `size` bytes in total, in GB/s.
 
-    The update works on four parts at once, as AdamW does on its arrays. It fetches no line of the cache only to overwrite it,
-    and keeps more reads in flight than a single stream: on a Xeon it moved 45 GB/s where a copy moved 25.
+    The update works on four parts at once, as AdamW does on its arrays. It fetches no cache line only to overwrite it, and has
+    more reads in flight than a single stream: on a Xeon it reached 45 GB/s, a copy 25 GB/s.
     """
     whole = Cpu().empty((threads, max(size // 4 // threads, 16)), np.dtype(np.float32))
     whole.fill(1.0)
@@ -190,7 +191,7 @@ def bandwidth_sizes(roof: Mapping[str, float]) -> list[tuple[int, float]]:
 
 
 def is_impossible(milliseconds: float, floor: float) -> bool:
-    """Return whether a median time is too short to be true."""
+    """Return whether a median time is below `TRUSTED` times the floor."""
     return milliseconds < TRUSTED * floor
 
 

@@ -14,6 +14,7 @@ from harness.race.check import disagreement
 from harness.race.contestant_buffers import write_pristine
 from harness.race.contestant_process import ContestantError
 from harness.race.entries import Field
+from harness.race.roofline import TRUSTED
 from harness.race.session import Session
 from registry.dtypes import BFLOAT16
 from registry.error_law import Exact
@@ -169,10 +170,11 @@ def test_time_that_beats_the_roofline_is_implausible_after_the_roofline_was_meas
         controls={},
         measure_roofline=lambda *, again: measured.append(again),
     )
-    quick, slow = race.Entry("quick", None, samples_ms=[0.9, 0.8]), race.Entry("slow", None, samples_ms=[1.1, 1.2])
+    below, above = TRUSTED - 0.05, TRUSTED + 0.05  # shares of the floor, which is 1 ms
+    quick, slow = race.Entry("quick", None, samples_ms=[below] * 2), race.Entry("slow", None, samples_ms=[above] * 2)
     run = Field(board, named=True).run(session, [quick, slow])
     assert measured == [True, True]
-    assert [(r.status, r.samples_ms) for r in run.rows] == [("implausible", []), ("passed", [1.1, 1.2])]
+    assert [(r.status, r.samples_ms) for r in run.rows] == [("implausible", []), ("passed", [above, above])]
     assert "less than the 1 ms that the measured roofline allows" in run.rows[0].note
 
 
