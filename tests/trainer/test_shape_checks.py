@@ -4,6 +4,7 @@ The planted variants are right for every size in the battery of layer norm (up t
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,9 @@ def plant(folder, name, fault, word=""):
 def prove(store, variant):
     """Write evidence that a variant passed the battery."""
     hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
-    store.add_evidence(Evidence(op=variant.op.name, variant=variant.name, status="passed", versions=versions("host"), **hashes))
+    store.add_evidence(
+        Evidence(op=variant.op.name, variant=variant.name, status="passed", problems=40, versions=versions("host"), **hashes)
+    )
 
 
 def crown(store, variant, **dims):
@@ -99,6 +102,7 @@ def everything_else():
 
 def train(tmp_path, *words, folder):
     """Train for two steps in a child process; return its exit code, its JSON document and its standard error."""
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)  # a run refuses a folder that holds a model
     common = [f"--results={tmp_path / 'results'}", f"--out={tmp_path / 'out'}", f"--data={tmp_path / 'text.txt'}", "--json"]
     command = [sys.executable, "-m", "tests.trainer.pico_run", *common, "--batch=8", "--steps=2", *words]
     command += [f"--kernels-path={folder}"]
