@@ -63,7 +63,8 @@ CHANGES = (
     Change(r"^ruff", "the whole project is checked by `make lint`", stand_ins={".": "registry"}),
     Change(r"^mypy", "the whole project is checked by `make lint`", words=("registry/dims.py",)),
     Change(r"kernels-path mine", "the reader's own folder", stand_ins={"mine": VARIANTS}),
-    Change(r"^(?!.*kernels-path).*_mine", "the reader's own file", {"--kernels-path": VARIANTS}),
+    Change(r"^(?!.*(kernels-path|registry new)).*_mine", "the reader's own file", {"--kernels-path": VARIANTS}),
+    Change(r"registry new ", "a test writes nothing into kernels/", {"--into": OUT}),
     Change(r"my\.txt", "the reader's own text", stand_ins={"my.txt": TEXT}),
     Change(r"--compare REV", "the reader's own revision", stand_ins={"REV": "HEAD"}),
 )
@@ -77,4 +78,4 @@ NOT_RUN = {
     r"^pip install": NETWORK,
 }
 # Commands that change the pages themselves: the test named here runs them in a way that changes nothing.
-TESTED_ELSEWHERE = {r"harness\.readme": "tests/house/test_readme.py"}
+TESTED_ELSEWHERE = {r"harness\.pages": "tests/house/test_readme.py", r"registry new-op": "tests/registry/test_scaffold.py"}

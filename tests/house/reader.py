@@ -2,9 +2,11 @@
 
 import re
 
+from harness.race import champions
+from models.workloads import workloads_of
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
-from registry.records import Champion, Evidence, Store
+from registry.records import Evidence, Row, Run, Store
 from registry.table import ROOT, discover
 from tests.house.pages import code_lines
 
@@ -72,6 +74,13 @@ def write_own_variants(folder):
     return folder
 
 
+def _race(variant, workload):
+    """Return a made-up race that a variant won."""
+    rows = [Row(variant=variant.name, source=source_hash(variant), status="passed", samples_ms=[1.0] * 9)]
+    about = {"dims": dict(workload.dims), "params": dict(workload.params), "protocol": "cpu-warm", "threads": 1}
+    return Run(op=variant.op.name, workload=workload.name, rows=rows, controls={}, roofline={"floor_ms": 0.1}, **about)
+
+
 def write_records(folder, *variants):
     """Write made-up records: every variant counts as proven, and a numba variant of each op as champion."""
     table, store = discover(*variants), Store(folder)
@@ -82,16 +91,13 @@ def write_records(folder, *variants):
             *(
                 Evidence(
                     op=v.op.name, variant=v.name, source=source_hash(v), contract=contract_hash(v.op), status="passed",
-                    device=place, machine=key, versions=libraries,
+                    problems=100, device=place, machine=key, versions=libraries,
                 )
                 for v in known if v.device == here
             )
         )  # fmt: skip
-    champions = {v.op.name: v for v in known if v.backend == "numba" and not v.name.endswith(("_naive", "_mine"))}
-    store.write_champions(
-        Champion(
-            op=op, workload="gpt2-nano-b1-t8", dims={}, variant=v.name, source=source_hash(v), threads=1, median_ms=1.0
-        )
-        for op, v in champions.items()
-    )  # fmt: skip
+    winners = {v.op.name: v for v in known if v.backend == "numba" and not v.name.endswith(("_naive", "_mine"))}
+    for op, variant in winners.items():
+        store.add_run(*(_race(variant, workload) for workload in workloads_of(table.op(op))))
+    champions.refresh(store, table)
     return folder
