@@ -102,10 +102,17 @@ def parse_problem(op: Op, line: str) -> Problem:
         name, _, text = word.partition("=")
         if name not in read:
             raise UnknownNameError(f"word in a problem of {op.name}", name, read)
+        if name in values:
+            raise RequestError(f"{name!r} is given twice in a problem of {op.name}")
         try:
             values[name] = read[name](text)
         except (ValueError, SyntaxError) as error:
             raise RequestError(f"{word!r} in a problem of {op.name}: write NAME=VALUE, such as N=3") from error
+    for name in op.domain.keys() & values.keys():
+        if values[name] < 0:
+            raise RequestError(f"'{name}={values[name]}' in a problem of {op.name}: give a whole number from 0 up")
+    if not 0 <= values.get("seed", 0) < 1 << 64:
+        raise RequestError(f"'seed={values['seed']}' in a problem of {op.name}: give a whole number from 0 up")
     if missing := set(op.domain) - set(values):
         raise RequestError(f"problem of {op.name}: no value for {', '.join(sorted(missing))}")
     dims = {n: values.pop(n) for n in op.domain}

@@ -45,8 +45,17 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     if not path.exists():
         return
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise CrucibleError(f"{path}:{number} is not UTF-8 text ({error.reason}); mend or delete that line") from error
+    except OSError as error:
+        raise CrucibleError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         place = f"{path}:{number}"
+        if not line.strip():
+            continue
         try:
             yield place, json.loads(line)
         except json.JSONDecodeError as error:

@@ -5,6 +5,7 @@ The test of a new variant fails with a sentence that names the arrays to write.
 
 from __future__ import annotations
 
+import keyword
 import re
 import shlex
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scaffold", "new_op", "new_variant"]
 
+LONGEST = 80  # characters of a name: it is part of file names and of columns
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 BUILDS_ON = {"numba": "numba_naive", "cuda": "cuda_naive", "numpy": "numpy"}
 
@@ -158,7 +160,7 @@ class Scaffold:
 
 
 def _checked(name: str, kind: str) -> str:
-    if not NAME.fullmatch(name):
+    if keyword.iskeyword(name) or not NAME.fullmatch(name) or len(name) > LONGEST:
         raise RequestError(f"{kind} {name!r}: write lower-case words joined by '_', such as numba_two_rows")
     return name
 

@@ -159,6 +159,20 @@ class Table:
             of = f" of {failed.op}" if failed.op else ""
             raise RequestError(f"variant {failed.name!r}{of} could not be loaded from {failed}")
 
+    def add_family(self, folder: Path) -> None:
+        """Add the ops of a family's spec. A spec that fails is listed as unloadable, and the other families work on."""
+        path, name = folder / f"{SPEC}.py", f"kernels.{folder.name}.{SPEC}"
+        try:
+            module = importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a spec is somebody's code and may raise anything)
+            self._failed.append(Unloadable(path, folder.name, _one_line(error)))
+            return
+        ops = [v for v in vars(module).values() if isinstance(v, Op) and v.definition.__module__ == module.__name__]
+        for op in ops:
+            self.add_op(op)
+        if not ops:
+            self._failed.append(Unloadable(path, folder.name, "it defines no Op"))
+
     def select_ops(self, pattern: str) -> list[Op]:
         """Return the ops of a name, of a family (all its directions) or of a glob.
 
@@ -171,6 +185,9 @@ class Table:
             return list(self.ops.values())
         ops = [op for op in self.ops.values() if pattern == op.family or fnmatch.fnmatchcase(op.name, pattern)]
         if not ops:
+            for failed in self._failed:
+                if failed.path.stem == SPEC and failed.op == pattern:
+                    raise RequestError(f"op {pattern!r} could not be loaded from {failed}")
             raise UnknownNameError("op", pattern, {*self.ops, *(op.family for op in self.ops.values())})
         return ops
 
@@ -315,10 +332,7 @@ def discover(*extra: Path) -> Table:
     """
     table = Table(extra)
     for family in _families():
-        module = importlib.import_module(f"kernels.{family.name}.{SPEC}")
-        for value in vars(module).values():
-            if isinstance(value, Op) and value.definition.__module__ == module.__name__:
-                table.add_op(value)
+        table.add_family(family)
     for folder in extra:
         if not folder.is_dir():
             raise RequestError(f"--kernels-path {str(folder)!r} is not a folder")

@@ -37,6 +37,9 @@ def test_a_printed_problem_is_read_back(problem):
         ("N=3", "no value for C"),
         ("N=3 C=4 famly=normal", "did you mean 'family'"),
         ("N=3 C=4 family=nomal", "did you mean 'normal'"),
+        ("N=-1 C=4", "'N=-1' in a problem of .*: give a whole number from 0 up"),
+        ("N=3 C=4 seed=-1", "'seed=-1' in a problem of .*: give a whole number from 0 up"),
+        ("N=3 N=3 C=4", "'N' is given twice"),
         ("N=3 C=4 spikes=0@0.5:nana", "unknown special value 'nana'; did you mean 'nan'"),
     ],
 )

@@ -278,3 +278,18 @@ def test_compacting_keeps_the_evidence_that_counts(tmp_path):
     again.add_evidence(evidence(seed=3, rechecked=[LINE]))
     assert again.compact_evidence() == (4, 3)  # the failure no longer stands
     assert Store(tmp_path).require_proof(VARIANT).seed == 3
+
+
+def test_records_that_are_no_text_or_no_file_are_one_clear_line(tmp_path):
+    store = Store(tmp_path)
+    store.add_evidence(evidence())
+    path = store.folder / "evidence.jsonl"
+    path.write_bytes(b"\n  \n" + path.read_bytes())
+    assert len(Store(tmp_path).evidence()) == 1  # blank lines say nothing
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    with pytest.raises(CrucibleError, match=r"evidence.jsonl:4 is not UTF-8 text"):
+        Store(tmp_path).evidence()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CrucibleError, match=r"cannot read .*evidence.jsonl: Is a directory"):
+        Store(tmp_path).evidence()

@@ -9,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
+import kernels
 from registry import ContractError, RequestError, UnknownNameError, discover
 from registry.table import ROOT
 
@@ -122,3 +123,28 @@ def test_the_error_of_a_file_in_the_folder_of_another_family_names_its_own_folde
     stray = table.variant("gelu", "numba_sigmoid")
     with pytest.raises(ContractError, match="gelu/numba_sigmoid belongs in kernels/gelu/"):
         table._add(stray, "softmax")  # noqa: SLF001 (loading a file of kernels/softmax/ calls it)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("oops(", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("X = 1", "it defines no Op"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_spec_that_fails_is_listed_and_the_other_ops_work_on(tmp_path, monkeypatch, text, reason):
+    folder = tmp_path / "broken_family"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "spec.py").write_text(text)
+    monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, str(tmp_path)])
+    table = discover.__wrapped__()
+    known = set(table.ops)
+    table.add_family(folder)
+    assert set(table.ops) == known
+    [failed] = [f for f in table.unloadable if f.op == "broken_family"]
+    assert (failed.path, failed.reason.startswith(reason)) == (folder / "spec.py", True)
+    with pytest.raises(RequestError, match=r"op 'broken_family' could not be loaded from .*spec.py: "):
+        table.select_ops("broken_family")
