@@ -175,7 +175,7 @@ def family_board(table: Table, store: Store) -> str:
     others = ", ".join(row.split("|")[1].strip() for row in outside)
     return "\n".join(
         [
-            f"Machine `{store.folder.name}`, training step `{STEP}`, float32. Milliseconds: sum over all calls in one step.",
+            f"Machine `{store.folder.name}`, training step `{STEP}`, float32. Times: lower quartiles, all calls of a step.",
             _proven(table, store),
             "",
             "| family, forward and backward | calls | ms | torch eager = 1 | fastest proven variants |",

@@ -6,9 +6,9 @@ A race times one call alone, in a process of its own. The comparison shows wheth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from harness.race.statistics import summarise
 from harness.report.step_times import step_times
 from models.workloads import parse_step, step_workloads
 from registry.record_kinds import Record
@@ -45,8 +45,8 @@ class MeasuredStep(Record):
 
     @property
     def step_ms(self) -> float | None:
-        """The median milliseconds of a step with the project's kernels; None if the benchmark did not time them."""
-        return next((median(arm["ms"]) for arm in self.arms if arm["arm"] == CRUCIBLE and arm["ms"]), None)
+        """Lower quartile of the milliseconds of a step with the project's kernels; None if the benchmark did not time them."""
+        return next((summarise(arm["ms"]).lower_quartile for arm in self.arms if arm["arm"] == CRUCIBLE and arm["ms"]), None)
 
 
 @dataclass(frozen=True)

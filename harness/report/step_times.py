@@ -1,14 +1,15 @@
 """Milliseconds that the calls of an op take in one training step, by the newest stored race of each call.
 
-Every call is weighted by the number of times that the step makes it.
+Every call is weighted by the number of times that the step makes it. Its time is the lower quartile of the samples, the figure
+that other work on the machine disturbs least; the champions are chosen by the same figure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
+from harness.race.statistics import summarise
 from models.workloads import EXAMPLE, workloads_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class StepTimes:
     Attributes
     ----------
     calls : list of (Workload, dict of str to float)
-        Each workload with the median milliseconds of one call, by contestant. The dict is empty where the call was not raced.
+        Each workload with the milliseconds of one call, by contestant. The dict is empty where the call was not raced.
     """
 
     calls: list[tuple[Workload, dict[str, float]]]
@@ -83,6 +84,6 @@ def step_times(op: Op, runs: Iterable[Run], step: str) -> StepTimes:
     calls = []
     for workload in workloads:
         run = newest.get(workload.name)
-        times = {row.variant: median(row.samples_ms) for row in run.rows if row.samples_ms} if run else {}
+        times = {row.variant: summarise(row.samples_ms).lower_quartile for row in run.rows if row.samples_ms} if run else {}
         calls.append((workload, times))
     return StepTimes(calls)
