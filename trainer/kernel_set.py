@@ -108,12 +108,16 @@ class Chooser:
         return self.champion(key, call) or (self._fallback if self.device == "host" else self._highest_cuda)(key, call)
 
     def without_champion(self, request: KernelRequest) -> list[str]:
-        """Return the ops without a champion for which `request` needs one and a race can still find one."""
+        """Return the ops without a champion for which `request` needs one and a race can still find one.
+
+        An op whose race crowned nobody is not raced again: its calls get the fastest variant of this race.
+        """
         if self.device == "sim" or (self.device == "host" and request.base != "best"):
             return []
         named = request.resolve(self.table, self.calls)
         # A champion that is wrong only at a shape of this run would win the race again, so it does not count as missing.
-        missing = {key[0] for key, call in self.calls.items() if key not in named and not self._champions(key, call)}
+        uncrowned = {key: call for key, call in self.calls.items() if key not in named and not self._champions(key, call)}
+        missing = {key[0] for key, call in uncrowned.items() if self._fastest_in_race(key, call) is None}
         return sorted(op for op in missing if any(self._may_win(v) for v in self._here(op)))
 
     def champion(self, key: CallKey, call: Call) -> Choice | None:
@@ -267,6 +271,13 @@ class Chooser:
                 return self.table.variant(key[0], min(times, key=lambda name: times[name])), run.workload
         return None
 
+    def _fastest_in_race(self, key: CallKey, call: Call) -> tuple[Variant, str] | None:
+        """Return the fastest usable variant of a race that crowned nobody, and the workload of the race."""
+        if self.device != "host":
+            return None
+        usable = self._usable(key, call, [v for v in self._here(key[0]) if not v.is_reference])
+        return self._fastest_raced(key, call, usable)
+
     def _fallback(self, key: CallKey, call: Call) -> Choice:
         """Return a variant of an op without a champion: a proven one if there is one, else the reference."""
         usable = self._usable(key, call, [v for v in self._here(key[0]) if not v.is_reference])
@@ -275,8 +286,9 @@ class Chooser:
             why = "no proven variant is right at the shapes of this run" if wrong else "nothing is proven here"
             reason = f"slow: {why}; see {self._verify(key[0])}"
             return Choice(self.table.variant(key[0], "numpy"), reason)
-        if wrong and (fastest := self._fastest_raced(key, call, usable)) is not None:
-            return Choice(fastest[0], f"the fastest of {fastest[1]} that is right at the shapes of this run")
+        if (fastest := self._fastest_raced(key, call, usable)) is not None:
+            which = "that is right at the shapes of this run" if wrong else "whose race crowned nobody"
+            return Choice(fastest[0], f"the fastest of {fastest[1]} {which}")
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
 
     def _verify(self, op: str, *words: str) -> str:
