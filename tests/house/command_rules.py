@@ -64,6 +64,7 @@ CHANGES = (
     Change(r"^ruff", "the whole project is checked by `make lint`", stand_ins={".": "registry"}),
     Change(r"^mypy", "the whole project is checked by `make lint`", words=("registry/dims.py",)),
     Change(r"--op rms_norm.*numba_mine", "the reader's own file", stand_ins={"numba_mine": "numba_rows"}),
+    Change(r"kernels-path DIR", "the reader's own folder", stand_ins={"DIR": VARIANTS}),
     Change(r"kernels-path mine", "the reader's own folder", stand_ins={"mine": VARIANTS}),
     Change(r"^(?!.*(kernels-path|registry new)).*_mine", "the reader's own file", {"--kernels-path": VARIANTS}),
     Change(r"registry new ", "a test writes nothing into kernels/", {"--into": OUT}),

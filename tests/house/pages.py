@@ -64,6 +64,11 @@ class Command:
         """Whether the page shows that the command finds something wrong."""
         return bool(FAILURE.search(self.output))
 
+    @property
+    def is_refused(self):
+        """Whether the page shows that the command ends with an error line."""
+        return self.output.lstrip().startswith("error: ")
+
 
 def code_lines(text):
     """Yield the number, the text and the language of each line of code; an indented block has no language."""

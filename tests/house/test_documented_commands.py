@@ -1,8 +1,8 @@
 """Every command that the pages tell a reader to type works: a small form of it runs in a process of its own.
 
-A command of a page runs with options that make it small (`CHANGES`) and must end with exit code 0, or with 1 where the page
-shows that it finds something wrong. A command that needs a GPU or a network is marked on the page, listed in `NOT_RUN`, and
-must be accepted by the parser of its module.
+A command of a page runs with options that make it small (`CHANGES`) and must end with exit code 0, with 1 where the page
+shows that it finds something wrong, or with 2 where the page shows its error. A command that needs a GPU or a network is
+marked on the page, listed in `NOT_RUN`, and must be accepted by the parser of its module.
 """
 
 import importlib
@@ -16,8 +16,9 @@ import sys
 import pytest
 
 from models import find
-from registry.errors import DONE, FAILED
+from registry.errors import BAD_REQUEST, DONE, FAILED
 from registry.table import ROOT, discover
+from tests.harness.race_beside_others import RACE_BESIDE_OTHERS
 from tests.house.command_rules import CHANGES, NOT_RUN, OUT, RESULTS, TESTED_ELSEWHERE, TEXT, VARIANTS
 from tests.house.pages import DRY, Command, commands_of, documented
 from tests.house.reader import TEXT as READERS_TEXT
@@ -26,15 +27,6 @@ from tests.house.reader import write_own_variants, write_records, write_tutorial
 LIMIT_S = 240
 TUTORIAL = "docs/tutorial.md"
 MODULES = {"pytest": "pytest", "torchrun": "torch.distributed.run", "pip": "pip", "ruff": "ruff", "mypy": "mypy"}
-# Races are timed beside the other tests, so what they read of two equal copies may be anything.
-RACE_BESIDE_OTHERS = """
-import runpy, sys
-from unittest import mock
-from harness.race import controls
-anything = dict.fromkeys(controls.BANDS, (0.0, float("inf")))
-with mock.patch.object(controls, "BANDS", anything):
-    runpy.run_module("harness.bench", run_name="__main__", alter_sys=True)
-"""
 
 
 def bare(text):
@@ -139,8 +131,10 @@ def test_a_documented_command_runs(key, reader, tmp_path):
     files = {RESULTS: tmp_path / "results", OUT: tmp_path / "out", VARIANTS: reader / variants, TEXT: reader / "my.txt"}
     words = [filled(word, files) for word in small(command)]
     code, printed = run(started(words))
-    expected = FAILED if command.fails else DONE
+    expected = FAILED if command.fails else BAD_REQUEST if command.is_refused else DONE
     assert code == expected, f"{command.place}: {command.text}\nas {' '.join(words)}\n{printed}"
+    if command.is_refused:
+        assert command.output.strip() in printed, f"{command.place} shows another error than\n{printed}"
     if command.fails:
         gate = re.search(r"\w+/\w+ .*? at gate '\w+'", command.output)[0]
         assert gate in printed, f"{command.place} shows {gate!r}\n{printed}"
@@ -156,7 +150,8 @@ def parsed(command):
         words = words[words.index("-m") :]
     if words[0] in {"pip", "make"}:
         return None
-    module = importlib.import_module(words[words.index("-m") + 1])
+    name = words[words.index("-m") + 1]
+    module = importlib.import_module(f"{name}.__main__" if name == "registry" else name)
     return module.parser().parse_args(words[words.index("-m") + 2 :])
 
 
