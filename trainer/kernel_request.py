@@ -99,15 +99,17 @@ def parse_kernels(text: str) -> KernelRequest:
     Raises
     ------
     RequestError
-        The text has none of these forms, or the file cannot be read.
+        The text has none of these forms, it names two variants of an op, or the file cannot be read.
     """
     if text.endswith(".toml"):
         return _read(Path(text))
-    base, overrides = "best", {}
+    base = "best"
+    overrides: dict[str, str] = {}
     for word in text.split(","):
         key, equals, name = (part.strip() for part in word.partition("="))
         if equals and key and name:
-            overrides[key] = name
+            if overrides.setdefault(key, name) != name:
+                raise RequestError(f"--kernels names two variants of {key}, {overrides[key]!r} and {name!r}; keep one")
         elif equals or word != text.split(",", maxsplit=1)[0]:
             raise RequestError(f"--kernels: {word!r} is not of the form op=variant")
         else:

@@ -68,3 +68,9 @@ def test_a_broken_toml_file_is_one_clear_line(tmp_path, content, message):
         parse_kernels(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_variants_of_one_op_are_refused():
+    with pytest.raises(RequestError, match=r"two variants of matmul, 'numpy' and 'numba_packed'; keep one"):
+        parse_kernels("matmul=numpy,layer_norm=numba_rows,matmul=numba_packed")
+    assert parse_kernels("matmul=numpy,matmul=numpy").overrides == {"matmul": "numpy"}
