@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.race import champions
-from registry.cli import add_device, add_kernels_path, guarded, wide_console
+from registry.cli import add_device, add_kernels_path, as_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError, UnknownNameError
@@ -44,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workload", metavar="NAME", help="one workload only, such as gpt2-124m-b4-t64 or gpt2-124m-b4-t64/qkv"
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the results folder")
+    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the results folder")
     add_device(parser)
     add_kernels_path(parser)
     return parser

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -21,7 +20,7 @@ from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
 from harness.proof.result import SOURCE_CHANGED, Proof
 from harness.proof.sandbox.client import Worker
-from registry.cli import add_keep, add_kernels_path, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, as_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import DEVICES, device, kind_of
 from registry.dtypes import DTYPES
@@ -68,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="|".join(DEVICES),
         help="where to run (default: cpu; sim for CUDA variants that --variant names)",
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the folder of records")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_keep(parser)
     add_kernels_path(parser)

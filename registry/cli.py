@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import gc
 import math
@@ -20,11 +21,10 @@ from registry.errors import CrucibleError
 from registry.records import RESULTS
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["add_device", "add_keep", "add_kernels_path", "as_folder", "given_words", "guarded", "wide_console"]
+__all__ = ["add_device", "add_keep", "add_kernels_path", "as_folder", "as_results", "given_words", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
@@ -41,6 +41,20 @@ def add_kernels_path(parser: argparse.ArgumentParser) -> None:
 def as_folder(text: str) -> Path:
     """Return the path of an option, with ``~`` expanded: a shell does not expand it in ``--option=~/mine``."""
     return Path(text).expanduser()
+
+
+def as_results(text: str) -> Path:
+    """Return the folder of ``--results``, which need not exist yet.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is a file. A command that found this out when it stores its records would lose them.
+    """
+    folder = as_folder(text)
+    if folder.exists() and not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file, not a folder of records")
+    return folder
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
