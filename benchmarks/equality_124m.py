@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,9 +14,8 @@ from rich.console import Console
 
 import models
 from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
-from registry.cli import guarded
+from registry.cli import add_results, guarded
 from registry.errors import DONE, FAILED
-from registry.records import RESULTS
 from trainer.data import Loader
 from trainer.schedule import clip_scale
 from trainer.settings import Settings
@@ -36,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kernels", default="best", help="as for trainer.run")
     parser.add_argument("--model", default="gpt2-124m", help="any model (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="updates (default: %(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    add_results(parser)
     options = parser.parse_args(argv)
 
     def body() -> int:

@@ -22,9 +22,8 @@ import models
 from benchmarks.arms import ARMS
 from benchmarks.mkl_avx512 import LIBRARY
 from harness.race.clock import settle
-from registry.cli import guarded
+from registry.cli import add_results, guarded
 from registry.errors import DONE, CrucibleError
-from registry.records import RESULTS
 from trainer.data import Loader, open_data
 from trainer.initialise import initialise
 from trainer.machine_facts import peak_rss_mib
@@ -80,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernels", default=default.kernels, help="Crucible's kernels, as for trainer.run (default: %(default)s)"
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="the folder of records")
+    add_results(parser)
 
 
 def words(options: argparse.Namespace) -> list[str]:

@@ -40,13 +40,13 @@ from harness.race.stopwatch import Stopwatch, process_start
 from harness.report import boards as report
 from harness.report.html import write_page
 from models.workloads import STANDARD_STEP
-from registry.cli import add_keep, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
-from registry.records import RESULTS, Run, Store, revocation
+from registry.records import Run, Store, revocation
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained HTML page")
     parser.add_argument("--no-store", action="store_true", help="store no record")
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the results folder")
+    add_results(parser)
     add_keep(parser)
     add_kernels_path(parser)
     return parser

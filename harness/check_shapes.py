@@ -22,7 +22,7 @@ from rich.text import Text
 from harness.proof.call_at_shape import CallAtShape, limits_for
 from harness.proof.reference.oracle import load
 from harness.proof.sandbox.client import Worker
-from registry.cli import add_kernels_path, as_results, guarded, wide_console
+from registry.cli import add_kernels_path, add_results, guarded, wide_console
 from registry.comparison import NOT_COMPARED, PASSED
 from registry.devices import DEVICES, device
 from registry.dtypes import DTYPES
@@ -30,7 +30,7 @@ from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count
 from registry.problem import Problem, parse_problem
-from registry.records import RESULTS, Store
+from registry.records import Store
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", action="store_true", help="with --problem: store the outcome as a record")
     parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the folder of records")
+    add_results(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     return parser

@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from harness.race import champions
-from registry.cli import add_device, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import add_device, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
-from registry.records import RESULTS, Store
+from registry.records import Store
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workload", metavar="NAME", help="one workload only, such as gpt2-124m-b4-t64 or gpt2-124m-b4-t64/qkv"
     )
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the results folder")
+    add_results(parser)
     add_device(parser)
     add_kernels_path(parser)
     return parser

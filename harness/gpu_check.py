@@ -22,7 +22,7 @@ from harness.proof.sandbox.client import Limits, Worker
 from harness.race.outcome import BROKEN
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
-from registry.cli import INTERRUPTED, add_keep, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import INTERRUPTED, add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import device
 from registry.dtypes import DTYPES
@@ -30,7 +30,7 @@ from registry.errors import DONE, FAILED, CrucibleError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
 from registry.profiles import PROFILES
-from registry.records import RESULTS, Store
+from registry.records import Store
 from registry.table import ROOT, discover
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", default="5m", metavar="TIME", help="time budget of each race (default: %(default)s)")
     parser.add_argument("--workload", metavar="NAME", help="the workload of the races, as for harness.bench")
     parser.add_argument("--dims", metavar="'N=256 C=768'", help="a shape of your own for the races")
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the results folder")
+    add_results(parser)
     add_keep(parser)
     add_kernels_path(parser)
     return parser

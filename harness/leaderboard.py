@@ -17,12 +17,12 @@ from rich.console import Console
 from harness.race.champions import derive, standings, undecided_message
 from harness.report import boards as report
 from harness.report.html import write_page
-from registry.cli import add_device, add_keep, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import add_device, add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError
 from registry.machine import machine_key
-from registry.records import RESULTS, Store
+from registry.records import Store
 from registry.table import Table, discover
 
 __all__ = ["main", "parser"]
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compact", action="store_true", help="first drop the proofs of older sources, and those that a later proof replaced"
     )
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the results folder")
+    add_results(parser)
     add_keep(parser)
     add_device(parser)
     add_kernels_path(parser)

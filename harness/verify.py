@@ -20,7 +20,7 @@ from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
 from harness.proof.result import SOURCE_CHANGED, Proof
 from harness.proof.sandbox.client import Worker
-from registry.cli import add_keep, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
 from registry.devices import DEVICES, device, kind_of
 from registry.dtypes import DTYPES
@@ -30,7 +30,7 @@ from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count, versions
 from registry.problem import parse_problem
 from registry.profiles import PROFILES
-from registry.records import RESULTS, Evidence, Store, revocation
+from registry.records import Evidence, Store, revocation
 from registry.table import Unloadable, discover
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="|".join(DEVICES),
         help="where to run (default: cpu; sim for CUDA variants that --variant names)",
     )
-    parser.add_argument("--results", type=as_results, default=RESULTS, metavar="DIR", help="the folder of records")
+    add_results(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_keep(parser)
     add_kernels_path(parser)

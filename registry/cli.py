@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["add_device", "add_keep", "add_kernels_path", "as_folder", "as_results", "given_words", "guarded", "wide_console"]
+__all__ = ["add_device", "add_keep", "add_kernels_path", "add_results", "as_folder", "given_words", "guarded", "wide_console"]
 
 INTERRUPTED = 130
 PIPED_WIDTH = 120
@@ -43,7 +43,7 @@ def as_folder(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def as_results(text: str) -> Path:
+def _as_results(text: str) -> Path:
     """Return the folder of ``--results``, which need not exist yet.
 
     Raises
@@ -55,6 +55,11 @@ def as_results(text: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a file, not a folder of records")
     return folder
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--results DIR``, for commands that read or write records."""
+    parser.add_argument("--results", type=_as_results, default=RESULTS, metavar="DIR", help="the folder of records")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

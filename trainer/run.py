@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 import models
-from registry.cli import INTERRUPTED, add_kernels_path, as_results, guarded, wide_console
+from registry.cli import INTERRUPTED, add_kernels_path, add_results, guarded, wide_console
 from registry.devices import DEVICES
 from registry.dtypes import DTYPES
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
-from registry.records import RESULTS
 from trainer.output_folder import output_folder
 from trainer.ranks import joined
 from trainer.report import choices_table, plan_table
@@ -69,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     add("--plan", action="store_true", help="print memory and kernels, and stop")
     add("--explain", action="store_true", help="print more about the choice of each kernel")
     add("--json", action="store_true", help="one JSON document on standard output")
-    add("--results", type=as_results, default=RESULTS, metavar="DIR", help="the folder of records")
+    add_results(options)
     add_kernels_path(options)
     return options
 

@@ -12,6 +12,8 @@ COMMANDS = {
     "harness.check_shapes": ["--op", "gelu"],
     "harness.gpu_check": [],
     "trainer.run": ["--steps", "1"],
+    "benchmarks.step": [],
+    "benchmarks.equality_124m": [],
 }
 
 
