@@ -110,14 +110,15 @@ class Chooser:
     def without_champion(self, request: KernelRequest) -> list[str]:
         """Return the ops without a champion for which `request` needs one and a race can still find one.
 
-        An op whose race crowned nobody is not raced again: its calls get the fastest variant of this race.
+        An op whose race crowned nobody is not raced again until a variant of that race changes: its calls get the fastest
+        variant of the race.
         """
         if self.device == "sim" or (self.device == "host" and request.base != "best"):
             return []
         named = request.resolve(self.table, self.calls)
         # A champion that is wrong only at a shape of this run would win the race again, so it does not count as missing.
         uncrowned = {key: call for key, call in self.calls.items() if key not in named and not self._champions(key, call)}
-        missing = {key[0] for key, call in uncrowned.items() if self._fastest_in_race(key, call) is None}
+        missing = {key[0] for key, call in uncrowned.items() if not self._was_raced_in_vain(key, call)}
         return sorted(op for op in missing if any(self._may_win(v) for v in self._here(op)))
 
     def champion(self, key: CallKey, call: Call) -> Choice | None:
@@ -262,7 +263,7 @@ class Chooser:
 
     def _fastest_raced(self, key: CallKey, call: Call, proven: Iterable[Variant]) -> tuple[Variant, str] | None:
         """Return the fastest variant of `proven` in the most similar race, and the workload of that race."""
-        runs = [r for r in self.store.runs() if r.op == key[0] and r.device == "host" and r.dtype == self.dtype]
+        runs = self._races(key)
         # Of equally similar races, the newest comes first.
         ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
         for _, run in ranked:
@@ -271,12 +272,19 @@ class Chooser:
                 return self.table.variant(key[0], min(times, key=lambda name: times[name])), run.workload
         return None
 
-    def _fastest_in_race(self, key: CallKey, call: Call) -> tuple[Variant, str] | None:
-        """Return the fastest usable variant of a race that crowned nobody, and the workload of the race."""
+    def _was_raced_in_vain(self, key: CallKey, call: Call) -> bool:
+        """Whether a race of unchanged variants, one of them usable, exists for a call on the CPU that has no champion."""
         if self.device != "host":
-            return None
-        usable = self._usable(key, call, [v for v in self._here(key[0]) if not v.is_reference])
-        return self._fastest_raced(key, call, usable)
+            return False
+        here = self._here(key[0])
+        usable = {v.name for v in self._usable(key, call, here) if not v.is_reference}
+        hashes = {v.name: source_hash(v) for v in here}
+        races = ({r.variant: r.source for r in run.rows if r.samples_ms and not r.yardstick} for run in self._races(key))
+        return any(raced.keys() & usable and raced.items() <= hashes.items() for raced in races)
+
+    def _races(self, key: CallKey) -> list[Run]:
+        """Return the races of an op on the CPU, oldest first."""
+        return [r for r in self.store.runs() if (r.op, r.device, r.dtype) == (key[0], "host", self.dtype)]
 
     def _fallback(self, key: CallKey, call: Call) -> Choice:
         """Return a variant of an op without a champion: a proven one if there is one, else the reference."""
@@ -287,8 +295,8 @@ class Chooser:
             reason = f"slow: {why}; see {self._verify(key[0])}"
             return Choice(self.table.variant(key[0], "numpy"), reason)
         if (fastest := self._fastest_raced(key, call, usable)) is not None:
-            which = "that is right at the shapes of this run" if wrong else "whose race crowned nobody"
-            return Choice(fastest[0], f"the fastest of {fastest[1]} {which}")
+            which = " that is right at the shapes of this run" if wrong else ", which has no valid champion"
+            return Choice(fastest[0], f"the fastest of {fastest[1]}{which}")
         return Choice(max(usable, key=lambda v: (self._rung(v), v.name)), "proven, no champion; the highest rung of the ladder")
 
     def _verify(self, op: str, *words: str) -> str:
