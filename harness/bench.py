@@ -295,7 +295,7 @@ def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outco
     present = {champion.key: champion for champion in request.store.champions()}
     for run in outcome.runs:
         if undecided := champions.undecided_of(run, request.table):
-            key = run.op, run.workload, run.threads, run.protocol, run.dtype, run.device
+            key = tuple(getattr(run, name) for name in champions.KEY)
             standing = champions.Standing(run, present.get(key), undecided)
             reason = champions.undecided_message(standing, request.table, options)
             errors.print(reason, highlight=False, soft_wrap=True, markup=False)

@@ -58,10 +58,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a JSON list of calls, each with op, variant, dims, params and dtype; the outcomes are stored as records",
     )
-    parser.add_argument("--op", help="with --variant and --problem: compare one call; stores no record without --keep")
+    parser.add_argument("--op", help="with --variant and --problem: compare one call; stores no record without --store")
     parser.add_argument("--variant", metavar="NAME")
     parser.add_argument("--problem", metavar="LINE", help="dims and parameters, pasted from a failure")
-    parser.add_argument("--keep", action="store_true", help="with --problem: store the outcome as a record")
+    parser.add_argument("--store", action="store_true", help="with --problem: store the outcome as a record")
     parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
     add_results(parser)
@@ -148,7 +148,7 @@ def _show(outcomes: Sequence[Comparison], console: Console) -> None:
             console.print(escape(text), highlight=False, soft_wrap=True)
 
 
-def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Comparison], None]) -> None:
+def _compare(calls: Sequence[CallAtShape], worker: Worker, take: Callable[[Comparison], None]) -> None:
     """Compare the calls; each variant is called while the outputs of the call before are compared."""
     columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=wide_console(stderr=True), transient=True) as bar, ThreadPoolExecutor(1) as ahead:
@@ -160,7 +160,7 @@ def _compare(calls: Sequence[CallAtShape], worker: Worker, keep: Callable[[Compa
                 pending = [ahead.submit(later.call, worker) for later in calls[number : number + 1]]
                 outcome = call.compare(called)
                 bar.update(task, advance=1, description=f"{call.variant} {outcome.shape}")
-                keep(outcome)
+                take(outcome)
         except BaseException:
             worker.stop()  # ends the call that runs, for which no thread waits any more
             raise
@@ -177,15 +177,15 @@ def run(options: argparse.Namespace) -> int:
     torch.start()
     outcomes: list[Comparison] = []
 
-    def keep(outcome: Comparison) -> None:
+    def take(outcome: Comparison) -> None:
         outcomes.append(outcome)
-        if options.calls is not None or options.keep:
+        if options.calls is not None or options.store:
             store.add_comparisons(outcome)
 
     with Worker(options.kernels_path, most) as worker:
         worker.start()
         torch.join()
-        _compare(calls, worker, keep)
+        _compare(calls, worker, take)
     if options.json:
         print(json.dumps({"results": [one.to_json() for one in outcomes]}))  # noqa: T201 (the output of the command)
     _show(outcomes, wide_console(stderr=options.json))

@@ -80,7 +80,7 @@ def folders() -> str:
 
 
 def tree() -> str:
-    """Return the file tree, each file with the first sentence of its docstring."""
+    """Return the file tree, each file with the first paragraph of its docstring."""
     lines = []
     for name, summary in _rooms():
         lines.append(_line(0, name, summary))
@@ -146,14 +146,14 @@ def _proven(table: Table, store: Store) -> str:
     )
 
 
-def _family_row(family: str, table: Table, store: Store) -> str:
-    """Return the row of a family: the sum over its ops that a step calls."""
+def _family_row(family: str, table: Table, store: Store) -> str | None:
+    """Return the row of a family, the sum over its ops that a step calls; None if a step calls none of them."""
     runs = store.runs()
     ops = [op for op in table.ops.values() if op.family == family and "float32" in op.dtypes]
     times = {op.name: step_times(op, runs, STEP) for op in ops}
     counted = {name: op_times for name, op_times in times.items() if op_times.count}
     if not counted:
-        return f"| {family} | not part of a GPT-2 step | | | |"
+        return None
     chosen = {
         name: op_times.fastest(n for n, v in table.variants[name].items() if not v.is_reference)
         for name, op_times in counted.items()
@@ -170,9 +170,8 @@ def _family_row(family: str, table: Table, store: Store) -> str:
 def family_board(table: Table, store: Store) -> str:
     """Return the README's board: for each family the time of its calls in a step, torch's time and the fastest variants."""
     families = dict.fromkeys(op.family for op in table.ops.values() if "float32" in op.dtypes)
-    rows = [_family_row(family, table, store) for family in families]
-    inside, outside = ([row for row in rows if ("not part" in row) is part] for part in (False, True))
-    others = ", ".join(row.split("|")[1].strip() for row in outside)
+    rows = {family: _family_row(family, table, store) for family in families}
+    others = ", ".join(family for family, row in rows.items() if row is None)
     return "\n".join(
         [
             f"Machine `{store.folder.name}`, training step `{STEP}`, float32. Times: lower quartiles, all calls of a step.",
@@ -180,7 +179,7 @@ def family_board(table: Table, store: Store) -> str:
             "",
             "| family, forward and backward | calls | ms | torch eager = 1 | fastest proven variants |",
             "| --- | --- | --- | --- | --- |",
-            *inside,
+            *(row for row in rows.values() if row is not None),
             "",
             f"Proven and raced, but not part of a GPT-2 step: {others}. Every op: [docs/board.md](docs/board.md).",
             _sum_line(step_sum(table, store, STEP)),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from registry.commands import Folders
 from registry.errors import CrucibleError
 from registry.records import RESULTS
 
@@ -79,9 +80,7 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
 
 def given_words(options: argparse.Namespace) -> list[str]:
     """Return the options of the user's command that a command suggested to the user must repeat."""
-    words = [word for path in options.kernels_path for word in ("--kernels-path", str(path))]
-    if options.results.resolve() != RESULTS.resolve():
-        words += ["--results", str(options.results)]
+    words = Folders(tuple(options.kernels_path), options.results).words()
     return [*words, *(["--keep"] if getattr(options, "keep", False) else [])]
 
 

@@ -33,7 +33,7 @@ class Folders:
     def words(self) -> list[str]:
         """Return the options as words, for a command that runs in the same folder."""
         words = [word for path in self.kernels_path for word in ("--kernels-path", str(path))]
-        return words if self.results == RESULTS else [*words, "--results", str(self.results)]
+        return words if self.results.resolve() == RESULTS.resolve() else [*words, "--results", str(self.results)]
 
     def absolute(self) -> Folders:
         """Return the same folders for a command that runs in another folder."""

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 from threadpoolctl import threadpool_limits
 
 from harness.proof.reference.oracle import run_oracle, run_reference
@@ -206,6 +206,6 @@ def _judge_fully(part: Part) -> Verdict:
 
 def _check_memory(part: Part, copies: int) -> None:
     needed = copies * 8 * sum(math.prod(a.shape(part.problem.dims)) for a in part.op.arguments)
-    there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    there = psutil.virtual_memory().available
     if needed > there:
         raise TooLargeError(f"the reference needs {needed / 2**30:.1f} GiB of memory, {there / 2**30:.1f} GiB are free")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 import time
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from harness.proof.cases.training_values import training_values
 from harness.proof.gates import Case, Rejected, check_call
 from harness.proof.reference.cache import ReferenceCache, SolvedProblem
 from harness.proof.sandbox.client import Limits
+from registry.commands import Folders, pasted
 from registry.comparison import NOT_COMPARED, PASSED, Comparison
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
@@ -81,11 +81,9 @@ class CallAtShape:
     @property
     def reproduce(self) -> str:
         """The command that repeats the comparison."""
-        words = ["python", "-m", "harness.check_shapes", "--op", self.problem.op, "--variant", self.variant.name]
-        words += [word for path in self.kernels_path for word in ("--kernels-path", str(path))]
+        words = ["--op", self.problem.op, "--variant", self.variant.name, *Folders(tuple(self.kernels_path)).words()]
         words += ["--device", self.device] if self.device != "host" else []
-        words += ["--threads", str(self.threads), "--problem", str(self.problem)]
-        return shlex.join(words)
+        return pasted("harness.check_shapes", *words, "--threads", str(self.threads), "--problem", str(self.problem))
 
     def call(self, worker: Worker) -> Called:
         """Call the variant; a failure of the variant is part of the result and never raised."""

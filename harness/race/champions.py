@@ -8,7 +8,6 @@ wider than a factor of 2 and reaches below 2. Then the next run decides. If no r
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import pandas as pd
 
 from harness.race.statistics import Interval, paired_ratio, summarise
 from registry.cli import given_words
+from registry.commands import pasted
 from registry.records import Champion, Row, Run, Store
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ __all__ = [
     "derive",
     "race_again",
     "refresh",
-    "standing_runs",
     "standings",
     "undecided_message",
     "undecided_of",
@@ -103,10 +102,10 @@ def race_again(run: Run, table: Table, *options: str) -> str:
     op = f"{run.op[:-1]}[{run.op[-1]}]" if len(family) > 1 else run.op  # the plain name would select the whole family
     by_dims = "=" in run.workload
     shape = ["--dims", run.workload.replace(",", " ")] if by_dims else ["--workload", run.workload]
-    words = ["python", "-m", "harness.bench", "--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
+    words = ["--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
     words += [] if run.dtype == "float32" else ["--dtype", run.dtype]
     words += [] if run.device == "host" else ["--device", run.device]
-    return shlex.join([*words, "--budget", AGAIN_BUDGET, *options])
+    return pasted("harness.bench", *words, "--budget", AGAIN_BUDGET, *options)
 
 
 def _frame(runs: list[Run], is_valid: Callable[[Run, Row], bool]) -> pd.DataFrame:
@@ -165,11 +164,6 @@ def undecided_of(run: Run, table: Table) -> Undecided | None:
         return None
     decision = _champion(timed, table)
     return decision if isinstance(decision, Undecided) else None
-
-
-def standing_runs(store: Store, table: Table) -> list[Run]:
-    """Return the deciding runs, each with only its baselines and its valid rows."""
-    return [standing.run for standing in standings(store, table)]
 
 
 def _length(variant: Variant) -> int:

@@ -9,9 +9,9 @@ which a busy machine may exceed.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
+from registry.commands import Folders, pasted
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.problem import Problem
@@ -45,12 +45,12 @@ def refutation(
     if status not in REFUTING or any(word in note for word in CIRCUMSTANCES):
         return None
     problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype)
-    words = ["python", "-m", "harness.verify", "--op", board.op.name, "--variant", variant.name]
-    words += [word for path in kernels_path for word in ("--kernels-path", str(path))]
+    words = ["--op", board.op.name, "--variant", variant.name, *Folders(tuple(kernels_path)).words()]
     words += [] if place == "host" else ["--device", place]
+    reproduce = pasted("harness.verify", *words, "--problem", str(problem))
     return Evidence(
         op=board.op.name, variant=variant.name, source=source_hash(variant), contract=contract_hash(board.op), status=status,
-        gate=RACE, device=place, profile=RACE, problems=1, reproduce=f'{shlex.join(words)} --problem "{problem}"', note=note,
+        gate=RACE, device=place, profile=RACE, problems=1, reproduce=reproduce, note=note,
         machine=machine_key(place), versions=versions(place),
     )  # fmt: skip
 

@@ -79,7 +79,7 @@ def test_one_problem_is_compared_without_a_record_unless_asked_for(capsys, tmp_p
     code, (one,), _ = checked(capsys, *words, "--problem", "N=120 C=40")
     assert (code, one["status"]) == (1, "failed")
     assert Store(tmp_path).comparisons() == []
-    code, (one,), _ = checked(capsys, *words, "--problem", "N=100 C=40", "--keep")
+    code, (one,), _ = checked(capsys, *words, "--problem", "N=100 C=40", "--store")
     assert (code, one["status"]) == (0, "passed")
     assert len(Store(tmp_path).comparisons()) == 1
 

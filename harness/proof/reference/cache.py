@@ -183,5 +183,4 @@ class ReferenceCache:
         twice = dataclasses.replace(solved.problem, params={**solved.problem.params, **dict.fromkeys(flags, True)})
         exact = solved.reference.outputs
         gained = {a.name: exact[a.name].rounded for a in solved.op.with_role(Role.INOUT)}
-        key = dataclasses.replace(solved.problem, op=f"{solved.op.name} twice")
-        return self._solved(f"added to {key.params}", solved.op, twice, lambda: {**solved.values, **gained})
+        return self._solved(f"added to {solved.problem.params}", solved.op, twice, lambda: {**solved.values, **gained})

@@ -1,6 +1,7 @@
 """A variant that is right on the battery's problems and wrong at the raced shape loses its proof for every reader."""
 
 import json
+import shlex
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_wrong_answer_in_a_race_revokes_the_proof_until_the_source_changes(tmp
 
     record = Store(results).proof(variant)
     assert (record.gate, record.status, record.source) == (RACE, "wrong", Store(results).evidence()[0].source)
-    problem = record.reproduce.partition(' --problem "')[2].rstrip('"')
+    problem = shlex.split(record.reproduce)[-1]
     assert problem.startswith("N=1024 C=320 ")
     assert verify.main([*command(folder, results)[:-2], "--problem", problem, "--json"]) == 1
     [reproduced] = json.loads(capsys.readouterr().out)["results"]
@@ -128,7 +129,9 @@ def test_a_variant_is_refuted_by_what_it_did_and_not_by_circumstances(status, no
     assert (found is not None) is refuted
     if found:
         assert (found.status, found.note, found.revokes) == (status, note, True)
-        assert f"--kernels-path '{tmp_path}/my kernels' --problem \"N=1024 C=320 " in found.reproduce
+        words = shlex.split(found.reproduce)
+        assert words[words.index("--kernels-path") + 1] == f"{tmp_path}/my kernels"
+        assert words[words.index("--problem") + 1].startswith("N=1024 C=320 ")
 
 
 @pytest.mark.parametrize("stored", [True, False])
