@@ -74,10 +74,13 @@ def _chosen(config):
 
 
 def pytest_generate_tests(metafunc):
-    """Make one battery test per variant. Its id holds the op and the variant for ``-k``."""
+    """Make one battery test per variant, and per file of --kernels-path that could not be loaded. Its id holds op and name."""
     if BATTERY in metafunc.fixturenames:
-        variants = _chosen(metafunc.config)
-        metafunc.parametrize(BATTERY, variants, ids=[f"{v.op.name}-{v.name}" for v in variants])
+        config = metafunc.config
+        variants = {f"{v.op.name}-{v.name}": v for v in _chosen(config)}
+        failed = [f for f in _unloadable(config, config.getoption("--variant")) if not is_own(f.path)]
+        names = [f"{f.op or 'unknown'}-{f.name}" for f in failed]
+        metafunc.parametrize(BATTERY, [*variants.values(), *failed], ids=[*variants, *names])
 
 
 def _is_narrowed(config):
@@ -108,17 +111,6 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("variants that could not be loaded")
     for failed in unloadable:
         terminalreporter.line(str(failed))
-
-
-def pytest_sessionfinish(session, exitstatus):
-    """Fail the run if a selected file of --kernels-path could not be loaded. `harness.verify` does the same."""
-    config = session.config
-    if exitstatus != pytest.ExitCode.OK or not config.getoption("--kernels-path") or table_key not in config.stash:
-        return
-    chosen, keyword = config.getoption("--variant"), config.getoption("-k")
-    selected = [f for f in _unloadable(config, chosen) if not is_own(f.path) and (not keyword or f.name in keyword)]
-    if selected:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _unloadable(config, names=None):

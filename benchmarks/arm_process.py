@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from registry.errors import CrucibleError
+from registry.errors import BAD_REQUEST, CrucibleError, RequestError
 from registry.table import ROOT
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class ArmProcess:
         code = self._child.wait()
         self._listener.join(FAREWELL_S)
         if code >= 0:
-            return CrucibleError(f"arm {self.arm} ended with code {code}: {self._last or 'it printed no message'}")
+            kind = RequestError if code == BAD_REQUEST else CrucibleError
+            why = self._last.removeprefix("error: ") or "it printed no message"
+            return kind(f"arm {self.arm} ended with code {code}: {why}")
         name = signal.Signals(-code).name
         memory = (
             "; this machine may have too little memory for so many arms, choose fewer with --arms" if name == "SIGKILL" else ""

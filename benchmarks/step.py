@@ -43,7 +43,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from benchmarks.arm_process import ArmProcess
 from benchmarks.arms import ARMS, CRUCIBLE, choose_arms, environment_of, left_out
@@ -51,6 +50,7 @@ from benchmarks.step_arm import add_options, settings_of, tokens, words
 from benchmarks.step_record import FILE, ArmTimes, StepRun, check_conditions, check_losses, ratios_of
 from registry.cli import add_keep, guarded, wide_console
 from registry.errors import DONE, RequestError
+from registry.listing import Column, Listing
 from registry.records import Store
 
 if TYPE_CHECKING:
@@ -142,16 +142,18 @@ class Benchmark:
             for arm in arms:
                 processes.append(stack.enter_context(self._start(arm, own_caches=options.first_step)))
                 kernels |= processes[-1].wait_ready()
-            first_steps = self._rounds(processes)
+            self._rounds(processes)
         times = [
             ArmTimes.of(
                 process.arm,
                 process.ms,
                 process.losses,
                 process.peak_rss,
-                {"cold": cold[process.arm], "warm": first} if options.first_step else {"found": first},
+                {"cold": cold[process.arm], "warm": process.first_step_s}
+                if options.first_step
+                else {"found": process.first_step_s},
             )
-            for process, first in zip(processes, first_steps, strict=True)
+            for process in processes
         ]
         return StepRun(
             model=options.model,
@@ -205,7 +207,6 @@ class Benchmark:
             if counted:
                 times = ", ".join(f"{process.arm} {process.ms[-1]:.0f} ms" for process in processes)
                 self.bar.console.print(f"round {number - WARM_UPS} of {self.options.rounds}: {times}")
-        return [process.first_step_s for process in processes]
 
 
 def show(run: StepRun) -> None:
@@ -219,8 +220,8 @@ def show(run: StepRun) -> None:
     for arm in run.arms:
         ratio, quartiles, memory = _cells(compared.get(arm.arm))
         spread = f"{min(arm.ms):.1f} to {max(arm.ms):.1f}"
-        times.add_row(arm.arm, f"{arm.median:.1f}", f"{arm.lower_quartile:.1f}", spread, ratio, quartiles)
-        rest.add_row(arm.arm, f"{arm.peak_rss:.0f}", memory, *(f"{arm.first_step[key]:.1f}" for key in keys))
+        times.add(arm.arm, f"{arm.median:.1f}", f"{arm.lower_quartile:.1f}", spread, ratio, quartiles)
+        rest.add(arm.arm, f"{arm.peak_rss:.0f}", memory, *(f"{arm.first_step[key]:.1f}" for key in keys))
     console = wide_console()
     console.print(times, rest)
     if strongest := run.strongest:
@@ -229,13 +230,9 @@ def show(run: StepRun) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _table(title: str, *heads: str) -> Table:
+def _table(title: str, *heads: str) -> Listing:
     """Return a table of arms, without rows."""
-    table = Table(title=title)
-    table.add_column("arm", no_wrap=True)
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    return table
+    return Listing(Column("arm", key=True), *(Column(head, justify="right") for head in heads), title=title)
 
 
 def _cells(ratio: Ratio | None) -> tuple[str, str, str]:

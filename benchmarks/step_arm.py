@@ -225,7 +225,7 @@ def serve(options: argparse.Namespace) -> int:
     loader = Loader(tokens(settings).train, settings.B, settings.T)
     step = make_step(options.arm, settings, options.caches)
     _rest()
-    _print_json(output, {"ready": True, "kernels": step.kernels})
+    _print_json(output, {"kernels": step.kernels})
     for number, _ in enumerate(sys.stdin, start=1):
         batch = loader.next_batch()
         start = time.perf_counter()

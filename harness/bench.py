@@ -42,7 +42,7 @@ from harness.report.html import write_page
 from models.workloads import STANDARD_STEP
 from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
-from registry.devices import raced_device
+from registry.devices import as_option, raced_device
 from registry.dtypes import DTYPES
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
@@ -176,7 +176,7 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     if possible := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
         return possible
     elsewhere = [v for v in table.select(ops) if takes(v)]
-    places = " and ".join(sorted({"cpu" if v.device == "host" else v.device for v in elsewhere}))
+    places = " and ".join(sorted({as_option(v.device) for v in elsewhere}))
     names = sorted({v.name for v in elsewhere})
     shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     dtypes = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))

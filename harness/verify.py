@@ -22,7 +22,7 @@ from harness.proof.result import SOURCE_CHANGED, Proof
 from harness.proof.sandbox.client import Worker
 from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
-from registry.devices import DEVICES, device, kind_of
+from registry.devices import DEVICES, as_option, device, kind_of
 from registry.dtypes import DTYPES
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.fingerprint import Snapshot
@@ -75,8 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _device_of(variant: Variant, plan: Plan) -> str:
-    kind = kind_of(variant, gpu=plan.gpu)
-    return "cpu" if kind == "host" else kind
+    return as_option(kind_of(variant, gpu=plan.gpu))
 
 
 def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Variant]:

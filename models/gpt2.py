@@ -5,6 +5,7 @@ backward pass the gradient of the stream goes from sum to sum, and each layer no
 
 Source: A. Radford et al., Language Models are Unsupervised Multitask Learners (2019).
 Shapes, as suffixes of names: B batch, T time, N = B*T rows, C channels, F = 4*C, H heads, D = C/H, V vocabulary with padding.
+In the dims of tensors and calls, V is the vocabulary in use and P its padding.
 """
 
 from __future__ import annotations

@@ -132,8 +132,9 @@ def step_workloads(step: str, dtype: str = "float32") -> tuple[Workload, ...]:
     """
     model, batch, sequence = parse_step(step)
     recorded = record_step(model, discover().ops, batch, sequence, dtype)
-    loss = [call for call in recorded.loss if call.op.name not in {c.op.name for c in recorded.one_update()}]
-    return _count(step, recorded.one_update(), validation=loss)
+    update = recorded.one_update()
+    called = {call.op.name for call in update}
+    return _count(step, update, validation=[call for call in recorded.loss if call.op.name not in called])
 
 
 def _examples(op: Op, label: str) -> list[Workload]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["DEVICES", "Cpu", "Device", "Gpu", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
+__all__ = ["DEVICES", "Cpu", "Device", "Gpu", "SimulatedGpu", "as_option", "device", "kind_of", "raced_device", "set_threads"]
 
 ALIGNMENT = 64
 OLDEST_CUPY = 14  # the first version with bfloat16
@@ -204,6 +204,11 @@ def raced_device(name: str) -> Device:
     if name == SimulatedGpu.name:
         raise RequestError("--device sim: a simulated GPU has no time; on a machine with a GPU, race with --device cuda")
     return device(name)
+
+
+def as_option(name: str) -> str:
+    """Return the value of ``--device`` for the name of a device in records."""
+    return "cpu" if name == Cpu.name else name
 
 
 def kind_of(variant: Variant, *, gpu: bool = False) -> str:

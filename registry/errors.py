@@ -40,7 +40,6 @@ class UnknownNameError(RequestError):
         hint = f"; did you mean {guess!r}?" if guess else "."
         shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")  # noqa: PLR2004 (one line)
         super().__init__(f"unknown {kind} {name!r}{hint} Known: {shown or 'none'}.".replace("?.", "?"))
-        self.nearest = guess
 
 
 class ContractError(CrucibleError):

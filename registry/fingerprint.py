@@ -1,6 +1,7 @@
 """Hashes of the code behind a proof: the sources of a variant, and the contract of its op.
 
-Every hash and every comparison reads the files from the disk. Only the list of modules that a text imports is cached.
+Every hash and every comparison reads the files from the disk. Two things are cached: the list of modules that a
+text imports, and the places of helper modules on Python's path.
 """
 
 from __future__ import annotations

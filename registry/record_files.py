@@ -12,9 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Stamp", "append_lines", "digest", "read_document", "read_lines", "replace_lines", "stamp", "write_document"]
+__all__ = [
+    "DERIVED_AGAIN",
+    "Stamp",
+    "append_lines",
+    "digest",
+    "read_document",
+    "read_lines",
+    "replace_lines",
+    "stamp",
+    "write_document",
+]
 
 Stamp = tuple[int, int, int] | None
+DERIVED_AGAIN = "delete it and run: python -m harness.leaderboard"
 
 
 def stamp(path: Path) -> Stamp:
@@ -101,14 +112,16 @@ def read_document(path: Path) -> Any:  # noqa: ANN401 (any JSON)
     Raises
     ------
     CrucibleError
-        The file is not JSON.
+        The file is not JSON, or it cannot be read.
     """
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CrucibleError(f"{path} is not JSON ({error.msg}); delete it and run: python -m harness.leaderboard") from error
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise CrucibleError(f"{path} is not JSON ({error}); {DERIVED_AGAIN}") from error
+    except OSError as error:
+        raise CrucibleError(f"cannot read {path}: {error.strerror}") from error
 
 
 def write_document(path: Path, content: object) -> None:

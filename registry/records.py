@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from registry.commands import Folders, folder_of, pasted
 from registry.comparison import Comparison
@@ -19,7 +19,17 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key
 from registry.paths import RESULTS
 from registry.profiles import fewest_problems
-from registry.record_files import Stamp, append_lines, digest, read_document, read_lines, replace_lines, stamp, write_document
+from registry.record_files import (
+    DERIVED_AGAIN,
+    Stamp,
+    append_lines,
+    digest,
+    read_document,
+    read_lines,
+    replace_lines,
+    stamp,
+    write_document,
+)
 from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run, standing
 from registry.table import discover
 
@@ -122,12 +132,15 @@ class Store:
         The user's champions are derived from tracked and own records. After a change of the tracked records (by ``git pull``,
         for instance) the tracked champions count, and the user's champions count only for other calls.
         """
-        first, *own = (read_document(folder / "champions.json") for folder in self.folders)
-        tracked = [Champion.from_json(c) for c in first or []]
+        paths = [folder / "champions.json" for folder in self.folders]
+        first, *own = map(read_document, paths)
+        tracked = _champions(paths[0], first or [])
         if not own or own[0] is None:
             return tracked
-        champions = [Champion.from_json(c) for c in own[0]["champions"]]
-        if own[0]["derived_from"] == self._tracked_digest():
+        if not isinstance(own[0], dict):
+            raise CrucibleError(f"{paths[1]} is no document of champions; {DERIVED_AGAIN}")
+        champions = _champions(paths[1], own[0].get("champions"))
+        if own[0].get("derived_from") == self._tracked_digest():
             return champions
         known = {champion.key for champion in tracked}
         return [*tracked, *(champion for champion in champions if champion.key not in known)]
@@ -260,6 +273,13 @@ def revocation(variant: Variant, record: Evidence) -> str:
         f"{variant}: a race on {record.created[:10]} refuted it ({record.status}: {record.note}), "
         f"so its proof is revoked until its source changes; see: {record.reproduce}"
     )
+
+
+def _champions(path: Path, lines: object) -> list[Champion]:
+    try:
+        return [Champion.from_json(line) for line in cast("list[dict[str, Any]]", lines)]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CrucibleError(f"{path} is no document of champions ({error}); {DERIVED_AGAIN}") from error
 
 
 def _record(kind: type[R], place: str, line: Mapping[str, Any]) -> R:

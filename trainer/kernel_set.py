@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from models.workloads import call_workload, step_name
 from registry.commands import Folders, pasted
+from registry.devices import as_option
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
+from trainer.kernel_request import NAIVE
 from trainer.shape_checks import Comparisons, refuse
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from trainer.program import StepTemplate
 
 __all__ = ["Choice", "Chooser"]
-
-NAIVE = "_naive"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,10 @@ class Chooser:
             )
         for variant in {id(v): v for v in named.values()}.values():
             if not self._runs_here(variant):
-                raise RequestError(f"--kernels: {variant} does not run on device {self.device!r}; choose it with --device")
+                other = "cpu" if variant.device == "host" else "sim or cuda"
+                raise RequestError(
+                    f"--kernels: {variant} does not run on --device {as_option(self.device)}; choose --device {other}"
+                )
             if self.dtype not in variant.dtypes:
                 raise RequestError(f"--kernels: {variant} takes {', '.join(variant.dtypes)}, not --dtype {self.dtype}")
             self._require_proof(variant)

@@ -5,14 +5,11 @@ The trainer does not import the harness. It reads the champions from the records
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from registry.cli import INTERRUPTED
 from registry.commands import Folders, pasted
-from registry.errors import BAD_REQUEST, FAILED, CrucibleError, RequestError
-from registry.table import ROOT
+from registry.errors import BAD_REQUEST, FAILED, RequestError
+from trainer.child import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,12 +81,8 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
     for command in wanted:
         line = pasted(*command)
         say(line)
-        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-        if done.returncode == INTERRUPTED:
-            raise KeyboardInterrupt
-        if done.returncode < 0:
-            raise CrucibleError(f"{line} was ended by signal {-done.returncode}")
-        if done.returncode == FAILED:
+        code = run_command(command)
+        if code == FAILED:
             say(f"{line} failed; the run continues with the proven variants")
-        if done.returncode == BAD_REQUEST:
+        if code == BAD_REQUEST:
             raise RequestError(f"{line} refused the request; its message is above")

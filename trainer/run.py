@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 
+def _as_folder(text: str) -> Path:
+    """Return the folder of ``--out``. An empty text, of an unset variable of the shell, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no folder; leave the option out for out/MODEL")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     options = argparse.ArgumentParser(
@@ -62,9 +69,14 @@ def parser() -> argparse.ArgumentParser:
         default=True,
         help="on device cuda, capture the calls once and replay them",
     )
-    add("--out", type=Path, metavar="DIR", help="where the model is saved (default: out/MODEL, or a numbered folder beside it)")
+    add(
+        "--out",
+        type=_as_folder,
+        metavar="DIR",
+        help="where the model is saved (default: out/MODEL or a numbered folder beside it)",
+    )
     add("--dtype", default="float32", metavar="|".join(DTYPES), help="storage type; sums are float32 (default: %(default)s)")
-    add("--seed", type=int, default=42, help="seed of the initial weights and of the sample (default: %(default)s)")
+    add("--seed", type=int, default=42, help="seed of initial weights, batches and sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
     add("--explain", action="store_true", help="print more about the choice of each kernel")
     add("--json", action="store_true", help="one JSON document on standard output")

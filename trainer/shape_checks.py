@@ -8,20 +8,18 @@ harness.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.cli import INTERRUPTED
+from registry.commands import Folders, pasted
 from registry.comparison import NOT_COMPARED, Comparison
 from registry.comparison import call_key as comparison_key
+from registry.devices import as_option
 from registry.errors import DONE, FAILED, CrucibleError, EvidenceError
-from registry.table import ROOT
+from trainer.child import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -201,11 +199,7 @@ def _compare(missing: Iterable[tuple[ShapedCall, Variant]], settings: Settings, 
         calls = Path(folder) / "calls.json"
         calls.write_text(json.dumps([call.request(variant) for call, variant in missing]))
         command = ["harness.check_shapes", "--calls", str(calls), "--threads", str(settings.threads)]
-        command += ["--results", str(settings.results.absolute()), "--device", "cpu" if device == "host" else device]
-        command += [word for path in settings.kernels_path for word in ("--kernels-path", str(path.absolute()))]
-        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode == INTERRUPTED:
-        raise KeyboardInterrupt
-    if done.returncode not in {DONE, FAILED}:
-        how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else "failed; its message is above"
-        raise CrucibleError(f"{shlex.join(['python', '-m', *command])} {how}")
+        command += ["--device", as_option(device), *Folders(settings.kernels_path, settings.results).absolute().words()]
+        code = run_command(command)
+    if code not in {DONE, FAILED}:
+        raise CrucibleError(f"{pasted(*command)} failed; its message is above")

@@ -3,10 +3,12 @@
 import pytest
 
 from harness.proof.battery import prove
-from registry.table import ROOT
+from registry.table import ROOT, Unloadable
 
 
 def test_battery(variant_under_test, worker, helpers, plan, reference_cache):
+    if isinstance(variant_under_test, Unloadable):
+        pytest.fail(str(variant_under_test), pytrace=False)
     proof = prove(variant_under_test, worker, plan, reference_cache, helpers=helpers)
     if proof.status == "refused":
         pytest.skip(proof.message)

@@ -169,6 +169,19 @@ def champion(variant="numba_rows", **changes):
     return Champion(**{**about, "median_ms": 1.0, **changes})
 
 
+@pytest.mark.parametrize("text", [b"{", b"\xff", b'[{"op": "x"}]', b"[5]", b"5", b'{"a": 1}'])
+@pytest.mark.parametrize("part", ["m", "local/m"])
+def test_a_damaged_file_of_champions_is_one_line_with_the_way_out(usual, part, text):
+    (usual / part).mkdir(parents=True)
+    (usual / part / "champions.json").write_bytes(text)
+    with pytest.raises(CrucibleError) as caught:
+        Store(usual, "m").champions()
+    message = str(caught.value)
+    assert message.endswith("; delete it and run: python -m harness.leaderboard")
+    assert message.startswith(str(usual / part / "champions.json"))
+    assert "\n" not in message
+
+
 def test_a_user_s_records_go_to_the_ignored_folder_and_are_read_with_the_tracked_records_by_date(usual):
     tracked, own = Store(usual, "m", keep=True), Store(usual, "m")
     tracked.add_evidence(evidence(seed=1, created="2026-01-01"), evidence(seed=3, created="2026-03-01"))

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from registry.errors import CrucibleError, RequestError
-from trainer import missing_records
+from trainer import child
 from trainer.missing_records import commands, make_champions
 
 STEP = "gpt2-nano-b2-t32"
@@ -56,7 +56,7 @@ def test_a_single_op_is_proven_and_raced_alone(tmp_path):
 def test_each_command_is_printed_for_pasting_and_so_is_its_failure(monkeypatch, tmp_path, code, error, message):
     ran, said = [], []
     monkeypatch.setattr(
-        missing_records.subprocess, "run", lambda words, **_: ran.append(words) or subprocess.CompletedProcess(words, code)
+        child.subprocess, "run", lambda words, **_: ran.append(words) or subprocess.CompletedProcess(words, code)
     )
     wanted = commands(["matmul"], {}, every_op=False, step=STEP, threads=1, results=tmp_path / "with space")
     if error:

@@ -197,7 +197,7 @@ def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, 
     saved = tmp_path / "out" / checkpoint.FILE
     saved.parent.mkdir()
     saved.write_bytes(b"a good file")
-    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
+    monkeypatch.setattr("trainer.child.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
     assert run.main([*pico, "--kernels=best"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: --out {saved.parent} holds model.safetensors of an earlier run; save elsewhere with --out ")
@@ -270,6 +270,13 @@ def test_bad_text_is_one_clear_line(pico, capsys, tmp_path, content, message):
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_an_unset_variable_is_no_output_folder(pico, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run.main([*pico, "--out="])
+    assert caught.value.code == 2
+    assert "'' names no folder" in capsys.readouterr().err
+
+
 def test_an_output_folder_that_cannot_be_made_is_noticed_before_training(pico, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert run.main([*pico, f"--out={tmp_path / 'file' / 'out'}"]) == 2
@@ -306,7 +313,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
         ran.append(command[1:])
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr("trainer.missing_records.subprocess.run", pretend)
+    monkeypatch.setattr("trainer.child.subprocess.run", pretend)
     assert run.main([*pico, "--kernels=best", "--json"]) == 0
     assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
     assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
@@ -318,7 +325,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
 
 
 def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
-    monkeypatch.setattr("trainer.missing_records.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
+    monkeypatch.setattr("trainer.child.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
     monkeypatch.setattr(stages, "open_data", lambda *_, **__: pytest.fail("the text was read"))
     assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -327,7 +334,7 @@ def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champion
 
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
     monkeypatch.setattr(
-        "trainer.missing_records.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
+        "trainer.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
     )
     assert run.main([*pico, "--kernels=best"]) == 130
 

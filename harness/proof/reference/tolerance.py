@@ -316,7 +316,7 @@ def _cut(gamma: float, least: float, torch_error: NDArray[Any], unit: NDArray[An
     """Return gamma, cut to a multiple of torch's own error on this problem.
 
     Where torch's error exceeds the law, the law does not hold: it is linear, and the response to roundings of its size is not
-    (softmax of scores beyond 1e6). There a kernel may be twice as wrong as torch.
+    (softmax of scores beyond 4e6). There a kernel may be twice as wrong as torch.
     """
     with np.errstate(all="ignore"):
         seen = float(np.nan_to_num(torch_error / unit).max(initial=0.0))
