@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +74,18 @@ def _array_annotation(name: str, annotation: Any) -> tuple[str, str]:  # noqa: A
     return dims, dtypes[0] if len(dtypes) == 1 else "float"
 
 
-@dataclass(frozen=True, eq=False)
+def _no_reference() -> None:
+    """Stand for the reference of an op that gives none."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Op:
     """An operation: its reference, its oracle, and the data from which the harness derives checks and races.
 
     Parameters
     ----------
-    definition : callable
-        The reference: plain numpy, float64 inside. Its positional parameters are the inputs and in-outs of the op, its
+    reference : callable
+        Plain numpy, float64 inside. Its positional parameters are the inputs and in-outs of the op, its
         keyword-only parameters are the parameters of the op. Array annotations (jaxtyping) hold dims and dtypes; ``Float``
         stands for the problem's dtype.
     outputs : sequence of str
@@ -114,14 +118,16 @@ class Op:
     dtypes : tuple of str
         Dtypes of its problems.
     error : ErrorLaw
+    definition : callable, optional
+        The name of `reference` in specs of earlier revisions, which ``harness.bench --compare`` reads.
 
     Raises
     ------
     ContractError
-        The reference's signature, outputs, domain and params do not fit together.
+        There is no reference, or the reference's signature, outputs, domain and params do not fit together.
     """
 
-    definition: Callable[..., Any]
+    reference: Callable[..., Any] = field(default=_no_reference)
     outputs: Sequence[str]
     family: str
     direction: Direction
@@ -137,8 +143,12 @@ class Op:
     dtypes: tuple[str, ...] = DTYPES
     error: ErrorLaw = field(default_factory=Elementwise)
     arguments: tuple[Argument, ...] = field(init=False)
+    definition: InitVar[Callable[..., Any] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, definition: Callable[..., Any] | None) -> None:
+        object.__setattr__(self, "reference", definition or self.reference)
+        if self.reference is _no_reference:
+            raise ContractError(f"an op of family {self.family!r} has no reference; write reference=FUNCTION in its spec")
         object.__setattr__(self, "arguments", self._read_arguments())
         mentioned = {name for a in self.arguments for part in a.dims.split() for name in names_in(part)}
         if missing := mentioned - set(self.domain):
@@ -160,14 +170,14 @@ class Op:
     @property
     def name(self) -> str:
         """The name of the reference function."""
-        return str(self.definition.__name__)
+        return str(self.reference.__name__)
 
     @property
     def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.definition)
+        return inspect.signature(self.reference)
 
     def _read_arguments(self) -> tuple[Argument, ...]:
-        hints = typing.get_type_hints(self.definition)
+        hints = typing.get_type_hints(self.reference)
         returned = hints.pop("return", None)
         kinds = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
         if len(kinds) != len(self.outputs):

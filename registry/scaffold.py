@@ -131,7 +131,7 @@ def _oracle(torch, x):
 
 
 {constant} = Op(
-    definition={name},
+    reference={name},
     outputs=("y",),
     family="{name}",
     direction=Direction.FORWARD,
@@ -167,7 +167,7 @@ def _checked(name: str, kind: str) -> str:
 
 def _constant(op: Op) -> str:
     """Return the name under which the spec exports the op."""
-    module = sys.modules[op.definition.__module__]
+    module = sys.modules[op.reference.__module__]
     return next(name for name, value in vars(module).items() if value is op)
 
 

@@ -167,7 +167,7 @@ class Table:
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a spec is somebody's code and may raise anything)
             self._failed.append(Unloadable(path, folder.name, _one_line(error)))
             return
-        ops = [v for v in vars(module).values() if isinstance(v, Op) and v.definition.__module__ == module.__name__]
+        ops = [v for v in vars(module).values() if isinstance(v, Op) and v.reference.__module__ == module.__name__]
         for op in ops:
             self.add_op(op)
         if not ops:

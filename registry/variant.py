@@ -198,8 +198,8 @@ def reference_variant(op: Op) -> Variant:
 
     def numpy(*arrays: Any, **params: Any) -> None:
         by_name = {a.name: array for a, array in zip(op.arguments, arrays, strict=True)}
-        inputs = [by_name[n] for n, p in inspect.signature(op.definition).parameters.items() if p.kind is not p.KEYWORD_ONLY]
-        results = op.definition(*(a.astype(np.float32) if is_bfloat16(a) else a for a in inputs), **params)
+        inputs = [by_name[n] for n, p in inspect.signature(op.reference).parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        results = op.reference(*(a.astype(np.float32) if is_bfloat16(a) else a for a in inputs), **params)
         for name, result in zip(op.outputs, results if isinstance(results, tuple) else (results,), strict=True):
             by_name[name][...] = result
 
@@ -209,5 +209,5 @@ def reference_variant(op: Op) -> Variant:
         idea="Compute the op in float64 in the most obvious way, without regard to speed.",
         source=f"kernels/{op.family}/spec.py",
     )
-    path = Path(str(sys.modules[op.definition.__module__].__file__))
+    path = Path(str(sys.modules[op.reference.__module__].__file__))
     return Variant(op=op, name="numpy", function=numpy, notes=notes, path=path, dtypes=op.dtypes)

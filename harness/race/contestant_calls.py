@@ -62,7 +62,7 @@ def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[
 
 
 def _input_names(op: Op) -> list[str]:
-    parameters = inspect.signature(op.definition).parameters.values()
+    parameters = inspect.signature(op.reference).parameters.values()
     return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 

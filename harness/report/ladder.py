@@ -48,7 +48,7 @@ def ladder_page(table: Table, runs: list[Run], step: str) -> str:
     for op in table.ops.values():
         times = step_times(op, runs, step)
         calls = f"Calls in a step: {times.count}." if times.count else f"Calls in a step: 0 ({times.note})."
-        lines += ["", f"## {op.name}", "", f"{str(op.definition.__doc__).strip().splitlines()[0]} {calls}", ""]
+        lines += ["", f"## {op.name}", "", f"{str(op.reference.__doc__).strip().splitlines()[0]} {calls}", ""]
         lines += ["| rung | builds on | idea | source | times torch |", "| --- | --- | --- | --- | --- |"]
         for variant in rungs(table.variants[op.name]):
             notes = variant.notes

@@ -1,6 +1,6 @@
 """One thread for each parameter, in the order of the paper.
 
-Idea: say in a kernel what the definition says; the powers of the betas are the same for all and come from the host.
+Idea: write the reference as one kernel; the powers of the betas are the same for all and come from the host.
 Source: the first kernel of karpathy/llm.c, dev/cuda/adamw.cu; I. Loshchilov and F. Hutter, arXiv:1711.05101.
 Costs: three divisions for each parameter.
 """

@@ -1,6 +1,6 @@
 """One plain loop over the parameters.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, gpt2_update; I. Loshchilov and F. Hutter, arXiv:1711.05101.
 """
 

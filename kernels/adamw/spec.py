@@ -181,7 +181,7 @@ SETTINGS = {
 }
 
 ADAMW = Op(
-    definition=adamw,
+    reference=adamw,
     outputs=("param", "m", "v"),
     family="adamw",
     direction=Direction.UPDATE,
@@ -196,7 +196,7 @@ ADAMW = Op(
 )
 
 ADAMW_MASTER = Op(
-    definition=adamw_master,
+    reference=adamw_master,
     outputs=("param", "master", "m", "v"),
     family="adamw",
     direction=Direction.UPDATE,

@@ -136,7 +136,7 @@ DOMAIN = {"B": range(4), "T": range(141), "H": range(1, 5), "D": range(1, 81)}
 
 
 ATTENTION = Op(
-    definition=attention,
+    reference=attention,
     outputs=("y", "lse"),
     family="attention",
     direction=Direction.FORWARD,
@@ -150,7 +150,7 @@ ATTENTION = Op(
 )
 
 ATTENTION_BACKWARD = Op(
-    definition=attention_backward,
+    reference=attention_backward,
     outputs=("dqkv",),
     family="attention",
     direction=Direction.BACKWARD,

@@ -73,7 +73,7 @@ DOMAIN = {"N": range(41), "V": range(1, 301), "P": range(41)}
 
 
 CROSS_ENTROPY = Op(
-    definition=cross_entropy,
+    reference=cross_entropy,
     outputs=("losses",),
     family="cross_entropy",
     direction=Direction.FORWARD,
@@ -89,7 +89,7 @@ CROSS_ENTROPY = Op(
 )
 
 CROSS_ENTROPY_BACKWARD = Op(
-    definition=cross_entropy_backward,
+    reference=cross_entropy_backward,
     outputs=("losses", "logits"),
     family="cross_entropy",
     direction=Direction.BACKWARD,

@@ -1,6 +1,6 @@
 """One thread for each element of the result.
 
-Idea: say in a kernel what the definition says: a thread finds its position and channel, looks up the token, adds two rows.
+Idea: write the reference as one kernel: a thread finds its position and channel, looks up the token, adds two rows.
 Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: two divisions and a lookup of the token for every element.
 """

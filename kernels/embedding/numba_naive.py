@@ -1,6 +1,6 @@
 """Plain loops: every position copies the row of its token and adds the row of its place.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, encoder_forward.
 """
 

@@ -74,7 +74,7 @@ DOMAIN = {"B": range(1, 5), "T": range(1, 33), "V": range(1, 65), "P": range(8),
 
 
 EMBEDDING = Op(
-    definition=embedding,
+    reference=embedding,
     outputs=("x",),
     family="embedding",
     direction=Direction.FORWARD,
@@ -87,7 +87,7 @@ EMBEDDING = Op(
 )
 
 EMBEDDING_BACKWARD = Op(
-    definition=embedding_backward,
+    reference=embedding_backward,
     outputs=("dwte", "dwpe"),
     family="embedding",
     direction=Direction.BACKWARD,

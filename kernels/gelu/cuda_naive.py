@@ -1,6 +1,6 @@
 """One thread for each element, with tanh of the CUDA library.
 
-Idea: say in a kernel what the definition says.
+Idea: write the reference as one kernel.
 Source: the first kernel of karpathy/llm.c, dev/cuda/gelu_forward.cu.
 Costs: tanhf takes an exponential, a division and a polynomial beside it, and a branch between them.
 """

@@ -51,7 +51,7 @@ DOMAIN = {"N": range(71), "C": range(301)}
 
 
 GELU = Op(
-    definition=gelu,
+    reference=gelu,
     outputs=("y",),
     family="gelu",
     direction=Direction.FORWARD,
@@ -63,7 +63,7 @@ GELU = Op(
 )
 
 GELU_BACKWARD = Op(
-    definition=gelu_backward,
+    reference=gelu_backward,
     outputs=("dx",),
     family="gelu",
     direction=Direction.BACKWARD,

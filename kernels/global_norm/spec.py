@@ -23,7 +23,7 @@ def _oracle(torch, grad):
 
 
 GLOBAL_NORM = Op(
-    definition=global_norm,
+    reference=global_norm,
     outputs=("norm",),
     family="global_norm",
     direction=Direction.UPDATE,

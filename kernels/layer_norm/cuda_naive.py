@@ -1,4 +1,4 @@
-"""One thread for each row, with the three plain loops of the definition.
+"""One thread for each row, with the three plain loops of the reference.
 
 Idea: rows do not depend on each other, so every one is given a thread of its own.
 Source: the first kernel of karpathy/llm.c, dev/cuda/layernorm_forward.cu.

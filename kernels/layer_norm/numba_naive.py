@@ -1,6 +1,6 @@
 """Three plain loops over each row: its mean, its variance, the normalisation.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, layernorm_forward.
 """
 

@@ -100,7 +100,7 @@ DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
 LAYER_NORM = Op(
-    definition=layer_norm,
+    reference=layer_norm,
     outputs=("y", "mean", "rstd"),
     family="layer_norm",
     direction=Direction.FORWARD,
@@ -112,7 +112,7 @@ LAYER_NORM = Op(
 )
 
 LAYER_NORM_BACKWARD = Op(
-    definition=layer_norm_backward,
+    reference=layer_norm_backward,
     outputs=("dx", "dweight", "dbias"),
     family="layer_norm",
     direction=Direction.BACKWARD,

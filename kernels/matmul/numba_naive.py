@@ -1,6 +1,6 @@
 """One scalar sum for each element of the result.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_forward_naive.
 """
 

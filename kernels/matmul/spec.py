@@ -84,7 +84,7 @@ def _eager_backward_bias(torch, dy, dbias, *, accumulate):
 # The reduced dim reaches beyond one block of it, the others beyond several register tiles.
 
 MATMUL = Op(
-    definition=matmul,
+    reference=matmul,
     outputs=("y",),
     family="matmul",
     direction=Direction.FORWARD,
@@ -96,7 +96,7 @@ MATMUL = Op(
 )
 
 MATMUL_BACKWARD_INPUT = Op(
-    definition=matmul_backward_input,
+    reference=matmul_backward_input,
     outputs=("dx",),
     family="matmul",
     direction=Direction.BACKWARD,
@@ -108,7 +108,7 @@ MATMUL_BACKWARD_INPUT = Op(
 )
 
 MATMUL_BACKWARD_WEIGHT = Op(
-    definition=matmul_backward_weight,
+    reference=matmul_backward_weight,
     outputs=("dweight",),
     family="matmul",
     direction=Direction.BACKWARD,
@@ -121,7 +121,7 @@ MATMUL_BACKWARD_WEIGHT = Op(
 )
 
 MATMUL_BACKWARD_BIAS = Op(
-    definition=matmul_backward_bias,
+    reference=matmul_backward_bias,
     outputs=("dbias",),
     family="matmul",
     direction=Direction.BACKWARD,

@@ -1,6 +1,6 @@
 """One scalar sum and one hyperbolic tangent for each element of the result.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, matmul_forward_naive and gelu_forward.
 """
 

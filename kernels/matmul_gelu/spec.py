@@ -73,7 +73,7 @@ def _size_of_slope_terms(dy, weight, pre):
 
 
 MATMUL_GELU = Op(
-    definition=matmul_gelu,
+    reference=matmul_gelu,
     outputs=("pre", "y"),
     family="matmul_gelu",
     direction=Direction.FORWARD,
@@ -85,7 +85,7 @@ MATMUL_GELU = Op(
 )
 
 MATMUL_GELU_BACKWARD = Op(
-    definition=matmul_gelu_backward,
+    reference=matmul_gelu_backward,
     outputs=("dpre",),
     family="matmul_gelu",
     direction=Direction.BACKWARD,

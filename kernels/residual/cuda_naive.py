@@ -1,6 +1,6 @@
 """One thread for each element.
 
-Idea: say in a kernel what the definition says; rows do not matter to a sum.
+Idea: write the reference as one kernel; rows do not matter to a sum.
 Source: the first kernel of karpathy/llm.c, dev/cuda/residual_forward.cu.
 """
 

@@ -47,7 +47,7 @@ DOMAIN = {"N": range(71), "C": range(301)}
 
 
 RESIDUAL = Op(
-    definition=residual,
+    reference=residual,
     outputs=("y",),
     family="residual",
     direction=Direction.FORWARD,
@@ -59,7 +59,7 @@ RESIDUAL = Op(
 )
 
 RESIDUAL_BACKWARD = Op(
-    definition=residual_backward,
+    reference=residual_backward,
     outputs=("dx1", "dx2"),
     family="residual",
     direction=Direction.BACKWARD,

@@ -1,6 +1,6 @@
 """Plain loops over each row: the sum, its mean, its variance, the normalisation.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, residual_forward and layernorm_forward.
 """
 

@@ -87,7 +87,7 @@ DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
 RESIDUAL_LAYER_NORM = Op(
-    definition=residual_layer_norm,
+    reference=residual_layer_norm,
     outputs=("residual", "y", "mean", "rstd"),
     family="residual_layer_norm",
     direction=Direction.FORWARD,
@@ -99,7 +99,7 @@ RESIDUAL_LAYER_NORM = Op(
 )
 
 RESIDUAL_LAYER_NORM_BACKWARD = Op(
-    definition=residual_layer_norm_backward,
+    reference=residual_layer_norm_backward,
     outputs=("dx", "dweight", "dbias"),
     family="residual_layer_norm",
     direction=Direction.BACKWARD,

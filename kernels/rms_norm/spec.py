@@ -82,7 +82,7 @@ DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
 RMS_NORM = Op(
-    definition=rms_norm,
+    reference=rms_norm,
     outputs=("y", "rstd"),
     family="rms_norm",
     direction=Direction.FORWARD,
@@ -96,7 +96,7 @@ RMS_NORM = Op(
 )
 
 RMS_NORM_BACKWARD = Op(
-    definition=rms_norm_backward,
+    reference=rms_norm_backward,
     outputs=("dx", "dweight"),
     family="rms_norm",
     direction=Direction.BACKWARD,

@@ -54,7 +54,7 @@ DOMAIN = {"N": range(71), "C": range(1, 301)}
 
 
 SOFTMAX = Op(
-    definition=softmax,
+    reference=softmax,
     outputs=("y",),
     family="softmax",
     direction=Direction.FORWARD,
@@ -67,7 +67,7 @@ SOFTMAX = Op(
 )
 
 SOFTMAX_BACKWARD = Op(
-    definition=softmax_backward,
+    reference=softmax_backward,
     outputs=("dx",),
     family="softmax",
     direction=Direction.BACKWARD,

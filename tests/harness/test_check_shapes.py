@@ -8,7 +8,7 @@ from harness import check_shapes
 from registry.machine import thread_count
 from registry.records import Store
 
-PLANTED = '''"""The definition, and an exit for more than 100 rows.
+PLANTED = '''"""The reference, and an exit for more than 100 rows.
 
 Idea: a test.
 Source: a test.

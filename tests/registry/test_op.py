@@ -18,7 +18,7 @@ def gather(
 
 
 FIELDS = {
-    "definition": gather,
+    "reference": gather,
     "outputs": ("rows", "sums"),
     "family": "gather",
     "direction": Direction.FORWARD,
@@ -56,12 +56,19 @@ def test_a_contract_that_does_not_fit_its_reference_is_refused(change, message):
         Op(**{**FIELDS, **change})
 
 
+def test_a_spec_of_an_earlier_revision_calls_the_reference_definition():
+    fields = {name: value for name, value in FIELDS.items() if name != "reference"}
+    assert Op(**fields, definition=gather).reference is gather
+    with pytest.raises(ContractError, match="family 'gather' has no reference; write reference=FUNCTION"):
+        Op(**fields)
+
+
 def test_a_reference_without_shapes_is_refused():
     def bare(x):
         return x
 
     with pytest.raises((ContractError, KeyError)):
-        Op(**{**FIELDS, "definition": bare, "outputs": ("y",), "params": {}})
+        Op(**{**FIELDS, "reference": bare, "outputs": ("y",), "params": {}})
 
 
 @pytest.mark.parametrize(

@@ -74,4 +74,4 @@ def test_a_new_op_is_a_contract(tmp_path, monkeypatch):
     module.__spec__.loader.exec_module(module)
     assert module.SWISH_GLU.name == module.SWISH_GLU.family == "swish_glu"
     with pytest.raises(NotImplementedError, match=r"write it in kernels/swish_glu/spec\.py"):
-        module.SWISH_GLU.definition(None)
+        module.SWISH_GLU.reference(None)

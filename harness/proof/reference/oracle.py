@@ -42,7 +42,7 @@ def load() -> None:
 @cache
 def reference_parameters(op: Op) -> tuple[str, ...]:
     """Return the names of inputs and in-outs in the order of the reference's parameters."""
-    parameters = inspect.signature(op.definition).parameters.values()
+    parameters = inspect.signature(op.reference).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
@@ -92,6 +92,6 @@ def run_reference(op: Op, values: Mapping[str, NDArray[Any]], params: Mapping[st
     inputs = (values[n] for n in reference_parameters(op))
     arrays = [a.astype(np.float64) if is_float(a.dtype) else a.copy() for a in inputs]
     with np.errstate(all="ignore"):
-        results = op.definition(*arrays, **params)
+        results = op.reference(*arrays, **params)
     results = results if isinstance(results, tuple) else (results,)
     return {n: np.asarray(r, np.float64) for n, r in zip(op.outputs, results, strict=True)}

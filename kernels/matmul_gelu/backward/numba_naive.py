@@ -1,6 +1,6 @@
 """One scalar sum and one slope of GELU for each element of the gradient.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, matmul_backward and gelu_backward.
 """
 

@@ -1,6 +1,6 @@
 """One plain loop: the gradient of a sum goes to both of its terms.
 
-Idea: say in scalar code what the definition says.
+Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward.
 """
 

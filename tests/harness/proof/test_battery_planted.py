@@ -299,7 +299,7 @@ def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp
         constant="ATTENTION_BACKWARD",
         name=name,
         arguments="dy, qkv, y, lse, dqkv, *, num_heads",
-        body="dqkv[:] = ATTENTION_BACKWARD.definition(dy, qkv, y, lse, num_heads=num_heads)\n"
+        body="dqkv[:] = ATTENTION_BACKWARD.reference(dy, qkv, y, lse, num_heads=num_heads)\n"
         "    if dy.shape[2] // num_heads % 32 == 0: dqkv[:, 3:] = 0",
     )
     (tmp_path / f"{name}.py").write_text(text.replace("_BACKWARD)", '_BACKWARD, tiles={"D": (32, 64)})'))

@@ -167,7 +167,7 @@ def test_an_error_is_raised_at_the_request_and_the_next_request_succeeds(process
     with pytest.raises(KeyError, match="weight"):
         process.compute_reference(LAYER_NORM, PROBLEM, {"x": VALUES["x"]})
     with pytest.raises(CrucibleError, match=r"unknown op .no_such_op."):  # its exception cannot be pickled
-        process.compute_reference(dataclasses.replace(LAYER_NORM, definition=no_such_op, outputs=("y",)), PROBLEM, VALUES)
+        process.compute_reference(dataclasses.replace(LAYER_NORM, reference=no_such_op, outputs=("y",)), PROBLEM, VALUES)
     assert agree(process.compute_reference(LAYER_NORM, PROBLEM, VALUES), compute_reference(LAYER_NORM, PROBLEM, VALUES))
 
 

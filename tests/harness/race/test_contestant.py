@@ -58,7 +58,7 @@ def test_every_call_starts_fresh_and_the_changed_values_are_what_the_reference_g
     write_pristine(tmp_path, 0, materialise(op, problem))
     write_pristine(tmp_path, 1, materialise(op, problem))
     buffers = BufferSets(op, problem.dims, problem.dtype, tmp_path, 2)
-    definition = TABLE.variant(name, "numpy")
+    reference = TABLE.variant(name, "numpy")
     for seed in ((1, 0), (2, 0), (1, 0)):
         buffers.freshen(1, (*seed, 1))
         expected = {k: np.array(v) for k, v in load_pristine(tmp_path, 1, op).items()}
@@ -69,7 +69,7 @@ def test_every_call_starts_fresh_and_the_changed_values_are_what_the_reference_g
         for output in set(op.outputs) - set(expected):
             assert np.isnan(buffers.sets[1][output]).all()
         answer = contestant_calls.oracle_outputs(op, expected, problem.params, double=True)
-        contestant_calls.bind_variant(definition, buffers.sets[1], problem.params, None)()
+        contestant_calls.bind_variant(reference, buffers.sets[1], problem.params, None)()
         for output, value in answer.items():
             np.testing.assert_allclose(buffers.sets[1][output], value, rtol=1e-4, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Plain definitions beside torch, where both are needed to say what a kernel may answer."""
+"""The numpy reference beside torch: an element is checked where both have a finite value."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from registry.table import discover
 
 
 @pytest.mark.parametrize("op", discover().ops.values(), ids=lambda op: op.name)
-def test_a_special_value_leaves_the_definition_finite_where_torch_is(op):
-    """Else an element that torch can answer would be nobody's to answer."""
+def test_a_special_value_leaves_the_reference_finite_where_torch_is(op):
+    """The battery checks no element whose reference overflows, so no reference may overflow where torch is finite."""
     for problem in (p for p in basics(op, op.dtypes) if p.special_values):
         values = materialise(op, problem)
-        defined = run_reference(op, values, problem.params)
+        reference = run_reference(op, values, problem.params)
         for name, exact in run_oracle(op, values, problem.params).items():
-            assert np.isfinite(defined[name][np.isfinite(exact)]).all(), (str(problem), name)
+            assert np.isfinite(reference[name][np.isfinite(exact)]).all(), (str(problem), name)
