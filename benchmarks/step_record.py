@@ -14,14 +14,14 @@ from harness.race.entries import commit
 from harness.race.statistics import paired_ratio
 from registry.errors import CrucibleError
 from registry.machine import machine_key, versions
-from registry.record_kinds import Record, now
+from registry.record_kinds import Record, RecordPart, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FILE", "LOSS_TOLERANCE", "SCHEMA", "ArmTimes", "Ratio", "StepRun", "check_conditions", "check_losses", "ratios_of"]
+__all__ = ["FILE", "LOSS_TOLERANCE", "ArmTimes", "Ratio", "StepRun", "check_conditions", "check_losses", "ratios_of"]
 
-FILE, SCHEMA = "steps.jsonl", 1
+FILE = "steps.jsonl"
 
 # The tolerance is above the effect of rounding: within 200 steps of gpt2-nano at 4 x 32, losses in float32 and in float64
 # differ by at most 6e-6, within 100 steps by 6e-7; losses of gpt2-124m at 4 x 64 in C and in torch agreed to 3e-6. It is
@@ -38,7 +38,7 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmTimes(Record):
+class ArmTimes(RecordPart):
     """The times and losses of one arm.
 
     Attributes
@@ -80,7 +80,7 @@ class ArmTimes(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio(Record):
+class Ratio(RecordPart):
     """One arm of torch compared with Crucible.
 
     Attributes
@@ -126,7 +126,6 @@ class StepRun(Record):
     arms: list[ArmTimes]
     ratios: list[Ratio]
     left_out: dict[str, str]
-    schema: int = SCHEMA
     dtype: str = "float32"
     loss_tolerance: float = LOSS_TOLERANCE
     commit: str = field(default_factory=commit)
@@ -135,10 +134,10 @@ class StepRun(Record):
     created: str = field(default_factory=now)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the record of a parsed line, including its arms and ratios."""
+    def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a parsed line with its arms and ratios as records."""
         arms = [ArmTimes.from_json(arm) for arm in data["arms"]]
-        return super().from_json({**data, "arms": arms, "ratios": [Ratio.from_json(ratio) for ratio in data["ratios"]]})
+        return {**data, "arms": arms, "ratios": [Ratio.from_json(ratio) for ratio in data["ratios"]]}
 
     @property
     def strongest(self) -> Ratio | None:

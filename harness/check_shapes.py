@@ -134,11 +134,11 @@ def _problem(table: Table, entry: dict[str, Any], path: Path) -> Problem:
 
 def _show(outcomes: Sequence[Comparison], console: Console) -> None:
     keys = (Column(name, key=True) for name in ("op", "variant", "shape"))
-    numbers_of = (Column(name, justify="right") for name in ("worst / budget", "seconds"))
+    numbers_of = (Column(name, justify="right") for name in ("of tolerance", "seconds"))
     shown = Listing(*keys, "status", "gate", "compared", *numbers_of, title="At the shapes of a training run")
     for one in outcomes:
         status = Text(one.status, style=COLOURS.get(one.status, "red"))
-        numbers = (f"{one.worst_over_budget:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
+        numbers = (f"{one.worst_over_tolerance:.3g}", f"{one.seconds:.1f}") if one.compared else ("", f"{one.seconds:.1f}")
         shown.add(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
     console.print(shown)
     for one in outcomes:

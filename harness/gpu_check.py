@@ -133,7 +133,7 @@ def _show(findings: Findings, store: Store, console: Console) -> None:
     dtypes = [d for d in DTYPES if d == DTYPES[0] or any(run.dtype == d for run in findings.runs)]
     ways = [(dtype, protocol) for dtype in dtypes for protocol in PROTOCOLS["cuda"]]
     times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in ways]
-    numbers = (Column(name, justify="right") for name in ("worst / tolerance", "largest ULP", "equal bits", *times))
+    numbers = (Column(name, justify="right") for name in ("of tolerance", "largest ULP", "equal bits", *times))
     title = f"On {machine_key('cuda')}"
     shown = Listing(Column("op", key=True), Column("variant", key=True), "battery", *numbers, title=title)
     proofs = {(p.op, p.variant): p for p in findings.proofs}
@@ -141,7 +141,7 @@ def _show(findings: Findings, store: Store, console: Console) -> None:
     raced = [(run.op, row.variant) for run in findings.runs for row in run.rows]
     for op, variant in sorted({*proofs, *agreements, *raced}):
         proof, agreed = proofs.get((op, variant)), agreements.get((op, variant))
-        words = [proof.status, f"{proof.worst_over_budget:.3g}"] if proof else ["", ""]
+        words = [proof.status, f"{proof.worst_over_tolerance:.3g}"] if proof else ["", ""]
         words += [str(agreed.ulps), f"{agreed.share:.2%}"] if agreed and agreed.problems else ["", ""]
         shown.add(op, variant, *words, *(_times(findings.runs, op, variant, way) for way in ways))
     console.print(shown)

@@ -97,7 +97,7 @@ def _proof(variant: Variant, store: Store) -> str:
     proof = store.newest_proofs("host").get((variant.op.name, variant.name))
     if proof is None or proof.status != "passed" or proof.source != source_hash(variant):
         return "stale"
-    return f"{proof.problems} problems, {proof.worst_over_budget:.2f} of tolerance"
+    return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} of tolerance"
 
 
 def _board_row(op: Op, table: Table, store: Store) -> str:

@@ -122,8 +122,8 @@ def evidence_of(proof: Proof, plan: Plan) -> Evidence:
         profile=plan.profile,
         problems=proof.problems,
         seed=plan.seed,
-        worst_over_budget=_finite(proof.worst_over_budget),
-        mutation_score=proof.tally.score,
+        worst_over_tolerance=_finite(proof.worst_over_tolerance),
+        fakes_rejected=proof.tally.score,
         seconds=round(proof.seconds, 3),
         reproduce=proof.reproduce,
         rechecked=[str(problem) for problem in proof.recheck],
@@ -143,8 +143,8 @@ def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
         "status": proof.status,
         "gate": proof.gate,
         "problems": proof.problems,
-        "worst_over_budget": _finite(proof.worst_over_budget),
-        "mutation_score": proof.tally.score,
+        "worst_over_tolerance": _finite(proof.worst_over_tolerance),
+        "fakes_rejected": proof.tally.score,
         "seconds": round(proof.seconds, 3),
         "reproduce": proof.reproduce,
         "message": proof.message,
@@ -159,8 +159,8 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
         "status": "unloadable",
         "gate": "contract",
         "problems": 0,
-        "worst_over_budget": 0.0,
-        "mutation_score": 0.0,
+        "worst_over_tolerance": 0.0,
+        "fakes_rejected": 0.0,
         "seconds": 0.0,
         "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
         "message": failed.reason,
@@ -169,13 +169,13 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
 
 
 def _show(proofs: Iterable[Proof], unloadable: Iterable[Unloadable], console: Console, *, single: bool) -> None:
-    numbers_of = (Column(name, justify="right") for name in ("problems", "worst / budget", "fakes caught", "seconds"))
+    numbers_of = (Column(name, justify="right") for name in ("problems", "of tolerance", "fakes rejected", "seconds"))
     keys = Column("op", key=True), Column("variant", key=True)
     shown = Listing(*keys, "status", "gate", *numbers_of, title="The battery")
     proofs = list(proofs)
     for proof in proofs:
         status = Text(proof.status, style=COLOURS.get(proof.status, "red"))
-        numbers = str(proof.problems), f"{proof.worst_over_budget:.3g}", f"{proof.tally.score:.0%}", f"{proof.seconds:.1f}"
+        numbers = str(proof.problems), f"{proof.worst_over_tolerance:.3g}", f"{proof.tally.score:.0%}", f"{proof.seconds:.1f}"
         shown.add(proof.variant.op.name, proof.variant.name, status, proof.gate, *numbers)
     for failed in unloadable:
         shown.add(failed.op, failed.name, Text("not loadable", style="red"), "contract", "", "", "", "")

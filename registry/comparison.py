@@ -44,7 +44,7 @@ class Comparison(Record):
         The gate that rejected the variant, and the worst element. Both are empty if the variant passed.
     compared : str
         Number of output elements that were compared, as text.
-    worst_over_budget : float
+    worst_over_tolerance : float
         An upper bound of the largest error divided by its tolerance. It is at most 1 if the variant passed.
     """
 
@@ -61,13 +61,12 @@ class Comparison(Record):
     device: str = "host"
     threads: int = 1
     compared: str = ""
-    worst_over_budget: float = 0.0
+    worst_over_tolerance: float = 0.0
     seconds: float = 0.0
     reproduce: str = ""
     machine: str = field(default_factory=machine_key)
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
-    schema: int = 1
 
     @property
     def key(self) -> str:

@@ -13,6 +13,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.problem import parse_problem
 from registry.profiles import fewest_problems
+from registry.record_schema import SCHEMA, present_names, require_known_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
 
-__all__ = ["RACE", "Champion", "Evidence", "Record", "Row", "Run", "now", "standing"]
+__all__ = ["RACE", "Champion", "Evidence", "Record", "RecordPart", "Row", "Run", "now", "standing"]
 
 RACE = "race"  # the gate in evidence by which a race revokes a proof
 
@@ -31,18 +32,42 @@ def now() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """Base class of the records. Reading ignores unknown fields, and new fields have defaults."""
+class RecordPart:
+    """Base class of the records and of their parts. Reading ignores unknown fields, and new fields have defaults."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build a record from a parsed line. Unknown keys are ignored."""
+        """Build a part from parsed JSON. Unknown keys are ignored."""
         known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in data.items() if k in known})
+        return cls(**{k: v for k, v in present_names(data).items() if k in known})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain data for JSON."""
+        """Return the part as plain data for JSON."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(RecordPart):
+    """Base class of the records: each is one line of a file, or one champion of a document.
+
+    Attributes
+    ----------
+    schema : int
+        The schema number of the fields. A record that was read from an older line has the present fields and number.
+    """
+
+    schema: int = SCHEMA
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build a record from a parsed line of any schema up to the present one. Unknown keys are ignored."""
+        require_known_schema(data)
+        return super().from_json({**cls.with_parts(data), "schema": SCHEMA})
+
+    @classmethod
+    def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a parsed line in which records replace the JSON of its parts, if this kind has any."""
+        return dict(data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +84,9 @@ class Evidence(Record):
         ``out_of_bounds``, ...
     gate : str
         The gate that rejected the variant; "" if it passed. The gate ``race`` means that a race refuted the variant.
-    worst_over_budget : float
+    worst_over_tolerance : float
         Largest error divided by its tolerance; at most 1 if the variant passed.
-    mutation_score : float
+    fakes_rejected : float
         Share of the fake kernels that the drawn problems rejected.
     note : str
         The reason why a race refuted the variant.
@@ -79,8 +104,8 @@ class Evidence(Record):
     profile: str = "dev"
     problems: int = 0
     seed: int = 0
-    worst_over_budget: float = 0.0
-    mutation_score: float = 0.0
+    worst_over_tolerance: float = 0.0
+    fakes_rejected: float = 0.0
     seconds: float = 0.0
     reproduce: str = ""
     note: str = ""
@@ -159,19 +184,19 @@ def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[E
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Record):
+class Row(RecordPart):
     """One contestant of a race. Only a contestant with the status ``passed`` has times.
 
     Attributes
     ----------
-    yardstick : bool
+    baseline : bool
         Whether the contestant is a baseline.
     """
 
     variant: str
     source: str
     status: str
-    yardstick: bool = False
+    baseline: bool = False
     samples_ms: list[float] = field(default_factory=list)
     note: str = ""
 
@@ -201,9 +226,9 @@ class Run(Record):
     created: str = field(default_factory=now)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build a race and its rows from a parsed line."""
-        return super().from_json({**data, "rows": [Row.from_json(row) for row in data["rows"]]})
+    def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a parsed line with its rows as records."""
+        return {**data, "rows": [Row.from_json(row) for row in data["rows"]]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from registry.record_files import (
     write_document,
 )
 from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run, standing
+from registry.record_schema import UPGRADE, NewerSchemaError
 from registry.table import discover
 
 if TYPE_CHECKING:
@@ -278,12 +279,16 @@ def revocation(variant: Variant, record: Evidence) -> str:
 def _champions(path: Path, lines: object) -> list[Champion]:
     try:
         return [Champion.from_json(line) for line in cast("list[dict[str, Any]]", lines)]
-    except (TypeError, KeyError, AttributeError) as error:
+    except NewerSchemaError as error:
+        raise CrucibleError(f"{path}: {error}; {UPGRADE}") from error
+    except (TypeError, KeyError, AttributeError, CrucibleError) as error:
         raise CrucibleError(f"{path} is no document of champions ({error}); {DERIVED_AGAIN}") from error
 
 
 def _record(kind: type[R], place: str, line: Mapping[str, Any]) -> R:
     try:
         return kind.from_json(line)
-    except (TypeError, KeyError, AttributeError) as error:
+    except NewerSchemaError as error:
+        raise CrucibleError(f"{place}: {error}; {UPGRADE}") from error
+    except (TypeError, KeyError, AttributeError, CrucibleError) as error:
         raise CrucibleError(f"{place} is no record of {kind.__name__.lower()} ({error}); mend or delete that line") from error

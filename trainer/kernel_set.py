@@ -282,7 +282,7 @@ class Chooser:
         here = self._here(key[0])
         usable = {v.name for v in self._usable(key, call, here) if not v.is_reference}
         hashes = {v.name: source_hash(v) for v in here}
-        races = ({r.variant: r.source for r in run.rows if r.samples_ms and not r.yardstick} for run in self._races(key))
+        races = ({r.variant: r.source for r in run.rows if r.samples_ms and not r.baseline} for run in self._races(key))
         return any(raced.keys() & usable and raced.items() <= hashes.items() for raced in races)
 
     def _races(self, key: CallKey) -> list[Run]:
@@ -325,7 +325,7 @@ def _distance(raced: Mapping[str, int], wanted: Mapping[str, int]) -> float:
 def _times(run: Run, proven: Iterable[Variant]) -> dict[str, float]:
     """Return the median times in `run` of the variants whose sources have not changed since."""
     hashes = {v.name: source_hash(v) for v in proven}
-    rows = [r for r in run.rows if r.samples_ms and not r.yardstick and hashes.get(r.variant) == r.source]
+    rows = [r for r in run.rows if r.samples_ms and not r.baseline and hashes.get(r.variant) == r.source]
     return {r.variant: statistics.median(r.samples_ms) for r in rows}
 
 

@@ -36,7 +36,7 @@ def _concluded(runner: Runner, began: float, *, whole: bool) -> Proof:
     if rejected is not None:
         proof.status, proof.gate, proof.message = rejected.status, rejected.gate, rejected.message
         proof.problem = rejected.problem
-        proof.worst_over_budget = max(proof.worst_over_budget, rejected.ratio)
+        proof.worst_over_tolerance = max(proof.worst_over_tolerance, rejected.ratio)
         proof.reproduce = plan.reproduce(proof.variant, rejected.problem)
     elif proof.refused and not proof.problems + proof.vacuous:
         proof.status = "refused"

@@ -130,7 +130,7 @@ class CallAtShape:
             device=self.device,
             threads=self.threads,
             compared=str(outcome or ""),
-            worst_over_budget=min(outcome.ratio, sys.float_info.max) if outcome else 0.0,
+            worst_over_tolerance=min(outcome.ratio, sys.float_info.max) if outcome else 0.0,
             seconds=round(called.seconds + time.monotonic() - began, 3),
             reproduce=self.reproduce,
             machine=machine_key(self.device),

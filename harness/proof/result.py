@@ -38,7 +38,7 @@ class Proof:
         Problems that the variant does not support.
     drawn : int
         Random cases that the variant supports.
-    worst_over_budget : float
+    worst_over_tolerance : float
         The largest error over its tolerance.
     source, contract : str
         Hashes of the variant's sources and of its op's contract, as they were proven.
@@ -55,7 +55,7 @@ class Proof:
     vacuous: int = 0
     refused: int = 0
     drawn: int = 0
-    worst_over_budget: float = 0.0
+    worst_over_tolerance: float = 0.0
     seconds: float = 0.0
     reproduce: str = ""
     tally: Tally = field(default_factory=Tally)
@@ -75,7 +75,9 @@ class Proof:
 
     def __str__(self) -> str:
         if self.passed:
-            return f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_budget:.2g} of its tolerance"
+            return (
+                f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_tolerance:.2g} of its tolerance"
+            )
         if self.status in {"partial", SOURCE_CHANGED}:
             return f"{self.variant} {self.status}: {self.message}\n  prove it again: {self.reproduce}"
         return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"

@@ -199,7 +199,7 @@ class Runner:
         for gate in more:
             next(gate, None)
         yield
-        self.proof.worst_over_budget = max(self.proof.worst_over_budget, check_values(case, outputs))
+        self.proof.worst_over_tolerance = max(self.proof.worst_over_tolerance, check_values(case, outputs))
         check_contents(case.after(before), outputs, again)
         if descending is not None:
             check_order(case, outputs, descending)

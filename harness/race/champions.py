@@ -128,7 +128,7 @@ def standings(store: Store, table: Table) -> list[Standing]:
         return proof.source if proof is not None and proof.status == "passed" else None
 
     def is_valid(run: Run, row: Row) -> bool:
-        timed = bool(row.samples_ms) and not row.yardstick
+        timed = bool(row.samples_ms) and not row.baseline
         return timed and proven(run.op, row.variant, run.device) == row.source
 
     runs = store.runs()
@@ -142,7 +142,7 @@ def standings(store: Store, table: Table) -> list[Standing]:
 
 def _valid_part(run: Run, is_valid: Callable[[Run, Row], bool]) -> Run:
     """Return a run with only its baselines and its valid rows."""
-    rows = [row for row in run.rows if row.yardstick or is_valid(run, row)]
+    rows = [row for row in run.rows if row.baseline or is_valid(run, row)]
     return Run.from_json({**run.to_json(), "rows": [row.to_json() for row in rows]})
 
 
@@ -159,8 +159,8 @@ def _standing(runs: list[Run], table: Table) -> Standing:
 
 def undecided_of(run: Run, table: Table) -> Undecided | None:
     """Return why one run, stored or not, decides no champion; None if it decides one."""
-    timed = _valid_part(run, lambda _, row: bool(row.samples_ms) and not row.yardstick)
-    if all(row.yardstick for row in timed.rows):
+    timed = _valid_part(run, lambda _, row: bool(row.samples_ms) and not row.baseline)
+    if all(row.baseline for row in timed.rows):
         return None
     decision = _champion(timed, table)
     return decision if isinstance(decision, Undecided) else None
@@ -181,7 +181,7 @@ def _champion(run: Run, table: Table) -> Champion | Undecided:
     Two variants tie if their times differ little and their interval contains 1. A wide interval is not a tie: it shows that
     the race was noisy, and the run is undecided.
     """
-    rows = sorted((r for r in run.rows if not r.yardstick), key=_time)
+    rows = sorted((r for r in run.rows if not r.baseline), key=_time)
     unbeaten = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
     tied = [r for r in unbeaten if _time(r) <= NOISE * _time(unbeaten[0])]
     lengths = {r.variant: _length(table.variant(run.op, r.variant)) for r in tied}

@@ -97,7 +97,7 @@ def fail_on(text: str | None) -> set[str]:
 def _not_raced(old: OldTree, field: Field) -> Iterator[Comparison]:
     """Yield the comparisons of variants that are not raced: changed ones without evidence, and unloadable ones."""
     op, workload = field.board.op.name, field.board.workload
-    for row in (row for row in field.refused if not row.yardstick):
+    for row in (row for row in field.refused if not row.baseline):
         if row.status == "unproven":
             same = old.hashes.get((op, row.variant)) == row.source
             verdict, note = ("SAME", "the sources are identical") if same else ("UNPROVEN", row.note)

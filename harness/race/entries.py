@@ -83,7 +83,7 @@ class Field:
             entry.note = f"{median:.4g} ms is less than the {floor():.4g} ms that the measured roofline allows"
             entry.status, entry.samples_ms = "implausible", []
         rows = [
-            Row(variant=e.name, source=e.source, status=e.status, yardstick=e.baseline, samples_ms=e.samples_ms, note=e.note)
+            Row(variant=e.name, source=e.source, status=e.status, baseline=e.baseline, samples_ms=e.samples_ms, note=e.note)
             for e in entries
         ]
         return Run(
@@ -113,7 +113,7 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
         status, note = _obstacle(variant, board, gap, place)
         if status:
             row = Row(
-                variant=variant.name, source=source_hash(variant), status=status, yardstick=variant.is_reference, note=note
+                variant=variant.name, source=source_hash(variant), status=status, baseline=variant.is_reference, note=note
             )
             result.refused.append(row)
         elif variant.is_reference:

@@ -44,11 +44,11 @@ def board(run: Run) -> dict[str, Any]:
 
     Each passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch`` with
     ``speedup_interval`` (95 %) and ``percent_of_roofline`` (null without a roofline, as in the simulator). A passed row of a
-    variant has ``rank`` and ``p_best`` too; a baseline, marked by ``yardstick``, has neither.
+    variant has ``rank`` and ``p_best`` too; a baseline, marked by ``baseline``, has neither.
     """
     floor_ms = floor_of(run)
     torch = next((r.samples_ms for r in run.rows if r.variant == BASELINE and r.samples_ms), None)
-    ranked = [r for r in run.rows if r.samples_ms and not r.yardstick]
+    ranked = [r for r in run.rows if r.samples_ms and not r.baseline]
     samples = [r.samples_ms for r in ranked]
     places = {r.variant: (rank_text(k), p) for r, k, p in zip(ranked, ranks(samples), best_probability(samples), strict=True)}
     rows = []
@@ -78,7 +78,7 @@ def board(run: Run) -> dict[str, Any]:
                 shown |= {"speedup_vs_torch": ratio.ratio, "speedup_interval": [ratio.low, ratio.high]}
         rank, probability = places.get(row.variant, (None, None))
         shown |= {"variant": row.variant, "status": row.status, "rank": rank, "p_best": probability}
-        rows.append({**shown, "yardstick": row.yardstick, "rounds": len(row.samples_ms), "note": row.note})
+        rows.append({**shown, "baseline": row.baseline, "rounds": len(row.samples_ms), "note": row.note})
     rows.sort(key=lambda r: (r["median_ms"] is None, r["median_ms"]))
     return {"workload": run.workload, "dtype": run.dtype, "dims": run.dims, "params": run.params, "rows": rows}
 
@@ -119,14 +119,14 @@ def _ratio(value: float) -> str:
 def cells(row: dict[str, Any]) -> list[str]:
     """Return the cells of one row of `board`, in the order of `COLUMNS`."""
     if row["median_ms"] is None:
-        return ["baseline" if row["yardstick"] else "", row["variant"], row["status"], "", "", "", "", "", row["note"]]
+        return ["baseline" if row["baseline"] else "", row["variant"], row["status"], "", "", "", "", "", row["note"]]
     against = ""
     if row["speedup_vs_torch"] is not None and row["variant"] != BASELINE:
         low, high = row["speedup_interval"]
         against = f"{_ratio(row['speedup_vs_torch'])} ({_ratio(low)} to {_ratio(high)})"
     percent = row["percent_of_roofline"]
     return [
-        "baseline" if row["yardstick"] else row["rank"],
+        "baseline" if row["baseline"] else row["rank"],
         row["variant"],
         duration(row["median_ms"]),
         f"{duration(row['q20_ms'])} to {duration(row['q80_ms'])}",
@@ -156,7 +156,7 @@ def listing(run: Run, width: int = WIDE) -> Listing:
     ]
     table = Listing(*columns, title=title)
     for row in board(run)["rows"]:
-        style = "dim" if row["yardstick"] else "red" if row["median_ms"] is None else "bold" if row["rank"][0] == "1" else ""
+        style = "dim" if row["baseline"] else "red" if row["median_ms"] is None else "bold" if row["rank"][0] == "1" else ""
         shown = zip(COLUMNS, cells(row), strict=True)
         table.add(*(cell for column, cell in shown if column not in hidden), style=style)
     return table

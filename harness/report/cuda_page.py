@@ -26,7 +26,7 @@ def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
         return "stale"
     if proof.status != "passed":
         return proof.status
-    return f"{proof.problems} problems, {proof.worst_over_budget:.2f} {OF_TOLERANCE}"
+    return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} {OF_TOLERANCE}"
 
 
 def _numbers(variant: Variant) -> list[str]:

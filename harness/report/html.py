@@ -51,7 +51,7 @@ def _plot(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
             "x20": x(row["q20_ms"]),
             "x80": x(row["q80_ms"]),
             "label": duration(row["median_ms"]),
-            "kind": "baseline" if row["yardstick"] else "best" if row["rank"].startswith("1") else "variant",
+            "kind": "baseline" if row["baseline"] else "best" if row["rank"].startswith("1") else "variant",
         }
         for number, row in enumerate(timed)
     ]

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from benchmarks import step
-from benchmarks.step_record import FILE, SCHEMA, StepRun
+from benchmarks.step_record import FILE, StepRun
 from registry.machine import machine_key, thread_count
+from registry.record_schema import SCHEMA
 from registry.table import ROOT
 
 COMMAND = [sys.executable, "-m", "benchmarks.step"]

@@ -34,8 +34,8 @@ def proof(name, **changes):
 
 def row(name, *samples, **changes):
     source = source_hash(TABLE.variant("layer_norm", name)) if name in TABLE.variants["layer_norm"] else ""
-    yardstick = name in ("numpy", "torch")
-    found = Row(variant=name, source=source, status="passed", yardstick=yardstick, samples_ms=list(samples))
+    baseline = name in ("numpy", "torch")
+    found = Row(variant=name, source=source, status="passed", baseline=baseline, samples_ms=list(samples))
     return dataclasses.replace(found, **changes)
 
 

@@ -26,7 +26,7 @@ def source(name):
 def raced(example):
     """Return the record of a race of rms_norm at one of its examples."""
     rows = [
-        Row(variant=name, source=source(name), status="passed", yardstick=name == "torch", samples_ms=[ms] * 12)
+        Row(variant=name, source=source(name), status="passed", baseline=name == "torch", samples_ms=[ms] * 12)
         for name, ms in TIMES.items()
     ]
     return Run(

@@ -31,8 +31,8 @@ FIELDS = {
     "status": str,
     "gate": str,
     "problems": int,
-    "worst_over_budget": float,
-    "mutation_score": float,
+    "worst_over_tolerance": float,
+    "fakes_rejected": float,
     "seconds": float,
     "reproduce": str,
     "revoked": str,
@@ -60,7 +60,7 @@ def test_passing_variant_leaves_fresh_evidence(capsys, tmp_path):
     code, (result,), _ = verified(capsys, "--op", "softmax_backward", "--variant", "numpy", "--results", tmp_path)
     assert code == 0
     assert {n: type(result[n]) for n in FIELDS} == FIELDS
-    assert (result["status"], result["gate"], result["device"], result["mutation_score"]) == ("passed", "", "cpu", 1.0)
+    assert (result["status"], result["gate"], result["device"], result["fakes_rejected"]) == ("passed", "", "cpu", 1.0)
     assert result["problems"] > 20
     variant = discover().variant("softmax_backward", "numpy")
     proof = Store(tmp_path).require_proof(variant)

@@ -54,7 +54,7 @@ def a_run(variant):
     samples = [1.0 + i % 3 / 100 for i in range(12)]
     rows = [
         Row(variant=variant.name, source="", status="passed", samples_ms=samples),
-        Row(variant="torch", source="", status="passed", yardstick=True, samples_ms=[2 * s for s in samples]),
+        Row(variant="torch", source="", status="passed", baseline=True, samples_ms=[2 * s for s in samples]),
         Row(variant="numba_" + "x" * 20, source="", status="refused", note=REASON),
     ]
     dims = {"B": 64, "T": 1024, "N": 65536, "C": 1600}
@@ -79,7 +79,7 @@ def of_boards():
 def of_verify():
     """Return what `verify` prints of proofs and of a file that could not be loaded, and its names."""
     lost = Unloadable(ROOT / "numba_that_cannot_be_loaded.py", LONGEST[0].op.name, "SyntaxError: invalid syntax")
-    proofs = [Proof(variant, seconds=1234.5, worst_over_budget=1e-3) for variant in LONGEST]
+    proofs = [Proof(variant, seconds=1234.5, worst_over_tolerance=1e-3) for variant in LONGEST]
     names = {lost.op, lost.name, *(word for v in LONGEST for word in (v.op.name, v.name))}
     return lambda console: verify._show(proofs, [lost], console, single=True), names  # noqa: SLF001 (what the command prints)
 

@@ -333,9 +333,7 @@ def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champion
 
 
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
-    monkeypatch.setattr(
-        "trainer.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
-    )
+    monkeypatch.setattr("trainer.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130))
     assert run.main([*pico, "--kernels=best"]) == 130
 
 

@@ -101,7 +101,7 @@ def test_honest_variant_and_baselines_have_times(session):
         assert rows[name].status == "passed"
         assert len(rows[name].samples_ms) >= race.SLOW_ROUNDS
         assert all(np.isfinite(s) and s > 0 for s in rows[name].samples_ms)
-    assert [rows[n].yardstick for n in ("numpy_honest", "numpy", "torch")] == [False, True, True]
+    assert [rows[n].baseline for n in ("numpy_honest", "numpy", "torch")] == [False, True, True]
     assert (run.dims, run.threads, run.workload) == ({"N": 8, "C": 12}, 1, "N=8,C=12")
     assert run.roofline["floor_ms"] > 0
     assert "numpy_honest" in page

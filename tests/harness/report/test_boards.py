@@ -28,7 +28,7 @@ def race(*rows, op="gelu", workload="w"):
 RACE = race(
     row("numba_slow", [4.0] * 8),
     row("numba_new", status="unproven", note="make it"),
-    row("torch", [2.0] * 8, yardstick=True),
+    row("torch", [2.0] * 8, baseline=True),
     row("numba_fast", [1.0] * 8),
 )
 
@@ -44,9 +44,9 @@ def test_document_has_the_keys_that_programs_read():
     assert (fast["rank"], fast["speedup_vs_torch"], fast["percent_of_roofline"]) == ("1", pytest.approx(2), pytest.approx(50))
     assert fast["speedup_interval"] == [pytest.approx(2), pytest.approx(2)]
     assert (slow["rank"], slow["speedup_vs_torch"], slow["p_best"]) == ("2", pytest.approx(0.5), 0)
-    assert (torch["rank"], torch["yardstick"]) == (None, True)
+    assert (torch["rank"], torch["baseline"]) == (None, True)
     assert (new["status"], new["median_ms"], new["rank"], new["note"]) == ("unproven", None, None, "make it")
-    for key in ("median_ms", "q20_ms", "q80_ms", "rank", "yardstick", "status"):
+    for key in ("median_ms", "q20_ms", "q80_ms", "rank", "baseline", "status"):
         assert key in new
 
 
