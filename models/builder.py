@@ -30,7 +30,7 @@ class MicroStep(Enum):
 ACCUMULATE: Final = MicroStep.ACCUMULATE
 
 # Parameters of the update that change from step to step, with example values for the `refuses` functions of variants.
-RUNTIME_PARAMS = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "chance": 1}
+RUNTIME_PARAMS = {"learning_rate": 1e-3, "grad_scale": 1.0, "step": 1, "rounding_seed": 1}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
+from registry.renamed import PARAMS
 
 if TYPE_CHECKING:
     from registry.op import Op
@@ -45,7 +46,8 @@ class SpecialValue:
 class Problem:
     """One test problem of an op.
 
-    The printed line keeps older words for three fields: ``layout=``, ``family=`` and ``spikes=``.
+    The printed line keeps older words for three fields: ``layout=``, ``family=`` and ``spikes=``. A stored line may hold a
+    parameter's earlier name (`registry.renamed`).
 
     Attributes
     ----------
@@ -100,6 +102,8 @@ def parse_problem(op: Op, line: str) -> Problem:
     values: dict[str, Any] = {}
     for word in line.split():
         name, _, text = word.partition("=")
+        if name not in read and PARAMS.get(name) in op.params:
+            name = PARAMS[name]
         if name not in read:
             raise UnknownNameError(f"word in a problem of {op.name}", name, read)
         if name in values:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from registry import renamed
 from registry.errors import ContractError, RequestError, UnknownNameError
 from registry.foreign import import_file
 from registry.op import Op
@@ -93,6 +95,7 @@ class Table:
         self.known: dict[str, dict[str, Variant]] = {}
         self._waiting: list[str] = []
         self._failed: list[Unloadable] = []
+        self._announced: set[tuple[str, str]] = set()
 
     @property
     def unloadable(self) -> list[Unloadable]:
@@ -139,10 +142,20 @@ class Table:
             The file of the variant could not be loaded; the message holds the reason.
         """
         known = self.variants[self.op(op).name]
+        if name not in known and renamed.VARIANTS.get((op, name)) in known:
+            name = self._new_name(op, name)
         if name in known:
             return known[name]
         self._refuse_unloadable([self.op(op)], name)
         raise UnknownNameError(f"variant of {op}", name, known)
+
+    def _new_name(self, op: str, name: str) -> str:
+        """Return today's name of a renamed variant. The first time, print a notice."""
+        new = renamed.VARIANTS[op, name]
+        if (op, name) not in self._announced:
+            self._announced.add((op, name))
+            sys.stderr.write(f"note: variant {name!r} of {op} is now {new!r}; the next release will not know {name!r}\n")
+        return new
 
     def requested(self, op: str, name: str) -> Variant:
         """Return the variant that a user named. Otherwise the same as `variant`.
@@ -208,6 +221,10 @@ class Table:
         chosen: dict[int, Variant] = {}
         for pattern in _patterns(names):
             matches = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
+            earlier = [
+                op.name for op in ops if (op.name, pattern) in renamed.VARIANTS and pattern not in self.variants[op.name]
+            ]
+            matches += [self.variant(op, pattern) for op in earlier]
             if not matches or not set(pattern) & set("*?["):
                 self._refuse_unloadable(ops, pattern)
             if not matches:

@@ -242,7 +242,7 @@ class Program:
     def apply(self, *, learning_rate: float, grad_scale: float, step: int) -> None:
         """Update the parameters. `step` counts from 1. Each tensor and step has its own seed for stochastic rounding."""
         for number, call in enumerate(self.update):
-            rounding = {"chance": step * len(self.update) + number} if self.template.state.master else {}
+            rounding = {"rounding_seed": step * len(self.update) + number} if self.template.state.master else {}
             call(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **rounding)
 
     def next_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:

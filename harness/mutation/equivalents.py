@@ -12,13 +12,17 @@ __all__ = ["EQUIVALENT", "reason_of"]
 EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     "more elements use the path for single floats, which is right for every address and every length": (
         ("adamw/cuda_vector.cu", "<= becomes <", "if (first + 4 < size && aligned16("),
-        ("cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
-        ("embedding/cuda_vector.cu", "<= becomes <", "if (first + Wide::SIZE < channels && aligned16("),
-        ("global_norm/cuda_two_kernels.cu", "<= becomes <", "if (first + Wide::SIZE < size && aligned16("),
+        ("cuda_vector.cu", "<= becomes <", "if (first + Packed128::SIZE < size && aligned16("),
+        ("embedding/cuda_vector.cu", "<= becomes <", "if (first + Packed128::SIZE < channels && aligned16("),
+        ("global_norm/cuda_two_kernels.cu", "<= becomes <", "if (first + Packed128::SIZE < size && aligned16("),
         ("cuda/register_tile.cuh", "early return dropped", "if (false) return load4(from);"),
         ("cuda/crucible.cuh", "% becomes /", "(pointers) / 16 == 0) && ...);"),
         ("cuda_block.cu", "condition taken as false", "const int whole = false ? classes / 4 * 4 : 0;"),
-        ("cuda_online.cu", "condition taken as false", "const int whole = false ? vocab_size / Wide::SIZE * Wide::SIZE : 0;"),
+        (
+            "cuda_online.cu",
+            "condition taken as false",
+            "const int whole = false ? vocab_size / Packed128::SIZE * Packed128::SIZE : 0;",
+        ),
     ),
     "the condition differs only where both of its results are equal": (
         ("gelu/backward/cuda_vector.cu", "> becomes >=", "size * size >= FLAT"),
@@ -45,7 +49,7 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "one more iteration, which finds no element": (
         ("global_norm/cuda_two_kernels.cu", "< becomes <=", "first <= size; first +="),
-        ("embedding/backward/cuda_first.cu", "< becomes <=", "start <= positions; start +="),
+        ("embedding/backward/cuda_owner_computes.cu", "< becomes <=", "start <= positions; start +="),
     ),
     "only lane 0 uses the sum, and has it": (
         (

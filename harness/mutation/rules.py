@@ -226,7 +226,10 @@ RULES = (  # fmt: skip (one rule, one line)
     _rule("component mistaken", "copy and paste", r"(?<!Idx)(?<!Dim)\.([yzw])\b", _component_before),
     _rule("alignment not asked for", "128-bit access anywhere", ALIGNMENT, "true"),
     _rule(
-        "half a vector", "eight bf16 mistaken for four floats", r" % (?:8|Wide::SIZE|\(16 / sizeof\(T\)\)) == 0", " % 4 == 0"
+        "half a vector",
+        "eight bf16 mistaken for four floats",
+        r" % (?:8|Packed128::SIZE|\(16 / sizeof\(T\)\)) == 0",
+        " % 4 == 0",
     ),
     _rule("epsilon dropped", "division by zero", r" \+ (?:s\.)?eps\b", ""),
     _rule("constant mistyped", "a digit wrong", r"\b(\d+\.\d+)f\b", lambda m: f"{float(m[1]) * 1.001!r}f"),

@@ -1,8 +1,9 @@
 """One thread for each parameter, in the order of the paper.
 
-Idea: write the reference as one kernel; the powers of the betas are the same for all and come from the host.
+Idea: write the reference as one kernel. The CPU computes the powers of the betas, which are equal for all parameters.
 Source: the first kernel of karpathy/llm.c, dev/cuda/adamw.cu; I. Loshchilov and F. Hutter, arXiv:1711.05101.
 Costs: three divisions for each parameter.
+Dims: K = parameters.
 """
 
 from kernels.adamw.spec import ADAMW
@@ -10,7 +11,7 @@ from kernels.cuda import ceil_div
 from registry import register
 from registry.cuda import CudaKernel, launch
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "adamw_naive")
 
 

@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, gpt2_update; I. Loshchilov and F. Hutter, arXiv:1711.05101.
+Dims: K = parameters.
 """
 
 import numpy as np
@@ -12,21 +13,21 @@ from registry import register
 
 
 @naive
-def _adamw(grad, param, m, v, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
+def _adamw(grad_K, param_K, m_K, v_K, scalars):
+    learning_rate, beta1, one_minus_beta1, m_correction, beta2, one_minus_beta2, v_correction, eps, weight_decay, grad_scale = (
+        scalars
+    )
     one = np.float32(1)
-    rate, decay, scale, small = (
-        np.float32(learning_rate), np.float32(weight_decay), np.float32(grad_scale), np.float32(eps)
-    )  # fmt: skip
-    old1, new1, correction1 = np.float32(beta1), np.float32(1 - beta1), np.float32(1 - beta1**step)
-    old2, new2, correction2 = np.float32(beta2), np.float32(1 - beta2), np.float32(1 - beta2**step)
-    for k in range(grad.size):
-        g = grad[k] * scale
-        m[k] = old1 * m[k] + new1 * g
-        v[k] = old2 * v[k] + new2 * g * g
-        direction = m[k] / correction1 / (np.sqrt(v[k] / correction2) + small)
-        param[k] = param[k] * (one - rate * decay) - rate * direction
+    for k in range(grad_K.size):
+        g = grad_K[k] * grad_scale
+        m_K[k] = beta1 * m_K[k] + one_minus_beta1 * g
+        v_K[k] = beta2 * v_K[k] + one_minus_beta2 * g * g
+        direction = m_K[k] / m_correction / (np.sqrt(v_K[k] / v_correction) + eps)
+        param_K[k] = param_K[k] * (one - learning_rate * weight_decay) - learning_rate * direction
 
 
 @register(ADAMW)
 def numba_naive(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
-    _adamw(grad, param, m, v, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)
+    decays = beta1, 1 - beta1, 1 - beta1**step, beta2, 1 - beta2, 1 - beta2**step
+    scalars = learning_rate, *decays, eps, weight_decay, grad_scale
+    _adamw(grad, param, m, v, tuple(np.float32(scalar) for scalar in scalars))  # float64 scalars would widen the arithmetic

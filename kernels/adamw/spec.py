@@ -1,11 +1,12 @@
 """The AdamW update: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization (2019), arXiv:1711.05101.
 
-Parameters in bfloat16 would swallow updates of less than a 512th of their size. `adamw_master` keeps them in float32 (the
-master weights: P. Micikevicius et al., Mixed Precision Training (2018), arXiv:1710.03740, section 3.1) and stores for the next
-step what stochastic rounding makes of them (S. Gupta et al. (2015), arXiv:1502.02551, section 3), so that small changes are
-seen on the mean. The random bits are part of the contract: the same number `chance` gives the same parameters on every device.
+A parameter in bfloat16 loses an update of less than a 512th of its size. `adamw_master` keeps the parameters in float32 (the
+master weights: P. Micikevicius et al., Mixed Precision Training (2018), arXiv:1710.03740, section 3.1) and stores bfloat16
+copies for the next step by stochastic rounding (S. Gupta et al. (2015), arXiv:1502.02551, section 3). The mean of the copies
+over many steps follows the small updates. The random bits are part of the contract: the same `rounding_seed` gives the same
+parameters on every device.
 
-Dims: K parameters.
+Dims: K = parameters.
 """
 
 from __future__ import annotations
@@ -53,23 +54,23 @@ def adamw_master(
     weight_decay: float,
     grad_scale: float,
     step: int,
-    chance: int,
+    rounding_seed: int,
 ) -> tuple[Float[Array, "K"], Float32[Array, "K"], Float32[Array, "K"], Float32[Array, "K"]]:
-    """Return the updated master weights, m and v, and before them the weights, rounded by `chance`."""
+    """Return the weights by stochastic rounding, then the updated master weights, m and v."""
     settings = {"learning_rate": learning_rate, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
     master, m, v = adamw(grad, master, m, v, **settings, grad_scale=grad_scale, step=step)
-    return rounded_by_chance(master, chance), master, m, v
+    return round_stochastically(master, rounding_seed), master, m, v
 
 
-def rounded_by_chance(values, chance):
-    """Return float32 values cut to bfloat16 after 16 random bits were added below: up as often as they are far from down."""
+def round_stochastically(values, rounding_seed):
+    """Add 16 random bits to float32 values and cut them to bfloat16: the mean over all random bits is the value itself."""
     bits = values.astype(np.float32).view(np.uint32)
-    chosen = (bits + noise(np.arange(values.size), chance)) & 0xFFFF0000
+    chosen = (bits + noise(np.arange(values.size), rounding_seed)) & 0xFFFF0000
     return np.where(np.isfinite(values), chosen.astype(np.uint32).view(np.float32), values)
 
 
-def noise(places, chance):
-    """Return 16 random bits for each place: a hash of the place, counted from a start that is the hash of `chance`.
+def noise(indices, rounding_seed):
+    """Return 16 random bits for each index: the hash of the index plus the hash of `rounding_seed`.
 
     The hash is PCG's output function: M. Jarzynski and M. Olano, Hash Functions for GPU Rendering, Journal of Computer
     Graphics Techniques 9 (2020), number 3, table 1, "pcg".
@@ -80,7 +81,7 @@ def noise(places, chance):
         word = ((state >> ((state >> np.uint32(28)) + np.uint32(4))) ^ state) * np.uint32(277803737)
         return (word >> np.uint32(22)) ^ word
 
-    return pcg(places.astype(np.uint32) + pcg(np.array([chance], np.uint32))) & np.uint32(0xFFFF)
+    return pcg(indices.astype(np.uint32) + pcg(np.array([rounding_seed], np.uint32))) & np.uint32(0xFFFF)
 
 
 def _second_moment(v, **_):
@@ -88,24 +89,24 @@ def _second_moment(v, **_):
 
 
 def _floor(grad, param, m, v, **params):
-    """Return the size of the step, a dozen roundings long, which may stand alone or cancel what is there."""
+    """Return the size of the update, which has a dozen roundings of its own and may cancel the parameter."""
     moved, _, _ = adamw(grad, np.zeros_like(param), m, v, **params)
     return np.abs(moved)
 
 
-def _floor_master(grad, master, m, v, *, chance, **params):
-    del chance
+def _floor_master(grad, master, m, v, *, rounding_seed, **params):
+    del rounding_seed
     return _floor(grad, master, m, v, **params)
 
 
-def _floor_stored(grad, master, m, v, *, chance, **params):
-    """Return twice the spacing of bfloat16, in roundings, where an honest float32 may fall on either side of its chance."""
+def _floor_stored(grad, master, m, v, *, rounding_seed, **params):
+    """Return twice the spacing of bfloat16, in roundings, where a float32 error decides if a weight is rounded up or down."""
     after, _, _ = adamw(grad, master, m, v, **params)
     moved = np.abs(master) + _floor(grad, master, m, v, **params)
     with np.errstate(all="ignore"):
         size = np.maximum(np.abs(after), np.finfo(np.float32).tiny)
         spacing = 2.0 ** (np.floor(np.log2(size)) - 7)
-        place = (size / spacing) % 1 + noise(np.arange(after.size), chance) / 2**16  # from 1 on it is rounded up
+        place = (size / spacing) % 1 + noise(np.arange(after.size), rounding_seed) / 2**16  # from 1 on it is rounded up
         near = np.abs(place - 1) * spacing <= 16 * np.finfo(np.float32).eps * (moved + size)
     return np.where(near, 2 * spacing / np.finfo(np.float32).eps, 0.0)
 
@@ -133,10 +134,10 @@ def _eager(torch, grad, param, m, v, *, grad_scale, **params):
     return optimiser.step
 
 
-def _oracle_master(torch, grad, master, m, v, *, chance, **params):
+def _oracle_master(torch, grad, master, m, v, *, rounding_seed, **params):
     master, m, v = _oracle(torch, grad, master, m, v, **params)
     bits = master.float().view(torch.int32).long() & 0xFFFFFFFF
-    up = (bits & 0xFFFF) + _noise_by_torch(torch, len(master), chance) >= 1 << 16
+    up = (bits & 0xFFFF) + _noise_by_torch(torch, len(master), rounding_seed) >= 1 << 16
     below = bits & 0xFFFF0000
     chosen = torch.where(up, below + (1 << 16), below)
     signed = torch.where(chosen >= 1 << 31, chosen - (1 << 32), chosen)  # int32 holds the sign bit as minus
@@ -144,7 +145,7 @@ def _oracle_master(torch, grad, master, m, v, *, chance, **params):
     return torch.where(master.isfinite(), stored, master), master, m, v
 
 
-def _noise_by_torch(torch, size, chance):
+def _noise_by_torch(torch, size, rounding_seed):
     low = (1 << 32) - 1
 
     def hashed(number):
@@ -152,12 +153,12 @@ def _noise_by_torch(torch, size, chance):
         number = (((number >> ((number >> 28) + 4)) ^ number) * 277803737) & low
         return (number >> 22) ^ number
 
-    return hashed((torch.arange(size) + hashed(torch.tensor(chance))) & low) & 0xFFFF
+    return hashed((torch.arange(size) + hashed(torch.tensor(rounding_seed))) & low) & 0xFFFF
 
 
-def _eager_master(torch, grad, master, m, v, *, chance, grad_scale, **params):
+def _eager_master(torch, grad, master, m, v, *, rounding_seed, grad_scale, **params):
     """Return fused AdamW on the master weights and a copy to nearest: torch has no stochastic rounding."""
-    del chance
+    del rounding_seed
     master.grad = grad.float()
     optimiser = _optimiser(torch, master, m, v, fused=True, **params)
 
@@ -203,7 +204,7 @@ ADAMW_MASTER = Op(
     oracle=_oracle_master,
     eager=_eager_master,
     domain=DOMAIN,
-    params={**SETTINGS, "chance": (0, 1, 987_654_321)},
+    params={**SETTINGS, "rounding_seed": (0, 1, 987_654_321)},
     dtypes=("bfloat16",),
     saved=_second_moment,
     error=Elementwise(floor={"param": _floor_stored, "master": _floor_master}),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["WIDE", "ceil_div", "wide"]
+__all__ = ["PACKED_SIZES", "ceil_div", "packed_size"]
 
-WIDE = (4, 8)  # elements that 128 bits hold: of float32, of bfloat16
+PACKED_SIZES = (4, 8)  # elements that 128 bits hold: of float32, of bfloat16
 
 
 def ceil_div(size: int, part: int) -> int:
@@ -14,6 +14,6 @@ def ceil_div(size: int, part: int) -> int:
     return -(-size // part)
 
 
-def wide(array: Any) -> int:
-    """Return how many elements of an array 128 bits hold, which a kernel knows as ``Wide::SIZE``."""
+def packed_size(array: Any) -> int:
+    """Return how many elements of an array 128 bits hold, which a kernel knows as ``Packed128::SIZE``."""
     return 16 // array.dtype.itemsize

@@ -84,7 +84,8 @@ __device__ __forceinline__ unsigned short float_to_bf16(float value) {
   return static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// Up or down by chance, in proportion to the distance, so that the mean error is zero. The lower 16 bits of `random` count.
+// Stochastic rounding: the probability of each neighbour grows with its nearness, so that the mean error is zero. Only the lower
+// 16 bits of `random` are used.
 __device__ __forceinline__ unsigned short float_to_bf16_stochastic(float value, unsigned random) {
   const unsigned bits = __float_as_uint(value);
   if ((bits & 0x7f800000u) == 0x7f800000u) return float_to_bf16(value);
@@ -114,7 +115,7 @@ __device__ __forceinline__ float4 load4(const float* from) { return *reinterpret
 __device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
 
 // How the elements of a row move: one at a time wherever they lie, or as many as fill 128 bits where every row is aligned.
-struct Single {
+struct Packed1 {
   static constexpr int SIZE = 1;
   float v[SIZE];
   template <class T>
@@ -124,14 +125,14 @@ struct Single {
 };
 
 // `SIZE` neighbours, as many as 128 bits hold of floatX; a pointer to float is moved by several instructions if need be.
-struct Wide {
+struct Packed128 {
   static constexpr int SIZE = 16 / sizeof(floatX);
   float v[SIZE];
   __device__ void load(const float* from) {
 #pragma unroll
     for (int i = 0; i < SIZE; i += 4) {
-      const float4 piece = load4(from + i);
-      v[i] = piece.x, v[i + 1] = piece.y, v[i + 2] = piece.z, v[i + 3] = piece.w;
+      const float4 packed = load4(from + i);
+      v[i] = packed.x, v[i + 1] = packed.y, v[i + 2] = packed.z, v[i + 3] = packed.w;
     }
   }
   __device__ void store(float* to) const {
@@ -139,8 +140,8 @@ struct Wide {
     for (int i = 0; i < SIZE; i += 4) store4(to + i, make_float4(v[i], v[i + 1], v[i + 2], v[i + 3]));
   }
   __device__ void load(const bf16* from) {
-    const uint4 piece = *reinterpret_cast<const uint4*>(from);
-    const unsigned words[] = {piece.x, piece.y, piece.z, piece.w};
+    const uint4 packed = *reinterpret_cast<const uint4*>(from);
+    const unsigned words[] = {packed.x, packed.y, packed.z, packed.w};
 #pragma unroll
     for (int i = 0; i < SIZE; ++i) v[i] = bf16_to_float(words[i / 2] >> (i % 2 * 16));
   }

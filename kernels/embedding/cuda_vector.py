@@ -6,7 +6,7 @@ Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: rows that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import WIDE, ceil_div, wide
+from kernels.cuda import PACKED_SIZES, ceil_div, packed_size
 from kernels.embedding.spec import EMBEDDING
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -16,9 +16,9 @@ THREADS = 256
 _KERNEL = CudaKernel(__file__, "embedding_vector")
 
 
-@register(EMBEDDING, dtypes=DTYPES, tiles={"C": WIDE})
+@register(EMBEDDING, dtypes=DTYPES, tiles={"C": PACKED_SIZES})
 def cuda_vector(tokens, wte, wpe, x):
     batch, time, channels = x.shape
-    pieces = batch * time * ceil_div(channels, wide(x))
-    if pieces:
-        launch(_KERNEL, ceil_div(pieces, THREADS), THREADS, (tokens, wte, wpe, x, pieces, time, channels))
+    packs = batch * time * ceil_div(channels, packed_size(x))
+    if packs:
+        launch(_KERNEL, ceil_div(packs, THREADS), THREADS, (tokens, wte, wpe, x, packs, time, channels))

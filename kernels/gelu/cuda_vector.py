@@ -8,7 +8,7 @@ Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA 
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import WIDE, ceil_div, wide
+from kernels.cuda import PACKED_SIZES, ceil_div, packed_size
 from kernels.gelu.spec import GELU
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -18,7 +18,7 @@ THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_vector")
 
 
-@register(GELU, dtypes=DTYPES, tiles={"C": WIDE})
+@register(GELU, dtypes=DTYPES, tiles={"C": PACKED_SIZES})
 def cuda_vector(x, y):
     if y.size:
-        launch(_KERNEL, ceil_div(y.size, THREADS * wide(y)), THREADS, (x, y, y.size))
+        launch(_KERNEL, ceil_div(y.size, THREADS * packed_size(y)), THREADS, (x, y, y.size))

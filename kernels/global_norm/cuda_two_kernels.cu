@@ -22,13 +22,13 @@ __device__ double square(double value) { return value * value; }
 
 extern "C" __global__ void global_norm_squares(const floatX* grad, float* workspace, long long size) {
   double share = 0.0;
-  for (long long first = Wide::SIZE * thread_index(); first < size; first += Wide::SIZE * thread_count()) {
-    if (first + Wide::SIZE <= size && aligned16(grad)) {
-      Wide g;
+  for (long long first = Packed128::SIZE * thread_index(); first < size; first += Packed128::SIZE * thread_count()) {
+    if (first + Packed128::SIZE <= size && aligned16(grad)) {
+      Packed128 g;
       g.load(grad + first);
-      for (int i = 0; i < Wide::SIZE; i += 2) share += square(g.v[i]) + square(g.v[i + 1]);
+      for (int i = 0; i < Packed128::SIZE; i += 2) share += square(g.v[i]) + square(g.v[i + 1]);
     } else {
-      for (long long k = first; k < first + Wide::SIZE && k < size; ++k) share += square(grad[k]);
+      for (long long k = first; k < first + Packed128::SIZE && k < size; ++k) share += square(grad[k]);
     }
   }
   const double total = block_total(share);

@@ -8,7 +8,7 @@ Source: M. Harris, Optimizing parallel reduction in CUDA (2007), on kernel decom
 Costs: double precision runs at 1/64 of the float32 rate on consumer GPUs, which still keeps up with their memory.
 """
 
-from kernels.cuda import WIDE, ceil_div, wide
+from kernels.cuda import PACKED_SIZES, ceil_div, packed_size
 from kernels.global_norm.spec import GLOBAL_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -26,11 +26,11 @@ def _blocks(size, each):
 @register(
     GLOBAL_NORM,
     dtypes=DTYPES,
-    tiles={"K": tuple(THREADS * each for each in WIDE)},
-    workspace=lambda _threads, *, K: 2 * _blocks(K, min(WIDE)) + 1,  # bfloat16 needs half of it
+    tiles={"K": tuple(THREADS * each for each in PACKED_SIZES)},
+    workspace=lambda _threads, *, K: 2 * _blocks(K, min(PACKED_SIZES)) + 1,  # bfloat16 needs half of it
 )
 def cuda_two_kernels(grad, norm, *, workspace):
-    blocks = _blocks(grad.size, wide(grad))
+    blocks = _blocks(grad.size, packed_size(grad))
     if blocks:
         launch(_SQUARES, blocks, THREADS, (grad, workspace, grad.size))
     launch(_TOTAL, 1, THREADS, (workspace, norm, blocks))

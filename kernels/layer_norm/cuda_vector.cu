@@ -2,33 +2,33 @@
 
 extern __shared__ float4 kept[];  // a row for each warp of the block, stored as it came
 
-template <class Piece>
+template <class Packed>
 __device__ void normalise(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd,
                           int channels, float eps, floatX* row) {
-  const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
-  Piece piece, w, b;
+  const int first = lane_index() * Packed::SIZE, step = WARP * Packed::SIZE;
+  Packed packed, w, b;
 
   float total = 0.0f;
   for (int c = first; c < channels; c += step) {
-    piece.load(x + c);
-    piece.store(row + c);
-    for (int i = 0; i < Piece::SIZE; ++i) total += piece.v[i];
+    packed.load(x + c);
+    packed.store(row + c);
+    for (int i = 0; i < Packed::SIZE; ++i) total += packed.v[i];
   }
   const float m = warp_sum(total) / channels;
 
   float squares = 0.0f;
   for (int c = first; c < channels; c += step) {
-    piece.load(row + c);
-    for (int i = 0; i < Piece::SIZE; ++i) squares += (piece.v[i] - m) * (piece.v[i] - m);
+    packed.load(row + c);
+    for (int i = 0; i < Packed::SIZE; ++i) squares += (packed.v[i] - m) * (packed.v[i] - m);
   }
   const float r = 1.0f / sqrtf(warp_sum(squares) / channels + eps);
 
   for (int c = first; c < channels; c += step) {
-    piece.load(row + c);
+    packed.load(row + c);
     w.load(weight + c);
     b.load(bias + c);
-    for (int i = 0; i < Piece::SIZE; ++i) piece.v[i] = (piece.v[i] - m) * r * w.v[i] + b.v[i];
-    piece.store(y + c);
+    for (int i = 0; i < Packed::SIZE; ++i) packed.v[i] = (packed.v[i] - m) * r * w.v[i] + b.v[i];
+    packed.store(y + c);
   }
   if (lane_index() == 0) {
     *mean = m;
@@ -40,12 +40,12 @@ extern "C" __global__ void layer_norm_vector(const floatX* x, const floatX* weig
                                              float* rstd, long long rows, int channels, float eps) {
   const long long row = thread_index() / WARP;
   if (row >= rows) return;
-  floatX* mine = reinterpret_cast<floatX*>(kept + warp_index() * ceil_div(channels, Wide::SIZE));
+  floatX* mine = reinterpret_cast<floatX*>(kept + warp_index() * ceil_div(channels, Packed128::SIZE));
   x += row * channels;
   y += row * channels;
-  if (channels % Wide::SIZE == 0 && aligned16(x, weight, bias, y)) {
-    normalise<Wide>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
+  if (channels % Packed128::SIZE == 0 && aligned16(x, weight, bias, y)) {
+    normalise<Packed128>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
   } else {
-    normalise<Single>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
+    normalise<Packed1>(x, weight, bias, y, mean + row, rstd + row, channels, eps, mine);
   }
 }

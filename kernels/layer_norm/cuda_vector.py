@@ -1,4 +1,4 @@
-"""A row waits in shared memory between its three sweeps, and moves in pieces of 128 bits.
+"""A row waits in shared memory between its three sweeps, and moves in loads and stores of 128 bits.
 
 Builds on: cuda_warp, which reads each row from global memory three times, four bytes for each lane.
 Idea: a lane's 16 bytes are the most that one instruction moves, so a quarter of the loads and stores is issued, of
@@ -10,7 +10,7 @@ Source: karpathy/llm.c, the sixth kernel of dev/cuda/layernorm_forward.cu for th
 Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import ceil_div, wide
+from kernels.cuda import ceil_div, packed_size
 from kernels.layer_norm.spec import LAYER_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -29,7 +29,7 @@ def _refuses(C, **_):
 @register(LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x, weight, bias, y, mean, rstd, *, eps):
     rows, channels = x.shape
-    room = ceil_div(channels, wide(x)) * 16  # the bytes of a row, up to a whole piece
+    room = ceil_div(channels, packed_size(x)) * 16  # the bytes of a row, rounded up to whole packs of 128 bits
     together = max(min(MOST_ROWS, SHARED // room), 1)
     args = (x, weight, bias, y, mean, rstd, rows, channels, eps)
     if rows:

@@ -2,17 +2,17 @@
 
 extern __shared__ float4 kept[];  // a row for each warp of the block
 
-template <class Piece>
+template <class Packed>
 __device__ void fused_row(const floatX* x1, const floatX* x2, const floatX* weight, const floatX* bias, floatX* residual,
                           floatX* y, float* mean, float* rstd, int channels, float eps, float* sums) {
-  const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
-  Piece a, b, sum;
+  const int first = lane_index() * Packed::SIZE, step = WARP * Packed::SIZE;
+  Packed a, b, sum;
 
   float total = 0.0f;
   for (int c = first; c < channels; c += step) {
     a.load(x1 + c);
     b.load(x2 + c);
-    for (int i = 0; i < Piece::SIZE; ++i) total += sum.v[i] = a.v[i] + b.v[i];
+    for (int i = 0; i < Packed::SIZE; ++i) total += sum.v[i] = a.v[i] + b.v[i];
     sum.store(residual + c);
     sum.store(sums + c);
   }
@@ -21,7 +21,7 @@ __device__ void fused_row(const floatX* x1, const floatX* x2, const floatX* weig
   float squares = 0.0f;
   for (int c = first; c < channels; c += step) {
     sum.load(sums + c);
-    for (int i = 0; i < Piece::SIZE; ++i) squares += (sum.v[i] - m) * (sum.v[i] - m);
+    for (int i = 0; i < Packed::SIZE; ++i) squares += (sum.v[i] - m) * (sum.v[i] - m);
   }
   const float r = 1.0f / sqrtf(warp_sum(squares) / channels + eps);
 
@@ -29,7 +29,7 @@ __device__ void fused_row(const floatX* x1, const floatX* x2, const floatX* weig
     sum.load(sums + c);
     a.load(weight + c);
     b.load(bias + c);
-    for (int i = 0; i < Piece::SIZE; ++i) sum.v[i] = (sum.v[i] - m) * r * a.v[i] + b.v[i];
+    for (int i = 0; i < Packed::SIZE; ++i) sum.v[i] = (sum.v[i] - m) * r * a.v[i] + b.v[i];
     sum.store(y + c);
   }
   if (lane_index() == 0) {
@@ -46,9 +46,9 @@ extern "C" __global__ void residual_layer_norm_vector(const floatX* x1, const fl
   const long long start = row * channels;
   float* sums = reinterpret_cast<float*>(kept + warp_index() * ceil_div(channels, 4));
   x1 += start, x2 += start, residual += start, y += start;
-  if (channels % Wide::SIZE == 0 && aligned16(x1, x2, weight, bias, residual, y)) {
-    fused_row<Wide>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
+  if (channels % Packed128::SIZE == 0 && aligned16(x1, x2, weight, bias, residual, y)) {
+    fused_row<Packed128>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
   } else {
-    fused_row<Single>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
+    fused_row<Packed1>(x1, x2, weight, bias, residual, y, mean + row, rstd + row, channels, eps, sums);
   }
 }

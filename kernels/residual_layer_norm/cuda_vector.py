@@ -1,4 +1,4 @@
-"""The same warps move pieces of 128 bits.
+"""The same warps load and store 128 bits at a time.
 
 Builds on: cuda_warp, whose lanes move one element with each instruction.
 Idea: both terms, their sum and the result pass in a quarter of the instructions, in bfloat16 an eighth; the values that
@@ -27,7 +27,7 @@ def _refuses(C, **_):
 @register(RESIDUAL_LAYER_NORM, dtypes=DTYPES, tiles={"N": (MOST_ROWS,), "C": (4 * LANES, 8 * LANES)}, refuses=_refuses)
 def cuda_vector(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     rows, channels = x1.shape
-    room = ceil_div(channels, 4) * 16  # the bytes of a row, up to a whole piece
+    room = ceil_div(channels, 4) * 16  # the bytes of a row, rounded up to whole packs of 128 bits
     together = min(MOST_ROWS, SHARED // room)
     args = (x1, x2, weight, bias, residual, y, mean, rstd, rows, channels, eps)
     if rows:

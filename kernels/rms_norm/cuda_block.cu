@@ -5,24 +5,24 @@ constexpr int THREADS = 128;
 extern __shared__ float4 row_C[];  // the block's row of x, as it is stored
 
 // Dims: C channels. x_C, weight_C, y_C: one row.
-template <class Piece>
+template <class Packed>
 __device__ float normalise(const floatX* x, const floatX* weight, floatX* y, int channels, float eps, float* shares) {
-  const int first = threadIdx.x * Piece::SIZE, step = THREADS * Piece::SIZE;
+  const int first = threadIdx.x * Packed::SIZE, step = THREADS * Packed::SIZE;
   floatX* row = reinterpret_cast<floatX*>(row_C);
-  Piece value, w;
+  Packed value, w;
 
   float squares = 0.0f;
   for (int c = first; c < channels; c += step) {
     value.load(x + c);
     value.store(row + c);
-    for (int i = 0; i < Piece::SIZE; ++i) squares += value.v[i] * value.v[i];
+    for (int i = 0; i < Packed::SIZE; ++i) squares += value.v[i] * value.v[i];
   }
   const float scale = 1.0f / sqrtf(block_sum(squares, shares) / channels + eps);
 
   for (int c = first; c < channels; c += step) {
     value.load(row + c);
     w.load(weight + c);
-    for (int i = 0; i < Piece::SIZE; ++i) value.v[i] = value.v[i] * scale * w.v[i];
+    for (int i = 0; i < Packed::SIZE; ++i) value.v[i] = value.v[i] * scale * w.v[i];
     value.store(y + c);
   }
   return scale;
@@ -33,8 +33,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     rms_norm_block(const floatX* x, const floatX* weight, floatX* y, float* rstd, int channels, float eps) {
   __shared__ float shares[THREADS / WARP];
   const long long start = static_cast<long long>(blockIdx.x) * channels;
-  const bool vector = channels % Wide::SIZE == 0 && aligned16(x, weight, y);
-  const float scale = vector ? normalise<Wide>(x + start, weight, y + start, channels, eps, shares)
-                             : normalise<Single>(x + start, weight, y + start, channels, eps, shares);
+  const bool vector = channels % Packed128::SIZE == 0 && aligned16(x, weight, y);
+  const float scale = vector ? normalise<Packed128>(x + start, weight, y + start, channels, eps, shares)
+                             : normalise<Packed1>(x + start, weight, y + start, channels, eps, shares);
   if (threadIdx.x == 0) rstd[blockIdx.x] = scale;
 }

@@ -11,7 +11,7 @@ Costs: a row must fit shared memory. Rows that do not start at a multiple of 16 
     without a vector idle: in float32 a row fills the block from 512 channels on.
 """
 
-from kernels.cuda import ceil_div, wide
+from kernels.cuda import ceil_div, packed_size
 from kernels.rms_norm.spec import RMS_NORM
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -32,4 +32,4 @@ def _refuses(C, **_):
 def cuda_block(x, weight, y, rstd, *, eps):
     rows, channels = x.shape
     if rows:
-        launch(_KERNEL, rows, THREADS, (x, weight, y, rstd, channels, eps), shared=ceil_div(channels, wide(x)) * 16)
+        launch(_KERNEL, rows, THREADS, (x, weight, y, rstd, channels, eps), shared=ceil_div(channels, packed_size(x)) * 16)

@@ -1,4 +1,4 @@
-"""One block for each row, in pieces of 128 bits: for rows as long as a vocabulary.
+"""One block for each row, in loads and stores of 128 bits: for rows as long as a vocabulary.
 
 Builds on: cuda_online, in which one warp goes over a row alone, 32 elements at a time.
 Idea: eight warps share the row and merge their pairs of maximum and sum in shared memory; the row of 200 KB that one block

@@ -53,7 +53,7 @@ CHANGES = (
     Change(r"harness\.bench --op layer_norm", LONG, {"--variant": "numba_rows", "--workload": "gpt2-nano-b1-t8"}),
     Change(r"harness\.bench --op layer_norm.*mine", "the reader's own variant takes part", {"--variant": "numba_mine"}),
     Change(r"harness\.bench --op all", LONG, {"--variant": "numba_welford", "--workload": "gpt2-nano-b1-t8"}),
-    Change(r"harness\.bench --op adamw", LONG, {"--variant": "numba_flat", "--dims": "K=1024"}),
+    Change(r"harness\.bench --op adamw", LONG, {"--variant": "numba_fused", "--dims": "K=1024"}),
     Change(r"harness\.mutate", LONG, {"--most": "1", "--examples": "1", "--least": "0"}),
     Change(r"harness\.mutate.*--seed", "other seeds plant other bugs in the same way", {"--seed": "1"}),
     Change(r'^pytest -k "?attention', LONG, words=("--collect-only", "--quiet")),

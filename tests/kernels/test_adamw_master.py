@@ -1,4 +1,4 @@
-"""Master weights: what bfloat16 would swallow arrives on the mean, and the chance is the contract's own."""
+"""Master weights: updates that bfloat16 would lose change the mean, and the random bits are those of the contract."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.proof.cases.values import materialise
 from harness.proof.reference.tolerance import compute_reference
-from kernels.adamw.spec import noise, rounded_by_chance
+from kernels.adamw.spec import noise, round_stochastically
 from registry.dtypes import BFLOAT16
 from registry.problem import Problem
 from registry.table import discover
@@ -21,14 +21,14 @@ SEEDS = 400
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=40), st.integers(0, 1000))
 def test_a_value_is_rounded_to_one_of_its_neighbours_and_on_the_mean_to_itself(values, first):
     values = np.array(values, np.float32)
-    seen = np.stack([rounded_by_chance(values, seed) for seed in range(first, first + SEEDS)]).astype(np.float64)
+    seen = np.stack([round_stochastically(values, seed) for seed in range(first, first + SEEDS)]).astype(np.float64)
     exact = values.astype(np.float64)
     below = (values.view(np.uint32) & 0xFFFF0000).view(np.float32).astype(np.float64)  # towards zero
     spacing = np.abs(((values.view(np.uint32) & 0xFFFF0000) + 0x10000).view(np.float32).astype(np.float64) - below)
     assert np.isin(np.abs(seen - below), [0.0, *spacing]).all()
     share = np.abs(exact - below) / spacing
-    chance = 6 * np.sqrt(np.maximum(share * (1 - share), 1 / SEEDS) / SEEDS)  # six standard deviations
-    assert (np.abs(seen.mean(axis=0) - exact) <= chance * spacing).all()
+    tolerance = 6 * np.sqrt(np.maximum(share * (1 - share), 1 / SEEDS) / SEEDS)  # six standard deviations
+    assert (np.abs(seen.mean(axis=0) - exact) <= tolerance * spacing).all()
 
 
 def test_the_random_bits_are_even_and_those_of_two_seeds_have_nothing_in_common():
@@ -39,7 +39,7 @@ def test_the_random_bits_are_even_and_those_of_two_seeds_have_nothing_in_common(
     assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.02
 
 
-@pytest.mark.parametrize("wrong", ["to nearest", "with the bits of another chance", "with the bits of the next place"])
+@pytest.mark.parametrize("wrong", ["to nearest", "with the bits of another seed", "with the bits of the next place"])
 def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
     params = {n: v[0] for n, v in OP.params.items()}
     problem = Problem(OP.name, {"K": 500}, params, dtype="bfloat16", seed=5)
@@ -49,10 +49,10 @@ def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
     master = reference.outputs["master"].value
     param = {
         "to nearest": master.astype(BFLOAT16),
-        "with the bits of another chance": rounded_by_chance(master, problem.params["chance"] + 1).astype(BFLOAT16),
-        "with the bits of the next place": rounded_by_chance(np.append(0, master), problem.params["chance"])[1:].astype(
-            BFLOAT16
-        ),
+        "with the bits of another seed": round_stochastically(master, problem.params["rounding_seed"] + 1).astype(BFLOAT16),
+        "with the bits of the next place": round_stochastically(np.append(0, master), problem.params["rounding_seed"])[
+            1:
+        ].astype(BFLOAT16),
     }[wrong]
     assert reference.judge({**right, "param": param}).message.startswith("param[")
 
@@ -63,7 +63,7 @@ def test_steps_too_small_for_bfloat16_arrive_on_the_mean(variant):
     grad, param = np.ones(size, BFLOAT16), np.ones(size, BFLOAT16)
     master, m, v = np.ones(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
     for step in range(1, steps + 1):
-        TABLE.variant(OP.name, variant).function(grad, param, master, m, v, **SETTINGS, step=step, chance=step)
+        TABLE.variant(OP.name, variant).function(grad, param, master, m, v, **SETTINGS, step=step, rounding_seed=step)
     assert (master.astype(BFLOAT16) == 1).all()  # a rounding to nearest would never leave its place
     spacing = 2.0**-8
     moved = float(param.astype(np.float64).mean()) - 1

@@ -36,23 +36,23 @@ extern "C" __global__ void columns(const float* matrix, float* sums, int rows, i
   if (threadIdx.y == 0 && column < columns) sums[column] = total;
 }
 
-extern "C" __global__ void round_to_bf16(const float* x, unsigned random, unsigned short* nearest, unsigned short* by_chance,
+extern "C" __global__ void round_to_bf16(const float* x, unsigned random, unsigned short* nearest, unsigned short* stochastic,
                                          float* widened, int size) {
   const long long i = thread_index();
   if (i >= size) return;
   nearest[i] = float_to_bf16(x[i]);
-  by_chance[i] = float_to_bf16_stochastic(x[i], random);
+  stochastic[i] = float_to_bf16_stochastic(x[i], random);
   widened[i] = bf16_to_float(nearest[i]);
 }
 
 extern "C" __global__ void copy_wide(const floatX* x, floatX* y, float* sums, int size) {
-  const long long first = thread_index() * Wide::SIZE;
-  Wide piece, sum;
-  if (first + Wide::SIZE > size) return;
-  piece.load(x + first);
-  piece.store(y + first);
+  const long long first = thread_index() * Packed128::SIZE;
+  Packed128 packed, sum;
+  if (first + Packed128::SIZE > size) return;
+  packed.load(x + first);
+  packed.store(y + first);
   sum.load(sums + first);
-  for (int i = 0; i < Wide::SIZE; ++i) sum.v[i] += piece.v[i];
+  for (int i = 0; i < Packed128::SIZE; ++i) sum.v[i] += packed.v[i];
   sum.store(sums + first);
 }
 """
@@ -100,11 +100,11 @@ def test_columns_are_summed_over_all_rows(kernel, rows, columns):
 
 
 def rounded(kernel, x, random=0):
-    """Return the bits to the nearest, the bits by chance, and the former widened again."""
-    nearest, by_chance, widened = np.empty(x.size, np.uint16), np.empty(x.size, np.uint16), np.empty(x.size, np.float32)
-    args = (x, random, nearest, by_chance, widened, x.size)
+    """Return the bits rounded to nearest, the bits by stochastic rounding, and the former as float32 again."""
+    nearest, stochastic, widened = np.empty(x.size, np.uint16), np.empty(x.size, np.uint16), np.empty(x.size, np.float32)
+    args = (x, random, nearest, stochastic, widened, x.size)
     launch(kernel("round_to_bf16"), ceil_div(x.size, 128), 128, args)
-    return nearest, by_chance, widened
+    return nearest, stochastic, widened
 
 
 @given(VALUES)
@@ -124,16 +124,16 @@ def test_the_nearest_bfloat16_is_chosen_and_ties_go_to_even(kernel, x):
 
 @pytest.mark.parametrize("bits", [0x7F800001, 0x7F80FFFF, 0x7FC00000, 0xFFFFFFFF])
 def test_nan_stays_nan(kernel, bits):
-    nearest, by_chance, widened = rounded(kernel, np.array([bits], np.uint32).view(np.float32), random=0xFFFF)
+    nearest, stochastic, widened = rounded(kernel, np.array([bits], np.uint32).view(np.float32), random=0xFFFF)
     assert np.isnan(widened).all()
-    assert (nearest == by_chance).all()
+    assert (nearest == stochastic).all()
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
-def test_by_chance_goes_up_in_proportion_to_the_distance(kernel, part, random):
+def test_stochastic_rounding_goes_up_in_proportion_to_the_distance(kernel, part, random):
     x = np.array([0x3F800000 | part, 0xBF800000 | part], np.uint32).view(np.float32)
-    _, by_chance, _ = rounded(kernel, x, random)
-    assert by_chance.tolist() == [0x3F80 + (part + random >= 0x10000), 0xBF80 + (part + random >= 0x10000)]
+    _, stochastic, _ = rounded(kernel, x, random)
+    assert stochastic.tolist() == [0x3F80 + (part + random >= 0x10000), 0xBF80 + (part + random >= 0x10000)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

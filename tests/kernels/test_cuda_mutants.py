@@ -77,7 +77,7 @@ MUTANTS = {
         ("layer_norm/cuda_vector", "layer_norm_vector"),
         (" && aligned16(x, weight, bias, y)", ""),
         lambda: (2, 128, (*map(moved, normalised()), ROWS, CHANNELS, 1e-5), 4 * CHANNELS * 4),
-        ("misaligned", "piece.load(x + c)"),
+        ("misaligned", "packed.load(x + c)"),
     ),
     "one of two sums starts from what shared memory held": (
         ("layer_norm/backward/cuda_partials", "layer_norm_backward_rows"),
@@ -92,7 +92,7 @@ MUTANTS = {
         ("barrier_divergence", "column_sum("),
     ),
     "a token's row has two owners": (
-        ("embedding/backward/cuda_first", "embedding_backward_tokens"),
+        ("embedding/backward/cuda_owner_computes", "embedding_backward_tokens"),
         ("earlier < position && tokens", "earlier + 40 < position && tokens"),
         lambda: (13, 256, (integers(7, 100), floats(100, 16), floats(7, 16), 100, 16), 0),
         ("race", "row[c] = row[c] + sums[i]"),

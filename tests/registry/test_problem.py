@@ -46,3 +46,12 @@ def test_a_printed_problem_is_read_back(problem):
 def test_a_malformed_line_is_one_clear_error(line, message):
     with pytest.raises(RequestError, match=message):
         parse_problem(OP, line)
+
+
+def test_a_stored_line_with_an_earlier_name_of_a_parameter_is_read():
+    op = discover().op("adamw_master")
+    assert parse_problem(op, "K=5 step=7 chance=987654321 dtype=bfloat16").params["rounding_seed"] == 987_654_321
+    with pytest.raises(RequestError, match="'rounding_seed' is given twice"):
+        parse_problem(op, "K=5 chance=1 rounding_seed=1")
+    with pytest.raises(RequestError, match="unknown word in a problem of adamw 'chance'"):
+        parse_problem(discover().op("adamw"), "K=5 chance=1")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kernels
-from registry import ContractError, RequestError, UnknownNameError, discover
+from registry import ContractError, RequestError, UnknownNameError, discover, renamed
 from registry.table import ROOT
 
 GOOD = '''
@@ -93,6 +93,30 @@ def test_unknown_names_offer_the_nearest():
         table.variant("layer_norm", "numba_row")
     with pytest.raises(UnknownNameError, match="did you mean 'numba_rows'"):
         table.select(table.select_ops("layer_norm"), "numpy,numba_row")
+
+
+@pytest.mark.parametrize(("op", "name"), renamed.VARIANTS)
+def test_an_earlier_name_of_a_variant_works_with_one_notice(op, name, tmp_path, capsys):
+    table, new = discover(tmp_path), renamed.VARIANTS[op, name]
+    assert table.requested(op, name).name == table.variant(op, name).name == new
+    assert [v.name for v in table.select([table.op(op)], f"numpy,{name}")] == ["numpy", new]
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: variant {name!r} of {op} is now {new!r}; the next release will not know {name!r}"
+    ]
+
+
+def test_one_earlier_name_selects_renamed_and_other_variants_of_a_family(tmp_path):
+    table = discover(tmp_path)
+    assert [str(v) for v in table.select(table.select_ops("residual"), "numba_flat")] == [
+        "residual/numba_flat",
+        "residual_backward/numba_fused",
+    ]
+
+
+def test_no_variant_has_an_earlier_name_and_every_name_of_today_exists():
+    table = discover()
+    assert [key for key in renamed.VARIANTS if key[1] in table.variants[key[0]]] == []
+    assert [key for key, new in renamed.VARIANTS.items() if new not in table.variants[key[0]]] == []
 
 
 NAMES_ONE_OP = """

@@ -74,8 +74,8 @@ def test_the_same_seed_gives_the_same_bits_again():
 def test_each_tensor_and_step_has_its_own_rounding_seed():
     program, seeds = build(dtype="bfloat16"), []
 
-    def record(*_, chance, **__):
-        seeds.append(chance)
+    def record(*_, rounding_seed, **__):
+        seeds.append(rounding_seed)
 
     for number, call in enumerate(program.update):
         program.update[number] = dataclasses.replace(call, variant=dataclasses.replace(call.variant, function=record))

@@ -240,7 +240,7 @@ def test_a_wrong_request_is_one_clear_line(store, text, message):
 
 
 def test_only_variants_without_evidence_are_unproven(store):
-    prove(store, TABLE.variant("adamw", "numba_flat"), status="failed")
+    prove(store, TABLE.variant("adamw", "numba_fused"), status="failed")
     assert chooser(store).unproven(["adamw"]) == {"adamw": ["numpy_inplace"]}
 
 
@@ -274,7 +274,7 @@ def test_an_op_whose_variants_all_failed_is_not_raced_again_and_again(store):
 
 def test_champions_that_call_blas_have_an_alternative_set_of_one_thread_pool(store):
     blas, packed = (TABLE.variant("matmul", n) for n in ("numpy_blas", "numba_packed"))
-    flat = TABLE.variant("adamw", "numba_flat")
+    flat = TABLE.variant("adamw", "numba_fused")
     for variant in (blas, packed, flat):
         prove(store, variant)
     known = chooser(store)

@@ -14,7 +14,7 @@ STEP = "gpt2-nano-b2-t32"
 
 
 def test_a_machine_without_champions_is_proven_and_raced_in_two_commands(tmp_path):
-    unproven = {"matmul": ["numba_packed"], "adamw": ["numba_flat"]}
+    unproven = {"matmul": ["numba_packed"], "adamw": ["numba_fused"]}
     wanted = commands(["adamw", "matmul"], unproven, every_op=True, step=STEP, threads=2, results=tmp_path)
     assert [words[0] for words in wanted] == ["harness.verify", "harness.bench"]
     assert all(words[words.index("--op") + 1] == "all" for words in wanted)

@@ -9,7 +9,7 @@ TABLE = discover()
 
 def test_swaps_are_counted_by_op_and_pair_of_variants():
     blas, packed, plain = (Choice(TABLE.variant("matmul", n), "") for n in ("numpy_blas", "numba_packed", "numpy"))
-    flat = Choice(TABLE.variant("adamw", "numba_flat"), "")
+    flat = Choice(TABLE.variant("adamw", "numba_fused"), "")
     before = {("matmul", "qkv"): blas, ("matmul", "fc"): plain, ("matmul", "attproj"): blas, ("matmul", "head"): packed}
     before["adamw", ""] = flat
     assert swaps(before, before) == []

@@ -8,14 +8,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const long long row = blockIdx.x;
   floatX* x = logits + row * columns;
   const int target = targets[row];
-  const int whole = aligned16(x) ? vocab_size / Wide::SIZE * Wide::SIZE : 0;  // logits that move in pieces
+  const int whole = aligned16(x) ? vocab_size / Packed128::SIZE * Packed128::SIZE : 0;  // logits that move in packs
 
-  Wide piece;
+  Packed128 packed;
   Online seen;
   seen.clear();
-  for (int v = Wide::SIZE * threadIdx.x; v < whole; v += Wide::SIZE * THREADS) {
-    piece.load(x + v);
-    for (int i = 0; i < Wide::SIZE; ++i) seen.add(piece.v[i]);
+  for (int v = Packed128::SIZE * threadIdx.x; v < whole; v += Packed128::SIZE * THREADS) {
+    packed.load(x + v);
+    for (int i = 0; i < Packed128::SIZE; ++i) seen.add(packed.v[i]);
   }
   for (int v = whole + threadIdx.x; v < vocab_size; v += THREADS) seen.add(x[v]);
   const float at_target = x[target];  // read by all before the barriers of the merge, overwritten by one after them
@@ -27,10 +27,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const auto gradient = [=](float logit, int v) {
     return (expf(logit - largest) * inverse - (v == target ? 1.0f : 0.0f)) * scale;
   };
-  for (int v = Wide::SIZE * threadIdx.x; v < whole; v += Wide::SIZE * THREADS) {
-    piece.load(x + v);
-    for (int i = 0; i < Wide::SIZE; ++i) piece.v[i] = gradient(piece.v[i], v + i);
-    piece.store(x + v);
+  for (int v = Packed128::SIZE * threadIdx.x; v < whole; v += Packed128::SIZE * THREADS) {
+    packed.load(x + v);
+    for (int i = 0; i < Packed128::SIZE; ++i) packed.v[i] = gradient(packed.v[i], v + i);
+    packed.store(x + v);
   }
   for (int v = whole + threadIdx.x; v < vocab_size; v += THREADS) x[v] = gradient(x[v], v);
   for (int v = vocab_size + threadIdx.x; v < columns; v += THREADS) x[v] = 0.0f;

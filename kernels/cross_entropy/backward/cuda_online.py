@@ -9,7 +9,7 @@ Costs: rows that do not start at a multiple of 16 bytes move one element at a ti
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD
-from kernels.cuda import WIDE
+from kernels.cuda import PACKED_SIZES
 from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
@@ -18,7 +18,7 @@ THREADS = 256
 _KERNEL = CudaKernel(__file__, "cross_entropy_backward_online")
 
 
-@register(CROSS_ENTROPY_BACKWARD, dtypes=DTYPES, tiles={"V": (*WIDE, *(THREADS * each for each in WIDE))})
+@register(CROSS_ENTROPY_BACKWARD, dtypes=DTYPES, tiles={"V": (*PACKED_SIZES, *(THREADS * each for each in PACKED_SIZES))})
 def cuda_online(targets, losses, logits, *, vocab_size, scale):
     rows, columns = logits.shape
     if rows:

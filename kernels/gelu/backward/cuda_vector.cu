@@ -13,20 +13,20 @@ __device__ float derivative(float x) {
   return x > 0.0f ? upper + bump : lower - bump;
 }
 
-template <class Piece>
+template <class Packed>
 __device__ void gelu_backward(const floatX* dy, const floatX* x, floatX* dx) {
-  Piece gradient, value;
+  Packed gradient, value;
   gradient.load(dy);
   value.load(x);
-  for (int i = 0; i < Piece::SIZE; ++i) gradient.v[i] *= derivative(value.v[i]);
+  for (int i = 0; i < Packed::SIZE; ++i) gradient.v[i] *= derivative(value.v[i]);
   gradient.store(dx);
 }
 
 extern "C" __global__ void gelu_backward_vector(const floatX* dy, const floatX* x, floatX* dx, long long size) {
-  const long long first = Wide::SIZE * thread_index();
-  if (first + Wide::SIZE <= size && aligned16(dy, x, dx)) {
-    gelu_backward<Wide>(dy + first, x + first, dx + first);
+  const long long first = Packed128::SIZE * thread_index();
+  if (first + Packed128::SIZE <= size && aligned16(dy, x, dx)) {
+    gelu_backward<Packed128>(dy + first, x + first, dx + first);
   } else {
-    for (long long i = first; i < first + Wide::SIZE && i < size; ++i) gelu_backward<Single>(dy + i, x + i, dx + i);
+    for (long long i = first; i < first + Packed128::SIZE && i < size; ++i) gelu_backward<Packed1>(dy + i, x + i, dx + i);
   }
 }

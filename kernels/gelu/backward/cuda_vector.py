@@ -9,7 +9,7 @@ Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, se
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import WIDE, ceil_div, wide
+from kernels.cuda import PACKED_SIZES, ceil_div, packed_size
 from kernels.gelu.spec import GELU_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -19,7 +19,7 @@ THREADS = 256
 _KERNEL = CudaKernel(__file__, "gelu_backward_vector")
 
 
-@register(GELU_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
+@register(GELU_BACKWARD, dtypes=DTYPES, tiles={"C": PACKED_SIZES})
 def cuda_vector(dy, x, dx):
     if dx.size:
-        launch(_KERNEL, ceil_div(dx.size, THREADS * wide(dx)), THREADS, (dy, x, dx, dx.size))
+        launch(_KERNEL, ceil_div(dx.size, THREADS * packed_size(dx)), THREADS, (dy, x, dx, dx.size))

@@ -2,18 +2,18 @@
 
 extern __shared__ float4 sums[];  // for each warp: dweight, then dbias, over its rows
 
-template <class Piece>
+template <class Packed>
 __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight, float m, float r, floatX* dx, float* dweight,
                         float* dbias, int channels) {
-  const int first = lane_index() * Piece::SIZE, step = WARP * Piece::SIZE;
-  Piece d, value, w, gained, shifted;
+  const int first = lane_index() * Packed::SIZE, step = WARP * Packed::SIZE;
+  Packed d, value, w, gained, shifted;
 
   float total = 0.0f, along = 0.0f;
   for (int c = first; c < channels; c += step) {
     d.load(dy + c);
     value.load(x + c);
     w.load(weight + c);
-    for (int i = 0; i < Piece::SIZE; ++i) {
+    for (int i = 0; i < Packed::SIZE; ++i) {
       const float dnormed = d.v[i] * w.v[i];
       total += dnormed;
       along += dnormed * ((value.v[i] - m) * r);
@@ -28,7 +28,7 @@ __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight,
     w.load(weight + c);
     gained.load(dweight + c);
     shifted.load(dbias + c);
-    for (int i = 0; i < Piece::SIZE; ++i) {
+    for (int i = 0; i < Packed::SIZE; ++i) {
       const float normed = (value.v[i] - m) * r;
       value.v[i] = (d.v[i] * w.v[i] - total - normed * along) * r;
       gained.v[i] += d.v[i] * normed;
@@ -49,13 +49,13 @@ extern "C" __global__ void layer_norm_backward_warps(const floatX* dy, const flo
   for (int i = threadIdx.x; i < blockDim.x / WARP * 2 * room; i += blockDim.x) all[i] = 0.0f;
   __syncthreads();
 
-  const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, x, weight, dx);
+  const bool vector = channels % Packed128::SIZE == 0 && aligned16(dy, x, weight, dx);
   for (long long row = thread_index() / WARP; row < rows; row += thread_count() / WARP) {
     const long long start = row * channels;
     if (vector) {
-      one_row<Wide>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
+      one_row<Packed128>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
     } else {
-      one_row<Single>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
+      one_row<Packed1>(dy + start, x + start, weight, mean[row], rstd[row], dx + start, dweight, dbias, channels);
     }
   }
   __syncthreads();

@@ -1,4 +1,4 @@
-"""A warp for each row, with sums of its own for both parameter gradients, and pieces of 128 bits.
+"""A warp for each row, with sums of its own for both parameter gradients, and loads and stores of 128 bits.
 
 Builds on: cuda_partials, whose warps wait for each other at four barriers for each row.
 Idea: the two means of a row come from shuffles, so that rows need no barrier; each warp has its own dweight and dbias in

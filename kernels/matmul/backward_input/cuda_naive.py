@@ -13,12 +13,12 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_input_naive")
-WIDE, HIGH = 32, 8  # of a block of threads
+BLOCK_WIDTH, BLOCK_HEIGHT = 32, 8  # threads: a warp along the row, eight warps to hide the latency of memory
 
 
-@register(MATMUL_BACKWARD_INPUT, dtypes=DTYPES, tiles={"N": (HIGH,), "C": (WIDE,)})
+@register(MATMUL_BACKWARD_INPUT, dtypes=DTYPES, tiles={"N": (BLOCK_HEIGHT,), "C": (BLOCK_WIDTH,)})
 def cuda_naive(dy, weight, dx):
     (rows, outputs), channels = dy.shape, weight.shape[1]
     if dx.size:
-        grid = (ceil_div(channels, WIDE), ceil_div(rows, HIGH))
-        launch(_KERNEL, grid, (WIDE, HIGH), (dy, weight, dx, rows, channels, outputs))
+        grid = (ceil_div(channels, BLOCK_WIDTH), ceil_div(rows, BLOCK_HEIGHT))
+        launch(_KERNEL, grid, (BLOCK_WIDTH, BLOCK_HEIGHT), (dy, weight, dx, rows, channels, outputs))

@@ -13,12 +13,12 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "backward_weight_naive")
-WIDE, HIGH = 32, 8  # of a block of threads
+BLOCK_WIDTH, BLOCK_HEIGHT = 32, 8  # threads: a warp along the row, eight warps to hide the latency of memory
 
 
-@register(MATMUL_BACKWARD_WEIGHT, dtypes=DTYPES, tiles={"O": (HIGH,), "C": (WIDE,)})
+@register(MATMUL_BACKWARD_WEIGHT, dtypes=DTYPES, tiles={"O": (BLOCK_HEIGHT,), "C": (BLOCK_WIDTH,)})
 def cuda_naive(dy, x, dweight, *, accumulate):
     (rows, outputs), channels = dy.shape, x.shape[1]
     if dweight.size:
-        grid = (ceil_div(channels, WIDE), ceil_div(outputs, HIGH))
-        launch(_KERNEL, grid, (WIDE, HIGH), (dy, x, dweight, rows, channels, outputs, accumulate))
+        grid = (ceil_div(channels, BLOCK_WIDTH), ceil_div(outputs, BLOCK_HEIGHT))
+        launch(_KERNEL, grid, (BLOCK_WIDTH, BLOCK_HEIGHT), (dy, x, dweight, rows, channels, outputs, accumulate))

@@ -7,7 +7,7 @@ Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA 
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
 """
 
-from kernels.cuda import WIDE, ceil_div, wide
+from kernels.cuda import PACKED_SIZES, ceil_div, packed_size
 from kernels.residual.spec import RESIDUAL_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
@@ -17,7 +17,7 @@ THREADS = 256
 _KERNEL = CudaKernel(__file__, "residual_backward_vector")
 
 
-@register(RESIDUAL_BACKWARD, dtypes=DTYPES, tiles={"C": WIDE})
+@register(RESIDUAL_BACKWARD, dtypes=DTYPES, tiles={"C": PACKED_SIZES})
 def cuda_vector(dy, dx1, dx2, *, accumulate):
     if dy.size:
-        launch(_KERNEL, ceil_div(dy.size, THREADS * wide(dy)), THREADS, (dy, dx1, dx2, dy.size, accumulate))
+        launch(_KERNEL, ceil_div(dy.size, THREADS * packed_size(dy)), THREADS, (dy, dx1, dx2, dy.size, accumulate))

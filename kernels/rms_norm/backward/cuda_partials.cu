@@ -5,18 +5,18 @@ constexpr int THREADS = 128;
 extern __shared__ float4 sums_C[];  // dweight over the rows of this block
 
 // Dims: C channels. dy_C, x_C, weight_C, dx_C: one row; dweight_C: the sums of the block.
-template <class Piece>
+template <class Packed>
 __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight, float scale, floatX* dx, float* dweight,
                         int channels, float* shares) {
-  const int first = threadIdx.x * Piece::SIZE, step = THREADS * Piece::SIZE;
-  Piece d, value, w, sum;
+  const int first = threadIdx.x * Packed::SIZE, step = THREADS * Packed::SIZE;
+  Packed d, value, w, sum;
 
   float along = 0.0f;
   for (int c = first; c < channels; c += step) {
     d.load(dy + c);
     value.load(x + c);
     w.load(weight + c);
-    for (int i = 0; i < Piece::SIZE; ++i) along += d.v[i] * w.v[i] * (value.v[i] * scale);
+    for (int i = 0; i < Packed::SIZE; ++i) along += d.v[i] * w.v[i] * (value.v[i] * scale);
   }
   along = block_sum(along, shares) / channels;
 
@@ -25,7 +25,7 @@ __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight,
     value.load(x + c);
     w.load(weight + c);
     sum.load(dweight + c);
-    for (int i = 0; i < Piece::SIZE; ++i) {
+    for (int i = 0; i < Packed::SIZE; ++i) {
       const float normed = value.v[i] * scale;
       value.v[i] = (d.v[i] * w.v[i] - normed * along) * scale;
       sum.v[i] += d.v[i] * normed;
@@ -43,13 +43,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   float* dweight = reinterpret_cast<float*>(sums_C);
   for (int c = threadIdx.x; c < channels; c += THREADS) dweight[c] = 0.0f;  // added to after the barriers of `block_sum`
 
-  const bool vector = channels % Wide::SIZE == 0 && aligned16(dy, x, weight, dx);
+  const bool vector = channels % Packed128::SIZE == 0 && aligned16(dy, x, weight, dx);
   for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
     const long long start = row * channels;
     if (vector) {
-      one_row<Wide>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
+      one_row<Packed128>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
     } else {
-      one_row<Single>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
+      one_row<Packed1>(dy + start, x + start, weight, rstd[row], dx + start, dweight, channels, shares);
     }
   }
   __syncthreads();

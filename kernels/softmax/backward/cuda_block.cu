@@ -7,7 +7,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   __shared__ float scratch[THREADS / WARP];
   const long long start = static_cast<long long>(blockIdx.x) * classes;
   dy += start, y += start, dx += start;
-  const int whole = aligned16(dy, y, dx) ? classes / 4 * 4 : 0;  // elements that move in pieces of four
+  const int whole = aligned16(dy, y, dx) ? classes / 4 * 4 : 0;  // elements that move in packs of four
 
   float along = 0.0f;
   for (int c = 4 * threadIdx.x; c < whole; c += 4 * THREADS) {

@@ -1,8 +1,8 @@
-"""One block for each row, in pieces of 128 bits.
+"""One block for each row, in loads and stores of 128 bits.
 
 Builds on: cuda_naive, whose neighbouring threads read memory that lies a row apart.
-Idea: neighbouring threads take neighbouring pieces, the warps' shares of the dot product meet in shared memory, and the
-    second sweep finds the row in the cache.
+Idea: neighbouring threads take neighbouring packs of 128 bits. The warps add their shares of the dot product in shared
+    memory. The second sweep finds the row in the cache.
 Source: the kernels cunn_SoftMaxBackward of PyTorch, aten/src/ATen/native/cuda/SoftMax.cu, share a row in the same way.
 Costs: a short row leaves most of the block idle; rows that do not start at a multiple of 16 bytes move by single floats.
 """

@@ -39,5 +39,5 @@ def _rows(x1, x2, weight, bias, eps, residual, y, mean, rstd):
 
 
 @register(RESIDUAL_LAYER_NORM)
-def numba_rows(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
+def numba_fused_rows(x1, x2, weight, bias, residual, y, mean, rstd, *, eps):
     _rows(x1, x2, weight, bias, eps, residual, y, mean, rstd)

@@ -13,7 +13,7 @@ from registry import register
 
 
 @parallel
-def _flat(dy, dx1, dx2, accumulate):
+def _fused(dy, dx1, dx2, accumulate):
     dy, dx1, dx2 = dy.reshape(-1), dx1.reshape(-1), dx2.reshape(-1)
     if accumulate:
         for i in prange(dy.size):
@@ -26,5 +26,5 @@ def _flat(dy, dx1, dx2, accumulate):
 
 
 @register(RESIDUAL_BACKWARD)
-def numba_flat(dy, dx1, dx2, *, accumulate):
-    _flat(dy, dx1, dx2, accumulate)
+def numba_fused(dy, dx1, dx2, *, accumulate):
+    _fused(dy, dx1, dx2, accumulate)

@@ -50,7 +50,7 @@ def _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accum
 
 
 @register(RESIDUAL_LAYER_NORM_BACKWARD, workspace=lambda threads, N, C: threads * 2 * C)  # noqa: ARG005 (every dim is passed)
-def numba_rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
+def numba_fused_rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, *, accumulate, workspace):
     threads, channels = get_num_threads(), weight.size
     partials = workspace[: threads * 2 * channels].reshape(threads, 2, channels)
     _rows(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate, partials)

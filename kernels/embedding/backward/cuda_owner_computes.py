@@ -25,7 +25,7 @@ _POSITIONS = CudaKernel(__file__, "embedding_backward_positions")
 
 
 @register(EMBEDDING_BACKWARD, dtypes=DTYPES, tiles={"T": (LANES,), "C": (LANES, LANES * EACH)})
-def cuda_first(tokens, dx, dwte, dwpe, *, accumulate_wte, accumulate_wpe):
+def cuda_owner_computes(tokens, dx, dwte, dwpe, *, accumulate_wte, accumulate_wpe):
     batch, time, channels = dx.shape
     if not accumulate_wte:
         launch(_CLEAR, ceil_div(dwte.size, THREADS), THREADS, (dwte, dwte.size))
