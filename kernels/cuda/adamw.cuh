@@ -21,4 +21,6 @@ __device__ __forceinline__ unsigned hashed(unsigned number) {
   const unsigned word = ((state >> ((state >> 28) + 4)) ^ state) * 277803737u;
   return (word >> 22) ^ word;
 }
-__device__ __forceinline__ unsigned noise(long long index, unsigned start) { return hashed(static_cast<unsigned>(index) + start); }
+__device__ __forceinline__ unsigned noise(long long index, unsigned start) {
+  return hashed(static_cast<unsigned>(index) + start);
+}

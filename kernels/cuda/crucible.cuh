@@ -84,8 +84,8 @@ __device__ __forceinline__ unsigned short float_to_bf16(float value) {
   return static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// Stochastic rounding: the probability of each neighbour grows with its nearness, so that the mean error is zero. Only the lower
-// 16 bits of `random` are used.
+// Stochastic rounding: the probability of each neighbour grows with its nearness, so that the mean error is zero. Only the
+// lower 16 bits of `random` are used.
 __device__ __forceinline__ unsigned short float_to_bf16_stochastic(float value, unsigned random) {
   const unsigned bits = __float_as_uint(value);
   if ((bits & 0x7f800000u) == 0x7f800000u) return float_to_bf16(value);

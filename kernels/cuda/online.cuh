@@ -28,6 +28,17 @@ struct Online {
     largest = raised;
   }
 
+  // Adds the share of this thread in a row: the block moves packs of 128 bits up to `whole`, and single elements after it.
+  template <int THREADS>
+  __device__ __forceinline__ void add_share(const floatX* x, int whole, int size) {
+    Packed128 packed;
+    for (int i = Packed128::SIZE * threadIdx.x; i < whole; i += Packed128::SIZE * THREADS) {
+      packed.load(x + i);
+      for (int j = 0; j < Packed128::SIZE; ++j) add(packed.v[j]);
+    }
+    for (int i = whole + threadIdx.x; i < size; i += THREADS) add(x[i]);
+  }
+
   // Every lane gets the maximum and the sum over its warp.
   __device__ void merge_warp() {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {

@@ -10,14 +10,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const int target = targets[row];
   const int whole = aligned16(x) ? vocab_size / Packed128::SIZE * Packed128::SIZE : 0;  // logits that move in packs
 
-  Packed128 packed;
   Online seen;
   seen.clear();
-  for (int v = Packed128::SIZE * threadIdx.x; v < whole; v += Packed128::SIZE * THREADS) {
-    packed.load(x + v);
-    for (int i = 0; i < Packed128::SIZE; ++i) seen.add(packed.v[i]);
-  }
-  for (int v = whole + threadIdx.x; v < vocab_size; v += THREADS) seen.add(x[v]);
+  seen.add_share<THREADS>(x, whole, vocab_size);
   const float at_target = x[target];  // read by all before the barriers of the merge, overwritten by one after them
   seen.merge_block(scratch);
 
@@ -27,6 +22,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const auto gradient = [=](float logit, int v) {
     return (expf(logit - largest) * inverse - (v == target ? 1.0f : 0.0f)) * scale;
   };
+  Packed128 packed;
   for (int v = Packed128::SIZE * threadIdx.x; v < whole; v += Packed128::SIZE * THREADS) {
     packed.load(x + v);
     for (int i = 0; i < Packed128::SIZE; ++i) packed.v[i] = gradient(packed.v[i], v + i);

@@ -1,4 +1,6 @@
-#include "partials.cuh"
+// Dims: N = rows, C = channels, G = blocks of the grid, `parts` here.
+// dy, x, dx (N, C); weight, dweight, dbias (C); mean, rstd (N); partials (G, 2 C).
+#include "layer_norm_backward.cuh"
 
 constexpr int THREADS = 256;
 
@@ -7,36 +9,7 @@ extern __shared__ float sums[];  // over the rows of this block: dweight of ever
 extern "C" __global__ void __launch_bounds__(THREADS)
     layer_norm_backward_rows(const floatX* dy, const floatX* x, const floatX* weight, const float* mean, const float* rstd,
                              floatX* dx, float* partials, long long rows, int channels) {
-  __shared__ float scratch[THREADS / WARP];
-  float *dweight = sums, *dbias = sums + channels;
-  for (int c = threadIdx.x; c < channels; c += THREADS) dweight[c] = dbias[c] = 0.0f;
-
-  for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
-    const long long start = row * channels;
-    const float m = mean[row], r = rstd[row];
-
-    float total = 0.0f, along = 0.0f;
-    for (int c = threadIdx.x; c < channels; c += THREADS) {
-      const float dnormed = dy[start + c] * weight[c];
-      total += dnormed;
-      along += dnormed * ((x[start + c] - m) * r);
-    }
-    total = block_sum(total, scratch) / channels;
-    along = block_sum(along, scratch) / channels;
-
-    for (int c = threadIdx.x; c < channels; c += THREADS) {
-      const float d = dy[start + c], normed = (x[start + c] - m) * r;
-      dx[start + c] = (d * weight[c] - total - normed * along) * r;
-      dweight[c] += d * normed;
-      dbias[c] += d;
-    }
-  }
-
-  partials += static_cast<long long>(blockIdx.x) * 2 * channels;
-  for (int c = threadIdx.x; c < channels; c += THREADS) {
-    partials[c] = dweight[c];
-    partials[channels + c] = dbias[c];
-  }
+  differentiate_rows<false, THREADS>(dy, nullptr, x, weight, mean, rstd, dx, partials, rows, channels, sums);
 }
 
 extern "C" __global__ void layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts,
