@@ -16,7 +16,7 @@ import models
 from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
 from registry.cli import add_results, guarded
 from registry.errors import DONE, FAILED
-from trainer.data import Loader
+from trainer.data.loader import Loader
 from trainer.schedule import clip_scale
 from trainer.settings import Settings
 from trainer.stages import build, prepare

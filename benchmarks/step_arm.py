@@ -24,9 +24,10 @@ from benchmarks.mkl_avx512 import LIBRARY
 from harness.race.clock import settle
 from registry.cli import add_results, guarded
 from registry.errors import DONE, CrucibleError
-from trainer.data import Loader, open_data
-from trainer.initialise import initialise
-from trainer.machine_facts import peak_rss_mib
+from trainer.data.dataset import open_data
+from trainer.data.loader import Loader
+from trainer.program.initialise import initialise
+from trainer.report.machine_facts import peak_rss_mib
 from trainer.schedule import clip_scale
 from trainer.settings import Settings
 from trainer.stages import Built, build, prepare
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from trainer.data import Dataset
+    from trainer.data.dataset import Dataset
 
 __all__ = ["Step", "add_options", "hide_library", "main", "settings_of", "words"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.data import Loader
-from trainer.kernel_choice import Kernels
-from trainer.pick_faster_set import step_seconds, swaps
-from trainer.program import Program
-from trainer.warm_up import return_free_memory, warm_up
+from trainer.data.loader import Loader
+from trainer.program.program import Program
+from trainer.program.warm_up import return_free_memory, warm_up
+from trainer.selection.kernel_choice import Kernels
+from trainer.selection.pick_faster_set import step_seconds, swaps
 
 if TYPE_CHECKING:
-    from trainer.arena import Plan
-    from trainer.data import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.opened import Opened
+    from trainer.program.arena import Plan
 
 __all__ = ["build_program", "memory_plan", "settle_kernels", "synchronise"]
 

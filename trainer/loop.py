@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from registry.errors import CrucibleError
-from trainer.data import Loader
-from trainer.ranks import SINGLE_PROCESS
+from trainer.data.loader import Loader
+from trainer.ranks.interface import SINGLE_PROCESS
 from trainer.schedule import clip_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from trainer.data import Dataset
-    from trainer.program import Program
-    from trainer.ranks import Ranks
+    from trainer.data.dataset import Dataset
+    from trainer.program.program import Program
+    from trainer.ranks.interface import Ranks
     from trainer.settings import Settings
 
 __all__ = ["DivergedError", "History", "Interrupt", "Watcher", "fit", "interruptible", "validation_loss"]

@@ -9,17 +9,17 @@ from registry.devices import Gpu, device
 from registry.machine import machine_key
 from registry.records import Store
 from registry.table import discover
-from trainer.kernel_request import parse_kernels
-from trainer.program import StepTemplate
-from trainer.ranks import SINGLE_PROCESS
+from trainer.program.template import StepTemplate
+from trainer.ranks.interface import SINGLE_PROCESS
+from trainer.selection.kernel_request import parse_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry.devices import Device
     from registry.table import Table
-    from trainer.kernel_request import KernelRequest
-    from trainer.ranks import Ranks
+    from trainer.ranks.interface import Ranks
+    from trainer.selection.kernel_request import KernelRequest
     from trainer.settings import Settings
 
 __all__ = ["Opened", "open_run"]

@@ -22,19 +22,19 @@ from registry.devices import DEVICES
 from registry.dtypes import DTYPES
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
-from trainer.output_folder import output_folder
-from trainer.ranks import joined
-from trainer.report import choices_table, plan_table
+from trainer.ranks.process_group import joined
+from trainer.report.console import choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
 from trainer.stages import plan_run, train_run
+from trainer.state.output_folder import output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from trainer.arena import Plan
-    from trainer.kernel_choice import Kernels
-    from trainer.ranks import Ranks
+    from trainer.program.arena import Plan
+    from trainer.ranks.interface import Ranks
+    from trainer.selection.kernel_choice import Kernels
     from trainer.train import Result
 
 __all__ = ["main", "parser"]

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.build import build_program, memory_plan, settle_kernels, synchronise
-from trainer.data import open_data
-from trainer.kernel_choice import choose_kernels, choose_without_racing, prove_on_gpu, race_missing, right_at_shapes
+from trainer.data.dataset import open_data
 from trainer.opened import open_run
-from trainer.ranks import SINGLE_PROCESS
+from trainer.ranks.interface import SINGLE_PROCESS
+from trainer.selection.kernel_choice import choose_kernels, choose_without_racing, prove_on_gpu, race_missing, right_at_shapes
 from trainer.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from trainer.arena import Plan
-    from trainer.data import Dataset
-    from trainer.kernel_choice import Kernels
+    from trainer.data.dataset import Dataset
     from trainer.opened import Opened
-    from trainer.program import Program
-    from trainer.ranks import Ranks
+    from trainer.program.arena import Plan
+    from trainer.program.program import Program
+    from trainer.ranks.interface import Ranks
+    from trainer.selection.kernel_choice import Kernels
     from trainer.settings import Settings
     from trainer.train import Result
 

@@ -6,20 +6,20 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainer import checkpoint
+from trainer.data.tokenizer import END_OF_TEXT, decode
 from trainer.loop import fit, interruptible
-from trainer.machine_facts import peak_gflops, peak_rss_mib
-from trainer.report import ProgressBar
+from trainer.report.console import ProgressBar
+from trainer.report.machine_facts import peak_gflops, peak_rss_mib
 from trainer.sampling import sample, why_no_sample
-from trainer.tokenizer import END_OF_TEXT, decode
+from trainer.state import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainer.data import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.loop import History
     from trainer.opened import Opened
-    from trainer.program import Program
+    from trainer.program.program import Program
 
 __all__ = ["Result", "train"]
 

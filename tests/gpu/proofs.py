@@ -5,7 +5,7 @@ from registry.machine import machine_key, versions
 from registry.records import Evidence, Store
 from registry.table import discover
 from tests.trainer.tiny import PICO
-from trainer.program import StepTemplate
+from trainer.program.template import StepTemplate
 
 __all__ = ["first_rungs", "prove"]
 

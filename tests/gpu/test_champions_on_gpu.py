@@ -10,9 +10,9 @@ from registry.table import discover
 from tests.gpu.proofs import first_rungs, prove
 from tests.trainer.tiny import PICO
 from trainer import run
-from trainer.kernel_request import parse_kernels
-from trainer.kernel_set import Chooser
-from trainer.program import StepTemplate
+from trainer.program.template import StepTemplate
+from trainer.selection.kernel_request import parse_kernels
+from trainer.selection.kernel_set import Chooser
 
 pytestmark = pytest.mark.usefixtures("gpu")
 FEW = "--variant=cuda_naive,cuda_vector"

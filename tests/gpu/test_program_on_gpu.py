@@ -6,7 +6,8 @@ import pytest
 from models.gpt2 import GPT2
 from registry import RequestError, discover
 from registry.devices import device
-from trainer.program import Program, StepTemplate
+from trainer.program.program import Program
+from trainer.program.template import StepTemplate
 
 MODEL = GPT2(name="tiny", layers=1, channels=32, heads=2, context=8, vocabulary=29, padded_vocabulary=32)
 B, T = 1, 8

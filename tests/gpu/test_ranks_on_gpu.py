@@ -7,7 +7,7 @@ import pytest
 from torch.distributed import is_nccl_available
 
 from tests.gpu.proofs import first_rungs
-from tests.trainer.test_ranks import failures, parameters, torchrun
+from tests.trainer.ranks.test_process_group import failures, parameters, torchrun
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
 RUNS = {"cuda": "tests.gpu.pico_run_on_gpu", "sim": "tests.trainer.pico_run"}

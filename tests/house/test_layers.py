@@ -13,7 +13,7 @@ SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 # Child processes of a race get their thread pools' settings this way: nothing else reaches them before they start.
 READS_ENVIRONMENT = {"harness"}
 # torchrun tells each process of a run who it is, and it does so through the environment.
-LAUNCHED = {ROOT / "trainer" / "ranks.py"}
+LAUNCHED = {ROOT / "trainer" / "ranks" / "process_group.py"}
 
 
 def test_import_contract_holds():

@@ -7,8 +7,8 @@ from models import MODELS
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Store
 from registry.table import ROOT, discover
-from trainer.kernel_request import parse_kernels
-from trainer.program import StepTemplate
+from trainer.program.template import StepTemplate
+from trainer.selection.kernel_request import parse_kernels
 
 
 def test_generated_pages_are_up_to_date(capsys):

@@ -15,7 +15,7 @@ from registry.cli import add_kernels_path
 from registry.commands import Folders, pasted
 from registry.paths import RESULTS, ROOT
 from registry.records import Store
-from trainer.missing_records import commands, proofs_on
+from trainer.selection.missing_records import commands, proofs_on
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
 PATHS = NAMES.filter(lambda name: name not in {".", ".."}).map(lambda name: Path("/some where") / name)

@@ -13,9 +13,10 @@ import numpy as np
 
 from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import ranks, run, stages, train
-from trainer.data import open_data
+from trainer import run, stages, train
+from trainer.data.dataset import open_data
 from trainer.loop import fit
+from trainer.ranks.interface import SINGLE_PROCESS
 from trainer.sampling import sample
 
 __all__ = ["faults", "main"]
@@ -39,7 +40,7 @@ faults = {
 }
 
 
-def watched_fit(program, data, chosen, watcher, interrupt, among=ranks.SINGLE_PROCESS):
+def watched_fit(program, data, chosen, watcher, interrupt, among=SINGLE_PROCESS):
     """Train with `fit`, plant the requested fault, and save the parameters."""
     original = watcher.stepped
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.tiny import TINY, B, T, break_call, build
-from trainer.data import Dataset
+from trainer.data.dataset import Dataset
 from trainer.loop import DivergedError, fit, interruptible
 from trainer.settings import Settings
 

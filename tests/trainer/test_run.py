@@ -14,10 +14,11 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import build, checkpoint, output_folder, run, stages, train
-from trainer.data import open_data
-from trainer.program import StepTemplate
+from trainer import build, run, stages, train
+from trainer.data.dataset import open_data
+from trainer.program.template import StepTemplate
 from trainer.sampling import sample
+from trainer.state import checkpoint, output_folder
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
 OPTIONS = {
@@ -197,7 +198,7 @@ def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, 
     saved = tmp_path / "out" / checkpoint.FILE
     saved.parent.mkdir()
     saved.write_bytes(b"a good file")
-    monkeypatch.setattr("trainer.child.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
+    monkeypatch.setattr("trainer.selection.child.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
     assert run.main([*pico, "--kernels=best"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: --out {saved.parent} holds model.safetensors of an earlier run; save elsewhere with --out ")
@@ -313,7 +314,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
         ran.append(command[1:])
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr("trainer.child.subprocess.run", pretend)
+    monkeypatch.setattr("trainer.selection.child.subprocess.run", pretend)
     assert run.main([*pico, "--kernels=best", "--json"]) == 0
     assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
     assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
@@ -325,7 +326,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
 
 
 def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
-    monkeypatch.setattr("trainer.child.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
+    monkeypatch.setattr("trainer.selection.child.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
     monkeypatch.setattr(stages, "open_data", lambda *_, **__: pytest.fail("the text was read"))
     assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -333,7 +334,9 @@ def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champion
 
 
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
-    monkeypatch.setattr("trainer.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130))
+    monkeypatch.setattr(
+        "trainer.selection.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
+    )
     assert run.main([*pico, "--kernels=best"]) == 130
 
 

@@ -9,7 +9,8 @@ from models.gpt2 import GPT2
 from registry import discover
 from registry.devices import device, set_threads
 from registry.machine import thread_count
-from trainer.program import Program, StepTemplate
+from trainer.program.program import Program
+from trainer.program.template import StepTemplate
 
 __all__ = ["PICO", "TINY", "batch", "break_call", "build", "variant_sets"]
 

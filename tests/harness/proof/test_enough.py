@@ -17,7 +17,7 @@ from registry.errors import EvidenceError
 from registry.profiles import PROFILES
 from registry.records import Evidence, Store
 from registry.table import discover
-from trainer.missing_records import QUICK_EXAMPLES
+from trainer.selection.missing_records import QUICK_EXAMPLES
 
 TABLE = discover()
 FILE = '''"""Softmax of some problems.

@@ -1,0 +1,1 @@
+"""Training data: texts, downloads, the tokenizer, token files and batches."""

@@ -1,0 +1,1 @@
+"""Data-parallel training: the interface of a process to the other processes of its run."""

@@ -1,0 +1,1 @@
+"""The output for the user: tables, the progress bar, and facts about the machine."""

@@ -1,0 +1,1 @@
+"""The files that a run writes: the saved model and its folder."""
