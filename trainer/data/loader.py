@@ -15,26 +15,23 @@ __all__ = ["Loader", "check_shape"]
 
 
 class Loader:
-    """Batches of a token stream in order, as in llm.c: each batch begins where the targets of the previous one end.
+    """Batches of a token stream.
 
-    With a seed, each row begins at a random position instead, so that a batch has rows from all parts of a text.
+    Without a seed, the batches follow each other as in llm.c: each batch begins where the targets of the previous one end. If
+    too few tokens are left for a batch, the next batch begins with the first token.
+    With a seed, each row begins at a random position, so that a batch has rows from all parts of a text.
 
     Parameters
     ----------
     tokens : array of uint16
         At least ``batch * sequence + 1``.
     batch, sequence : int
-        B rows of T tokens, which follow each other in the stream.
+        B rows of T tokens.
     seed : int, optional
         Seed of the random positions of the rows.
     rank, ranks : int
         Number of this loader, and number of loaders. Loader `rank` returns its B rows of the B x ranks rows that a single
         loader with a batch of B x ranks returns.
-
-    Attributes
-    ----------
-    position : int
-        First token of the next batch. Set it to resume. If too few tokens are left for a batch, the next one begins at 0.
     """
 
     def __init__(
@@ -54,7 +51,7 @@ class Loader:
 
     def reset(self) -> None:
         """Begin again with the first token, or with the first random positions."""
-        self.position = 0
+        self._position = 0
         self._random = None if self.seed is None else np.random.default_rng(self.seed)
 
     def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -64,11 +61,11 @@ class Loader:
             rows = self.tokens[starts[:, None] + np.arange(self.sequence + 1)].astype(np.int32)
             return rows[:, :-1].copy(), rows[:, 1:].copy()
         size = self.batch * self.sequence
-        if self.position + self.ranks * size + 1 > self.tokens.size:
+        if self._position + self.ranks * size + 1 > self.tokens.size:
             self.reset()
-        start = self.position + self.rank * size
+        start = self._position + self.rank * size
         window = self.tokens[start : start + size + 1].astype(np.int32)
-        self.position += self.ranks * size
+        self._position += self.ranks * size
         shape = (self.batch, self.sequence)
         return window[:-1].reshape(shape).copy(), window[1:].reshape(shape).copy()
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from registry.listing import Column, Listing
 
@@ -24,12 +23,11 @@ __all__ = ["ProgressBar", "choices_table", "plan_table"]
 LINES = 20  # progress lines of a run whose standard error is not a terminal
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: Plan) -> Listing:
     """Return the table of the memory plan."""
-    table = Table("memory", "MiB", title="One arena, allocated once", title_justify="left")
-    table.columns[1].justify = "right"
+    table = Listing(Column("memory", key=True), Column("MiB", justify="right"), title="One arena, allocated once")
     for name, size in plan.rows():
-        table.add_row(name, f"{size:.1f}", style="bold" if name == "total" else "")
+        table.add(name, f"{size:.1f}", style="bold" if name == "total" else "")
     return table
 
 

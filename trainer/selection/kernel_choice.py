@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from registry.commands import Folders, pasted
 from trainer.selection.kernel_set import Chooser
 from trainer.selection.missing_records import commands, make_champions, proofs_on
-from trainer.selection.shape_checks import found_wrong, report_replaced
+from trainer.selection.shape_checks import complaint, found_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,9 +114,13 @@ def right_at_shapes(run: Opened, kernels: Kernels) -> Kernels:
     EvidenceError
         A variant that ``--kernels`` names is wrong at the shapes of this run.
     """
+    named = {(target.partition("/")[0], variant) for target, variant in run.request.overrides.items()}
     while wrong := found_wrong(run.template, run.store, run.settings, run.device.name, kernels.sets, run.say):
+        # For a variant that the user named, `choose_kernels` raises an error with the same complaint.
+        for one in wrong:
+            if (one.op, one.variant) not in named:
+                run.say(f"{complaint(one)}; this run takes another variant")
         kernels = choose_kernels(run)
-        report_replaced(wrong, run.say)
     return kernels
 
 

@@ -243,26 +243,41 @@ class Chooser:
 
     def _highest_cuda(self, key: CallKey, call: Call) -> Choice:
         """Return the highest proven rung of an op without a champion."""
-        proven = self._usable(key, call, self._here(key[0]))
+        candidates = self._here(key[0])
+        proven = self._usable(key, call, candidates)
         if not proven:
-            raise EvidenceError(
-                f"no CUDA variant of {key[0]} is proven on device {self.device!r}; "
-                f"make it with: {self._verify(key[0], '--device', self.device)}"
-            )
+            missing = f"no CUDA variant of {key[0]} is proven on device {self.device!r}"
+            command = self._verify(key[0], "--device", self.device)
+            raise self._none_usable(key, call, candidates, "CUDA") or EvidenceError(f"{missing}; make it with: {command}")
         raced = "" if self.device == "sim" else ", not raced on this GPU"
         return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
 
     def _fastest_numba(self, key: CallKey, call: Call) -> Choice:
-        proven = self._usable(key, call, [v for v in self.table.variants[key[0]].values() if v.backend == "numba"])
+        candidates = [v for v in self.table.variants[key[0]].values() if v.backend == "numba"]
+        proven = self._usable(key, call, candidates)
         if not proven:
-            raise EvidenceError(
-                f"no numba variant of {key[0]} has fresh evidence on this machine; "
-                f"make it with: {self._verify(key[0], '--variant', 'numba_*')}"
-            )
+            missing = f"no numba variant of {key[0]} has fresh evidence on this machine"
+            command = self._verify(key[0], "--variant", "numba_*")
+            raise self._none_usable(key, call, candidates, "numba") or EvidenceError(f"{missing}; make it with: {command}")
         if (fastest := self._fastest_raced(key, call, proven)) is not None:
             return Choice(fastest[0], f"the fastest numba variant of {fastest[1]}")
         highest = max(proven, key=lambda v: (self._rung(v), v.name))
         return Choice(highest, "proven, never raced; the highest rung of the ladder")
+
+    def _none_usable(self, key: CallKey, call: Call, candidates: Iterable[Variant], kind: str) -> EvidenceError | None:
+        """Return the error that no proven candidate can run this call, with the reasons; None if no candidate is proven."""
+        proven = sorted((v for v in candidates if self._is_proven(v)), key=lambda v: v.name)
+        if not proven:
+            return None
+        wrong = {v.name: one for v in proven if (one := self.comparisons.wrong(key, v)) is not None}
+        reasons = [f"{v.name} refuses the call ({'; '.join(why)})" for v in proven if (why := call.refusals(v))]
+        if wrong:
+            shown = next(iter(wrong.values())).reproduce
+            reasons.insert(0, f"{', '.join(wrong)} gave wrong outputs at its shapes, see: {shown}")
+        target = "/".join(filter(None, key))
+        if self.device == "host":
+            reasons.append(f"run the reference with: --kernels {kind},{target}=numpy")
+        return EvidenceError(f"no proven {kind} variant of {target} can run in this step: {'; '.join(reasons)}")
 
     def _fastest_raced(self, key: CallKey, call: Call, proven: Iterable[Variant]) -> tuple[Variant, str] | None:
         """Return the fastest variant of `proven` in the most similar race, and the workload of that race."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trainer.program.template import CallKey, StepTemplate
     from trainer.settings import Settings
 
-__all__ = ["Comparisons", "ShapedCall", "complaint", "found_wrong", "refuse", "report_replaced", "shaped_calls"]
+__all__ = ["Comparisons", "ShapedCall", "complaint", "found_wrong", "refuse", "shaped_calls"]
 
 MOST_SIMULATED_FLOPS = 2e9  # of all compared calls: about half a minute in the simulator
 
@@ -159,12 +159,6 @@ def found_wrong(
         if one.status == NOT_COMPARED:
             say(f"not compared with the reference: {one.op}/{one.variant} at {one.shape}: {one.message}")
     return [one for one in comparisons if one.is_failed]
-
-
-def report_replaced(wrong: Iterable[Comparison], say: Callable[[str], None]) -> None:
-    """Report the wrong variants, after the caller has chosen others in their place."""
-    for one in wrong:
-        say(f"{complaint(one)}; another variant is chosen")
 
 
 def complaint(one: Comparison) -> str:

@@ -68,12 +68,11 @@ def plant(folder, name, fault, word=""):
     (folder / f"{name}.py").write_text(PLANTED.format(name=name, fault=fault, word=word))
 
 
-def prove(store, variant):
+def prove(store, variant, device="host"):
     """Write evidence that a variant passed the battery."""
     hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
-    store.add_evidence(
-        Evidence(op=variant.op.name, variant=variant.name, status="passed", problems=40, versions=versions("host"), **hashes)
-    )
+    facts = {"problems": 40, "device": device, "versions": versions(device)}
+    store.add_evidence(Evidence(op=variant.op.name, variant=variant.name, status="passed", **facts, **hashes))
 
 
 def crown(store, variant, **dims):
@@ -149,7 +148,7 @@ def test_a_champion_that_is_wrong_is_replaced_and_a_changed_one_is_compared_agai
     code, document, said = train(tmp_path, f"--kernels={everything_else()}", folder=folder)
     assert (code, document["kernels"]["layer_norm"]) == (0, "numpy_right")
     assert "layer_norm/numpy_lazy failed at the shape of this run" in said
-    assert "another variant is chosen" in said
+    assert "this run takes another variant" in said
     compared = len(store.comparisons())
     assert compared == 4  # two variants: in a step, and in the sample
     code, document, said = train(tmp_path, f"--kernels={everything_else()}", folder=folder)
@@ -165,6 +164,20 @@ def test_a_champion_that_is_wrong_is_replaced_and_a_changed_one_is_compared_agai
     code, document, said = train(tmp_path, f"--kernels={everything_else()}", folder=changed)
     assert (code, document["kernels"]["layer_norm"]) == (0, "numpy_lazy")
     assert "compared 2 calls with the reference at their own shapes" in said
+
+
+def test_when_no_other_variant_is_left_the_complaint_comes_before_the_error(tmp_path, folder):
+    prove(Store(tmp_path / "results"), discover(folder).variant("layer_norm", "numba_lazy"))
+    code, _, said = train(tmp_path, f"--kernels={everything_else().replace('best', 'numba')}", folder=folder)
+    assert code == 2
+    (line,) = errors(said)
+    assert (
+        "layer_norm can run in this step: numba_lazy gave wrong outputs at its shapes, see: python -m harness.check_shapes"
+        in line
+    )
+    complaint = "layer_norm/numba_lazy failed at the shape of this run"
+    assert said.count(complaint) == 1
+    assert said.index(complaint) < said.index(line)
 
 
 def test_both_kernel_sets_are_compared_before_they_are_timed(tmp_path, folder):
@@ -196,7 +209,7 @@ def compared(variant, dims, status="passed", **fields):
         params={"eps": 1e-5},
         status=status,
         threads=2,
-        reproduce="python -m harness.check_shapes",
+        reproduce=f"python -m harness.check_shapes --op layer_norm --variant {variant.name}",
         **fields,
     )
 
@@ -253,6 +266,38 @@ def test_a_named_variant_is_refused_with_the_one_that_would_be_chosen(tmp_path, 
     store.add_comparisons(compared(variant, {"N": 64, "C": 64}, "failed", gate="values", message="y[1] = 2"))
     with pytest.raises(EvidenceError, match=r"y\[1\] = 2.*--kernels best,layer_norm=numba_rows"):
         Chooser(table, store, nano, 2).choose(parse_kernels("numpy,layer_norm=numba_welford"))
+
+
+@pytest.mark.parametrize(("base", "device", "kind"), [("numba", "host", "numba"), ("cuda", "sim", "CUDA")])
+def test_when_all_proven_variants_are_wrong_the_error_names_them_and_shows_how(tmp_path, nano, base, device, kind):
+    store, table = Store(tmp_path), discover()
+    own = [v for v in table.variants["layer_norm"].values() if v.backend == base]
+    others = [v for op, _ in nano.calls_by_key() for v in table.variants[op].values() if v.backend == base and v not in own]
+    for variant in [*own, *others]:
+        prove(store, variant, device)
+    facts = {"gate": "values", "device": device, "versions": versions(device)}
+    store.add_comparisons(*(compared(v, {"N": 64, "C": 64}, "failed", **facts) for v in own))
+    with pytest.raises(EvidenceError) as caught:
+        Chooser(table, store, nano, 2, device).choose(parse_kernels(base))
+    names = sorted(v.name for v in own)
+    instead = "; run the reference with: --kernels numba,layer_norm=numpy" if device == "host" else ""
+    assert str(caught.value) == (
+        f"no proven {kind} variant of layer_norm can run in this step: {', '.join(names)} gave wrong outputs at its shapes, "
+        f"see: python -m harness.check_shapes --op layer_norm --variant {names[0]}{instead}"
+    )
+
+
+def test_when_all_proven_variants_refuse_the_call_the_error_gives_their_reason(tmp_path):
+    refusing = PLANTED.replace("(LAYER_NORM)", '(LAYER_NORM, refuses=lambda N, C, eps: ["too many rows"])')
+    (tmp_path / "numba_choosy.py").write_text(refusing.format(name="numba_choosy", fault="pass", word=""))
+    store, table = Store(tmp_path / "results"), discover(tmp_path)
+    prove(store, table.variant("layer_norm", "numba_choosy"))
+    request = parse_kernels(everything_else().replace("best", "numba"))
+    message = (
+        r"^no proven numba variant of layer_norm can run in this step: numba_choosy refuses the call \(too many rows\); run"
+    )
+    with pytest.raises(EvidenceError, match=message):
+        Chooser(table, store, StepTemplate(table, MODELS["gpt2-nano"], 2, 32), 2).choose(request)
 
 
 def flags(template, op):
