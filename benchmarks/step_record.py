@@ -14,7 +14,7 @@ from harness.race.entries import commit
 from harness.race.statistics import paired_ratio
 from registry.errors import CrucibleError
 from registry.machine import machine_key, versions
-from registry.record_kinds import Record, RecordPart, now
+from registry.record_base import Record, RecordPart, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

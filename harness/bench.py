@@ -42,8 +42,9 @@ from harness.report.html import write_page
 from models.workloads import STANDARD_STEP
 from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
-from registry.devices import as_option, raced_device
+from registry.devices import raced_device
 from registry.dtypes import DTYPES
+from registry.enums import Device, Status
 from registry.errors import EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
 from registry.records import Run, Store, revocation
@@ -64,7 +65,6 @@ LEAST_BOARD_S = 0.3
 RECORDS_SHARE = 0.05  # share of the time budget for storing and printing after the races
 MOST_NAMES = 8  # names of variants in a message
 TERMINATED = 128 + signal.SIGTERM
-UNLOADABLE = "unloadable"
 
 
 def budget_seconds(text: str) -> float:
@@ -92,7 +92,7 @@ class Request:
     protocol: str
     budget_s: float
     kernels_path: list[Path]
-    place: str
+    place: Device
     watch: Stopwatch
 
     def outcome(self, store: Store | None) -> Outcome:
@@ -106,13 +106,13 @@ class Request:
 
 
 def _session(options: argparse.Namespace) -> Session:
-    place = raced_device(options.device).name
-    if place == "cuda" and options.compare:
+    place = raced_device(options.device).kind
+    if place == Device.CUDA and options.compare:
         raise RequestError("--compare races on the CPU: leave --device out")
     protocol = options.protocol or PROTOCOLS[place][0]
     if protocol not in PROTOCOLS[place]:
         raise UnknownNameError("protocol", protocol, PROTOCOLS[place])
-    return (GpuSession if place == "cuda" else Session)(options.threads, protocol, options.kernels_path)
+    return (GpuSession if place == Device.CUDA else Session)(options.threads, protocol, options.kernels_path)
 
 
 def _request(options: argparse.Namespace, session: Session, watch: Stopwatch, errors: Console) -> Request:
@@ -131,7 +131,7 @@ def _request(options: argparse.Namespace, session: Session, watch: Stopwatch, er
         raise RequestError(f"--variant {options.variant}: none of these runs on --device {options.device}")
     ops = _storing(ops, placed, options, table)
     chosen = [v for v in placed if v.op in ops]
-    proven_on = "cuda" if session.place == "cuda" else ""
+    proven_on = session.place if session.place == Device.CUDA else None
     store = Store(options.results, machine_key(session.place), keep=options.keep)
     session.recorded = [
         {name: value for name, value in run.roofline.items() if name != "floor_ms"}
@@ -156,7 +156,7 @@ def _request(options: argparse.Namespace, session: Session, watch: Stopwatch, er
     fields = [field_for(board, table, [v for v in chosen if v.op is board.op], gap, session.place) for board in boards]
     fields = [f for f in fields if f.named]
     if not any(f.candidates for f in fields) and not options.compare:
-        on_gpu = ("--device", "cuda") if proven_on else ()
+        on_gpu = ("--device", proven_on) if proven_on else ()
         folders = Folders(tuple(options.kernels_path), options.results)
         raise EvidenceError(
             f"no variant of {options.op} that takes this problem has fresh evidence; "
@@ -176,7 +176,7 @@ def _storing(ops: list[Op], placed: list[Variant], options: argparse.Namespace, 
     if possible := [op for op in ops if any(v.op is op and takes(v) for v in placed)]:
         return possible
     elsewhere = [v for v in table.select(ops) if takes(v)]
-    places = " and ".join(sorted({as_option(v.device) for v in elsewhere}))
+    places = " and ".join(sorted({v.device for v in elsewhere}))
     names = sorted({v.name for v in elsewhere})
     shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     dtypes = ", ".join(d for d in DTYPES if any(d in op.dtypes for op in ops))
@@ -251,12 +251,12 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
     outcome = request.outcome(None if options.no_store else request.store)
     for board in (field.board for field in request.fields):
         here = [c for c in compared if (c.op, c.workload) == (board.op.name, board.workload)]
-        outcome.refute(board, [(c.variant, c.verdict, c.note) for c in here if c.note.startswith(NOW)])
+        outcome.refute(board, [(c.variant, Status(c.verdict), c.note) for c in here if c.note.startswith(NOW)])
     document = comparison_json(compared, options.compare, old.commit)
     text = json.dumps(document) if options.json else markdown(compared, options.compare, old.commit, machine_key())
     print(text)  # noqa: T201 (a command line prints)
     _say_rest(request, outcome, errors)
-    return 1 if any(c.verdict in {*BROKEN, UNLOADABLE, *watched} for c in compared) else 0
+    return 1 if any(c.verdict in {*BROKEN, Status.UNLOADABLE, *watched} for c in compared) else 0
 
 
 def _run(options: argparse.Namespace, watch: Stopwatch) -> int:

@@ -23,9 +23,9 @@ from harness.proof.call_at_shape import CallAtShape, limits_for
 from harness.proof.reference.oracle import load
 from harness.proof.sandbox.client import Worker
 from registry.cli import add_kernels_path, add_results, guarded, wide_console
-from registry.comparison import NOT_COMPARED, PASSED
-from registry.devices import DEVICES, device
+from registry.devices import device
 from registry.dtypes import DTYPES
+from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COLOURS = {PASSED: "green", NOT_COMPARED: "yellow"}
+COLOURS = {Status.PASSED: "green", Status.NOT_COMPARED: "yellow"}
 FIELDS = {"op": str, "variant": str, "dims": dict, "params": dict, "dtype": str}
 
 
@@ -63,14 +63,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--problem", metavar="LINE", help="dims and parameters, pasted from a failure")
     parser.add_argument("--store", action="store_true", help="with --problem: store the outcome as a record")
     parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    parser.add_argument("--device", default=Device.CPU, metavar="|".join(Device), help="where to run (default: %(default)s)")
     add_results(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     return parser
 
 
-def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAtShape]:
+def _calls(table: Table, options: argparse.Namespace, place: Device) -> list[CallAtShape]:
     """Return the calls of the command line, sorted by variant.
 
     Raises
@@ -94,8 +94,8 @@ def _calls(table: Table, options: argparse.Namespace, place: str) -> list[CallAt
             for entry in _read(options.calls)
         ]
     for variant, problem in wanted:
-        if (variant.device == "host") != (place == "host"):
-            other = "cpu" if variant.device == "host" else "sim"
+        if (variant.device == Device.CPU) != (place == Device.CPU):
+            other = Device.CPU if variant.device == Device.CPU else Device.SIM
             raise RequestError(f"--device {options.device}: {variant} does not run on this device; use --device {other}")
         if reasons := variant.refusals(problem.dims, problem.params, problem.dtype):
             raise RequestError(f"{variant} refuses {problem}: {'; '.join(reasons)}")
@@ -142,7 +142,7 @@ def _show(outcomes: Sequence[Comparison], console: Console) -> None:
         shown.add(one.op, one.variant, one.shape, status, one.gate, one.compared, *numbers)
     console.print(shown)
     for one in outcomes:
-        if one.status != PASSED:
+        if one.status != Status.PASSED:
             at = f" at gate {one.gate!r}" if one.gate else ""
             text = f"{one.op}/{one.variant} {one.status}{at}, {one.shape}: {one.message}\n  reproduce: {one.reproduce}"
             console.print(escape(text), highlight=False, soft_wrap=True)
@@ -168,7 +168,7 @@ def _compare(calls: Sequence[CallAtShape], worker: Worker, take: Callable[[Compa
 
 def run(options: argparse.Namespace) -> int:
     """Run the command with parsed options; return an exit code."""
-    place = device(options.device).name
+    place = device(options.device).kind
     table = discover(*options.kernels_path)
     calls = _calls(table, options, place)
     most = max((limits_for(call) for call in calls), key=lambda limits: limits.memory, default=None)

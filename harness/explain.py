@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> int:
         table_of_ops = discover(*options.kernels_path)
         names = {op.name for op in table_of_ops.select_ops(options.op)}
-        store = Store(options.results, machine_key(raced_device(options.device).name))
+        store = Store(options.results, machine_key(raced_device(options.device).kind))
         raced = [s for s in champions.standings(store, table_of_ops) if s.run.op in names]
         if not raced:
             folders = Folders(tuple(options.kernels_path), options.results)

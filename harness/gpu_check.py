@@ -26,6 +26,7 @@ from registry.cli import INTERRUPTED, add_keep, add_kernels_path, add_results, g
 from registry.commands import Folders, pasted
 from registry.devices import device
 from registry.dtypes import DTYPES
+from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, CrucibleError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
@@ -67,7 +68,7 @@ class Findings:
     @property
     def sound(self) -> bool:
         """Whether every part ran and no part found a fault."""
-        rejected = [p for p in self.proofs if p.status not in {"passed", "refused"}]
+        rejected = [p for p in self.proofs if p.status not in {Status.PASSED, Status.REFUSED}]
         broken = [r for run in self.runs for r in run.rows if r.status in BROKEN]
         return not (self.failures or rejected or broken or any(a.note for a in self.agreements))
 
@@ -95,7 +96,7 @@ def _compare(variants: Iterable[Variant], kernels_path: Iterable[Path], console:
 def _check(options: argparse.Namespace, console: Console) -> Findings:
     table = discover(*options.kernels_path)
     variants = [v for v in table.select(table.select_ops(options.op), EVERY) if v.path.with_suffix(".cu").exists()]
-    store, findings = Store(options.results, machine_key("cuda"), keep=options.keep), Findings()
+    store, findings = Store(options.results, machine_key(Device.CUDA), keep=options.keep), Findings()
     folders = Folders(tuple(options.kernels_path), options.results).absolute()
     shared = ["--op", options.op, "--variant", EVERY, "--device", "cuda", *folders.words()]
     shared += ["--keep"] if options.keep else []
@@ -117,7 +118,7 @@ def _check(options: argparse.Namespace, console: Console) -> Findings:
         findings.failures.append(f"the comparison with the simulator: {error}")
     shape = ["--dims", options.dims] if options.dims else ["--workload", options.workload] if options.workload else []
     for dtype in [d for d in DTYPES if any(d in v.dtypes for v in variants)]:
-        for protocol in PROTOCOLS["cuda"]:
+        for protocol in PROTOCOLS[Device.CUDA]:
             attempt("harness.bench", "--protocol", protocol, "--dtype", dtype, "--budget", options.budget, *shape)
     findings.runs = store.runs()[known_runs:]
     return findings
@@ -131,7 +132,7 @@ def _times(runs: Iterable[Run], op: str, variant: str, way: tuple[str, str]) -> 
 
 def _show(findings: Findings, store: Store, console: Console) -> None:
     dtypes = [d for d in DTYPES if d == DTYPES[0] or any(run.dtype == d for run in findings.runs)]
-    ways = [(dtype, protocol) for dtype in dtypes for protocol in PROTOCOLS["cuda"]]
+    ways = [(dtype, protocol) for dtype in dtypes for protocol in PROTOCOLS[Device.CUDA]]
     times = [f"{protocol}, ms" if dtype == DTYPES[0] else f"{dtype}, {protocol}, ms" for dtype, protocol in ways]
     numbers = (Column(name, justify="right") for name in ("of tolerance", "largest ULP", "equal bits", *times))
     title = f"On {machine_key('cuda')}"
@@ -158,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
     device("cuda")
     console = wide_console()
     findings = _check(options, console)
-    _show(findings, Store(options.results, machine_key("cuda"), keep=options.keep), console)
+    _show(findings, Store(options.results, machine_key(Device.CUDA), keep=options.keep), console)
     return DONE if findings.sound else FAILED
 
 

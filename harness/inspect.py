@@ -28,6 +28,7 @@ from registry.cli import add_kernels_path, guarded, wide_console
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import Cpu
 from registry.dtypes import DTYPES
+from registry.enums import Device
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.op import Role
@@ -83,14 +84,14 @@ def _merged(parts: list[Counters]) -> Counters:
 def _call(variant: Variant, problem: Problem) -> list[Any]:
     op = variant.op
     values = materialise(op, problem)
-    host = Cpu()  # aligned to 64 bytes; a GPU's allocations are aligned to at least as much
-    arrays = {a.name: host.empty(a.shape(problem.dims), a.numpy_dtype(problem.dtype)) for a in op.arguments}
+    cpu = Cpu()  # aligned to 64 bytes; a GPU's allocations are aligned to at least as much
+    arrays = {a.name: cpu.empty(a.shape(problem.dims), a.numpy_dtype(problem.dtype)) for a in op.arguments}
     for name, array in arrays.items():
         array[...] = values.get(name, 0)
     params = dict(problem.params)
     unwritten = [arrays[a.name] for a in op.with_role(Role.OUTPUT)]
     if variant.workspace:
-        params["workspace"] = host.empty((variant.workspace_size(problem.dims, 1),), np.float32)
+        params["workspace"] = cpu.empty((variant.workspace_size(problem.dims, 1),), np.float32)
         unwritten.append(params["workspace"])
     with simulation("checked", unwritten=unwritten) as launches:
         variant.function(*arrays.values(), **params)
@@ -250,7 +251,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.dtype not in {None, *DTYPES}:
             raise UnknownNameError("dtype", options.dtype, DTYPES)
         variant = discover(*options.kernels_path).requested(options.op, options.variant)
-        if variant.device != "cuda":
+        if variant.device != Device.CUDA:
             raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
         try:
             dims, dtype = _dims(variant.op, options.dims, options.workload), options.dtype or variant.dtypes[0]

@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> int:
         table = discover(*options.kernels_path)
         names = {op.name for op in table.select_ops(options.op)}
-        machine = machine_key(raced_device(options.device).name)
+        machine = machine_key(raced_device(options.device).kind)
         store = Store(options.results, machine, keep=options.keep or options.check)
         if options.check:
             return _check(store, table)

@@ -20,6 +20,7 @@ from harness.mutation.rules import RULES
 from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
 from registry.cli import guarded, wide_console
+from registry.enums import Status
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import thread_count
@@ -186,7 +187,7 @@ def _outcome(mutant: Mutant, proof: Proof, plan: Plan) -> Outcome:
         status = proof.status
     if proof.gate == "contract" and not message.startswith(REFUSED_BY_CUDA):
         status = "not simulated"
-    if proof.unharmed or proof.status == "refused":
+    if proof.unharmed or proof.status == Status.REFUSED:
         reason = reason_of(mutant)
         status, message = ("known equivalent", reason) if reason else (SURVIVED, "")
     own = dataclasses.replace(plan, kernels_path=(mutant.folder,))

@@ -18,6 +18,7 @@ from harness.report.step_times import step_times
 from models.workloads import STANDARD_STEP as STEP
 from registry.cli import guarded
 from registry.devices import kind_of
+from registry.enums import Device, Status
 from registry.errors import CrucibleError
 from registry.fingerprint import source_hash
 from registry.machine import machine_key
@@ -94,8 +95,8 @@ def tree() -> str:
 
 
 def _proof(variant: Variant, store: Store) -> str:
-    proof = store.newest_proofs("host").get((variant.op.name, variant.name))
-    if proof is None or proof.status != "passed" or proof.source != source_hash(variant):
+    proof = store.newest_proofs(Device.CPU).get((variant.op.name, variant.name))
+    if proof is None or proof.status != Status.PASSED or proof.source != source_hash(variant):
         return "stale"
     return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} of tolerance"
 
@@ -113,12 +114,12 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
     return f"| `{op.name}` | {calls} | {shown} | {total:.3g} | {torch / total:.2f}x | {over_naive} | {proofs} |"
 
 
-def _counted(table: Table, store: Store, device: str) -> str:
+def _counted(table: Table, store: Store, device: Device) -> str:
     """Return a text with the number of variants that have a fresh proof, and the number of problems of these proofs."""
     newest = store.newest_proofs(device)
     variants = [v for known in table.variants.values() for v in known.values() if kind_of(v) == device]
     proofs = [(v, newest.get((v.op.name, v.name))) for v in variants]
-    fresh = [e for v, e in proofs if e is not None and e.status == "passed" and e.source == source_hash(v)]
+    fresh = [e for v, e in proofs if e is not None and e.status == Status.PASSED and e.source == source_hash(v)]
     return f"{len(fresh)} of {len(variants)} variants proven with {sum(e.problems for e in fresh)} problems"
 
 
@@ -141,7 +142,7 @@ def board(table: Table, store: Store) -> str:
 
 def _proven(table: Table, store: Store) -> str:
     return (
-        f"{_counted(table, store, 'host')} on the CPU; {_counted(table, store, 'sim')} in the CUDA simulator,\n"
+        f"{_counted(table, store, Device.CPU)} on the CPU; {_counted(table, store, Device.SIM)} in the CUDA simulator,\n"
         "none of them on a GPU yet."
     )
 

@@ -18,12 +18,12 @@ from rich.text import Text
 
 from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
-from harness.proof.result import SOURCE_CHANGED, Proof
 from harness.proof.sandbox.client import Worker
 from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
 from registry.commands import Folders, pasted
-from registry.devices import DEVICES, as_option, device, kind_of
+from registry.devices import device, kind_of
 from registry.dtypes import DTYPES
+from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.fingerprint import Snapshot
 from registry.listing import Column, Listing
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from harness.proof.result import Proof
     from registry.table import Table
     from registry.variant import Variant
 
@@ -45,7 +46,7 @@ __all__ = ["evidence_of", "main"]
 
 AT_ONCE = 2  # workers that share the problems of a single variant
 MOST_NAMES = 8  # names of variants in a message
-COLOURS = {"passed": "green", "refused": "yellow", "partial": "yellow"}
+COLOURS = {Status.PASSED: "green", Status.REFUSED: "yellow", Status.PARTIAL: "yellow"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--problem", metavar="LINE", help="check one problem, pasted from a failure; stores nothing")
     parser.add_argument(
         "--device",
-        metavar="|".join(DEVICES),
+        metavar="|".join(Device),
         help="where to run (default: cpu; sim for CUDA variants that --variant names)",
     )
     add_results(parser)
@@ -74,18 +75,14 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device_of(variant: Variant, plan: Plan) -> str:
-    return as_option(kind_of(variant, gpu=plan.gpu))
-
-
 def _placed(variants: list[Variant], options: argparse.Namespace) -> list[Variant]:
     """Return the variants that run on the device of the options."""
     if options.device is None and options.variant:
         return variants
-    on_cpu = options.device in (None, "cpu")
-    placed = [v for v in variants if (v.device == "host") == on_cpu]
+    on_cpu = options.device in (None, Device.CPU)
+    placed = [v for v in variants if (v.device == Device.CPU) == on_cpu]
     if not placed:
-        where, other = ("a GPU", "sim") if on_cpu else ("the CPU", "cpu")
+        where, other = ("a GPU", Device.SIM) if on_cpu else ("the CPU", Device.CPU)
         names = ", ".join(sorted({v.name for v in variants}))
         raise RequestError(f"--device {options.device}: {names} of {options.op} run on {where}; use --device {other}")
     return placed
@@ -139,7 +136,7 @@ def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
     return {
         "op": proof.variant.op.name,
         "variant": proof.variant.name,
-        "device": _device_of(proof.variant, plan),
+        "device": kind_of(proof.variant, gpu=plan.gpu),
         "status": proof.status,
         "gate": proof.gate,
         "problems": proof.problems,
@@ -155,8 +152,8 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
     return {
         "op": failed.op,
         "variant": failed.name,
-        "device": "cpu",
-        "status": "unloadable",
+        "device": Device.CPU,
+        "status": Status.UNLOADABLE,
         "gate": "contract",
         "problems": 0,
         "worst_over_tolerance": 0.0,
@@ -200,7 +197,7 @@ def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command with parsed options; return an exit code."""
-    gpu = device(options.device or "cpu").name == "cuda"
+    gpu = device(options.device or Device.CPU).kind == Device.CUDA
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
     sources = Snapshot(tuple(options.kernels_path))  # before any process imports the files
@@ -229,7 +226,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
     placed = _placed(table.select(ops, options.variant), options)
     variants = _narrowed(placed, options.dtype)
     problem = None
-    store = Store(options.results, machine_key("cuda" if plan.gpu else "host"), keep=options.keep)
+    store = Store(options.results, machine_key(Device.CUDA if plan.gpu else Device.CPU), keep=options.keep)
     if options.problem:
         if len(ops) > 1:
             raise RequestError(f"--problem needs one op, and --op {options.op!r} matches {len(ops)}")
@@ -248,7 +245,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
     unloadable = _unloadable(table, options)
     revoked: dict[Variant, str] = {}
     if not options.problem:
-        kept = [p for p in proofs if p.variant in placed and p.status != SOURCE_CHANGED]
+        kept = [p for p in proofs if p.variant in placed and p.status != Status.SOURCE_CHANGED]
         store.add_evidence(*(evidence_of(p, plan) for p in kept))
         revoked = _revoked(store, (p.variant for p in proofs if p.passed and p.variant in placed), plan)
     if options.json:
@@ -263,7 +260,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
         )
     for message in revoked.values():
         console.print(f"[red]revoked[/] {escape(message)}", highlight=False, soft_wrap=True)
-    sound = all(p.status in {"passed", "refused"} for p in proofs)
+    sound = all(p.status in {Status.PASSED, Status.REFUSED} for p in proofs)
     return DONE if sound and not unloadable and not revoked else FAILED
 
 

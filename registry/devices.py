@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from registry.cuda_graph import GraphedWork
+from registry.enums import Device
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
 
@@ -24,23 +25,21 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["DEVICES", "Cpu", "Device", "Gpu", "SimulatedGpu", "as_option", "device", "kind_of", "raced_device", "set_threads"]
+__all__ = ["Cpu", "DeviceMemory", "Gpu", "SimulatedGpu", "device", "kind_of", "raced_device", "set_threads"]
 
 ALIGNMENT = 64
 OLDEST_CUPY = 14  # the first version with bfloat16
-DEVICES = ("cpu", "cuda", "sim")
 
 
-class Device(Protocol):
-    """A place where arrays are allocated.
+class DeviceMemory(Protocol):
+    """The memory of a device: arrays are allocated there, and the same work on them is repeated there.
 
     Attributes
     ----------
-    name : str
-        The name in records: ``host`` (the CPU), ``cuda`` or ``sim``.
+    kind : Device
     """
 
-    name: str
+    kind: Device
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialised, aligned array."""
@@ -62,7 +61,7 @@ class Device(Protocol):
 class Cpu:
     """Memory of the CPU."""
 
-    name = "host"
+    kind = Device.CPU
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialised array whose first byte is at a multiple of 64."""
@@ -89,13 +88,13 @@ class Cpu:
 class SimulatedGpu(Cpu):
     """Memory of the CPU. The simulator copies arrays in and out at each launch."""
 
-    name = "sim"
+    kind = Device.SIM
 
 
 class Gpu:
     """Memory of the current CUDA device, through CuPy. No GPU has run this code yet."""
 
-    name = "cuda"
+    kind = Device.CUDA
 
     def __init__(self) -> None:
         self._refused: Callable[[str], None] | None = None  # receives the reason; None: no CUDA graphs
@@ -176,46 +175,41 @@ def _why_no_gpu() -> str:
     return ""
 
 
-def device(name: str) -> Device:
-    """Return the device called `name`.
+def device(name: str) -> DeviceMemory:
+    """Return the memory of the device called `name`.
 
     Raises
     ------
     RequestError
         The device is unknown, or not available here for the given reason.
     """
-    if name not in DEVICES:
-        raise UnknownNameError("device", name, DEVICES)
-    if name == "cuda":
+    if name not in set(Device):
+        raise UnknownNameError("device", name, Device)
+    if name == Device.CUDA:
         if why := _why_no_gpu():
             raise RequestError(f"device 'cuda' is not available: {why}; CUDA variants also run on --device sim")
         return Gpu()
-    return SimulatedGpu() if name == "sim" else Cpu()
+    return SimulatedGpu() if name == Device.SIM else Cpu()
 
 
-def raced_device(name: str) -> Device:
-    """Return the device called `name`, for a race.
+def raced_device(name: str) -> DeviceMemory:
+    """Return the memory of the device called `name`, for a race.
 
     Raises
     ------
     RequestError
         The device is unknown, not available here, or simulated.
     """
-    if name == SimulatedGpu.name:
+    if name == Device.SIM:
         raise RequestError("--device sim: a simulated GPU has no time; on a machine with a GPU, race with --device cuda")
     return device(name)
 
 
-def as_option(name: str) -> str:
-    """Return the value of ``--device`` for the name of a device in records."""
-    return "cpu" if name == Cpu.name else name
-
-
-def kind_of(variant: Variant, *, gpu: bool = False) -> str:
-    """Return the device name in records: ``host`` for a CPU variant, else ``cuda`` with a `gpu` and ``sim`` without."""
-    if variant.device == "host":
-        return "host"
-    return "cuda" if gpu else "sim"
+def kind_of(variant: Variant, *, gpu: bool = False) -> Device:
+    """Return the device of a variant's records: ``cpu`` for a CPU variant, else ``cuda`` with a `gpu` and ``sim`` without."""
+    if variant.device == Device.CPU:
+        return Device.CPU
+    return Device.CUDA if gpu else Device.SIM
 
 
 def set_threads(count: int) -> None:

@@ -15,7 +15,7 @@ DONE, FAILED, BAD_REQUEST = 0, 1, 2
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice closest to `name`, or None if no choice is close."""
-    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.4)
+    matches = difflib.get_close_matches(name, list(map(str, choices)), n=1, cutoff=0.4)
     return matches[0] if matches else None
 
 

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from registry.enums import Device
+
 __all__ = ["machine_key", "thread_count", "versions"]
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -49,38 +51,38 @@ def _gpu() -> str:
 
 
 @cache
-def machine_key(device: str = "host") -> str:
+def machine_key(device: Device = Device.CPU) -> str:
     """Return a name for this machine: CPU model, family, core count, and a digest of its instruction sets.
 
     Parameters
     ----------
-    device : str
-        ``host`` (the CPU), ``sim`` or ``cuda``. With ``cuda`` the name of the GPU comes first.
+    device : Device
+        With ``cuda`` the name of the GPU comes first.
     """
     cpu = _cpu()
     model = _slug(cpu.get("model name", "cpu"))
     flags = " ".join(sorted(cpu.get("flags", "").split()))
     digest = hashlib.sha256(f"{cpu.get('cpu family')}/{cpu.get('model')}/{flags}".encode()).hexdigest()[:6]
     key = f"{model}-{thread_count()}c-{digest}"
-    return f"{_gpu()}-{key}" if device == "cuda" else key
+    return f"{_gpu()}-{key}" if device == Device.CUDA else key
 
 
 @cache
-def versions(device: str = "host") -> dict[str, str]:
+def versions(device: Device = Device.CPU) -> dict[str, str]:
     """Return the versions of the libraries on which a proof or a time depends.
 
     Parameters
     ----------
-    device : str
-        ``host`` (the CPU) adds numba. ``sim`` and ``cuda`` add the compiler and ml_dtypes, ``cuda`` also CuPy and CUDA.
+    device : Device
+        ``cpu`` adds numba. ``sim`` and ``cuda`` add the compiler and ml_dtypes, ``cuda`` also CuPy and CUDA.
     """
     known = {"python": platform.python_version()}
-    for package in ("numpy", "llvmlite", *(("numba",) if device == "host" else ("ziglang", "ml_dtypes"))):
+    for package in ("numpy", "llvmlite", *(("numba",) if device == Device.CPU else ("ziglang", "ml_dtypes"))):
         try:
             known[package] = version(package)
         except PackageNotFoundError:
             known[package] = "absent"
-    if device == "cuda" and importlib.util.find_spec("cupy") is not None:
+    if device == Device.CUDA and importlib.util.find_spec("cupy") is not None:
         import cupy
 
         known |= {"cupy": cupy.__version__, "cuda": str(cupy.cuda.runtime.runtimeGetVersion())}

@@ -2,90 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
+import math
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from registry.enums import Device, Status
 from registry.errors import CrucibleError
-from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.problem import parse_problem
 from registry.profiles import fewest_problems
-from registry.record_schema import SCHEMA, present_names, require_known_schema
+from registry.record_base import Record, RecordPart, VariantRecord, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from registry.op import Op
-    from registry.variant import Variant
 
-__all__ = ["RACE", "Champion", "Evidence", "Record", "RecordPart", "Row", "Run", "now", "standing"]
+__all__ = ["RACE", "ROWS_ONLY", "Champion", "Evidence", "Row", "Run", "standing"]
 
 RACE = "race"  # the gate in evidence by which a race revokes a proof
-
-
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordPart:
-    """Base class of the records and of their parts. Reading ignores unknown fields, and new fields have defaults."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build a part from parsed JSON. Unknown keys are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in present_names(data).items() if k in known})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the part as plain data for JSON."""
-        return dataclasses.asdict(self)
+ROWS_ONLY = frozenset(
+    {Status.UNCHECKED, Status.SLOW, Status.IMPLAUSIBLE, Status.UNPROVEN, Status.UNAVAILABLE, Status.UNLOADABLE}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record(RecordPart):
-    """Base class of the records: each is one line of a file, or one champion of a document.
-
-    Attributes
-    ----------
-    schema : int
-        The schema number of the fields. A record that was read from an older line has the present fields and number.
-    """
-
-    schema: int = SCHEMA
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build a record from a parsed line of any schema up to the present one. Unknown keys are ignored."""
-        require_known_schema(data)
-        return super().from_json({**cls.with_parts(data), "schema": SCHEMA})
-
-    @classmethod
-    def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a parsed line in which records replace the JSON of its parts, if this kind has any."""
-        return dict(data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence(Record):
+class Evidence(VariantRecord):
     """The record of one proof of a variant: its battery on one machine.
 
     Attributes
     ----------
-    source, contract : str
-        Hashes of the variant's sources and of the op's contract. Evidence is fresh while neither changes.
-    status : str
+    status : Status
         ``passed``, ``failed``, ``crashed``, ``hung``, ``refused`` (the variant supports no drawn problem), ``partial``
         (no problem failed, but the proof had too few problems), or the kind of the simulator's finding: ``race``,
         ``out_of_bounds``, ...
     gate : str
         The gate that rejected the variant; "" if it passed. The gate ``race`` means that a race refuted the variant.
-    worst_over_tolerance : float
-        Largest error divided by its tolerance; at most 1 if the variant passed.
     fakes_rejected : float
         Share of the fake kernels that the drawn problems rejected.
     note : str
@@ -94,57 +47,40 @@ class Evidence(Record):
         Problems that the variant had failed before and that this proof repeated, as lines.
     """
 
-    op: str
-    variant: str
-    source: str
-    contract: str
-    status: str
-    gate: str = ""
-    device: str = "host"
+    STATUSES: ClassVar[frozenset[Status]] = frozenset(Status) - ROWS_ONLY - {Status.NOT_COMPARED, Status.SOURCE_CHANGED}
+
     profile: str = "dev"
     problems: int = 0
     seed: int = 0
-    worst_over_tolerance: float = 0.0
     fakes_rejected: float = 0.0
-    seconds: float = 0.0
-    reproduce: str = ""
     note: str = ""
     rechecked: list[str] = field(default_factory=list)
-    machine: str = field(default_factory=machine_key)
-    versions: dict[str, str] = field(default_factory=versions)
-    created: str = field(default_factory=now)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("fakes_rejected", "a share from 0 to 1", holds=self.fakes_rejected <= 1)
+        if self.status == Status.PASSED:
+            least = fewest_problems(self.profile)
+            allowed = f"{least} or more where the status is 'passed' and the profile is {self.profile!r}"
+            self.require("problems", allowed, holds=self.problems >= least)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build evidence from a parsed line. A pass with fewer problems than its profile requires becomes ``partial``."""
-        record = super().from_json(data)
-        too_few = record.status == "passed" and record.problems < fewest_problems(record.profile)
-        return dataclasses.replace(record, status="partial") if too_few else record
+    def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a parsed line. A pass with fewer problems than its profile requires becomes ``partial``."""
+        present = {**data}
+        if data["status"] == Status.PASSED and data.get("problems", 0) < fewest_problems(data.get("profile", "dev")):
+            present["status"] = Status.PARTIAL
+        return present
 
     @property
     def revokes(self) -> bool:
         """Whether this record says that a race refuted the variant."""
-        return self.gate == RACE and self.status != "passed"
-
-    def is_fresh(self, variant: Variant) -> bool:
-        """Whether this is about the present sources of `variant`, on this machine with these libraries."""
-        return (self.op, self.variant) == (variant.op.name, variant.name) and self.matches(
-            source_hash(variant), contract_hash(variant.op)
-        )
-
-    def matches(self, source: str, contract: str) -> bool:
-        """Whether the proof was about sources and a contract with these hashes, on this machine with these libraries."""
-        return (
-            self.source == source
-            and self.contract == contract
-            and self.machine == machine_key(self.device)
-            and self.versions == versions(self.device)
-        )
+        return self.gate == RACE and self.status != Status.PASSED
 
     @property
     def is_failure(self) -> bool:
         """Whether the proof found the variant wrong; too few or too weak problems are no failure."""
-        return self.status not in {"passed", "partial", "refused"} and self.gate != "non-vacuity"
+        return self.status not in {Status.PASSED, Status.PARTIAL, Status.REFUSED} and self.gate != "non-vacuity"
 
     def failed_problem(self, op: Op) -> str:
         """Return the problem that the variant failed, as the line that `Problem` prints; "" if the record names no problem."""
@@ -172,15 +108,23 @@ def standing(fresh: Iterable[Evidence], op: Op) -> tuple[Evidence | None, list[E
     for record in fresh:
         if record.is_failure:
             failures.append(record)
-        elif record.status == "passed":
+        elif record.status == Status.PASSED:
             repeated = set(record.rechecked) - {""}
             failures = [f for f in failures if f.revokes or f.failed_problem(op) not in repeated]
             counts = record
-        elif counts is None or counts.status != "passed":
+        elif counts is None or counts.status != Status.PASSED:
             counts = record
     if failures:
         counts = next((failure for failure in reversed(failures) if failure.revokes), failures[-1])
     return counts, failures
+
+
+def _check_conditions(record: Run | Champion) -> None:
+    """Check that a device has times, that the protocol of a race belongs to it, and that there is a thread."""
+    record.require("device", "cpu, cuda; a simulated GPU has no time", holds=record.device != Device.SIM)
+    begin = f"{record.device}-"
+    record.require("protocol", f"{begin}... on device {record.device}", holds=record.protocol.startswith(begin))
+    record.require("threads", "1 or more", holds=record.threads >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +137,23 @@ class Row(RecordPart):
         Whether the contestant is a baseline.
     """
 
+    STATUSES: ClassVar[frozenset[Status]] = ROWS_ONLY | {
+        Status.PASSED, Status.WRONG, Status.FAILED, Status.CRASHED, Status.HUNG, Status.REFUSED
+    }  # fmt: skip
+
     variant: str
     source: str
-    status: str
+    status: Status
     baseline: bool = False
     samples_ms: list[float] = field(default_factory=list)
     note: str = ""
 
     def __post_init__(self) -> None:
-        if self.samples_ms and self.status != "passed":
-            raise CrucibleError(f"row {self.variant!r} has times but its status is {self.status!r}")
+        super().__post_init__()
+        times = all(isinstance(ms, int | float) and math.isfinite(ms) and ms >= 0 for ms in self.samples_ms)
+        self.require("samples_ms", "finite numbers from 0 up", holds=times)
+        if self.samples_ms:
+            self.require("status", "'passed' where there are times", holds=self.status == Status.PASSED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,11 +170,17 @@ class Run(Record):
     controls: dict[str, float]
     roofline: dict[str, float]
     dtype: str = "float32"
-    device: str = "host"
+    device: Device = Device.CPU
     commit: str = ""
     machine: str = field(default_factory=machine_key)
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_conditions(self)
+        names = [row.variant for row in self.rows]
+        self.require("rows", "one row for each variant", holds=len(set(names)) == len(names))
 
     @classmethod
     def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,12 +209,19 @@ class Champion(Record):
     median_ms: float
     protocol: str = "cpu-warm"
     dtype: str = "float32"
-    device: str = "host"
+    device: Device = Device.CPU
     runner_up: str = ""
     ratio: float = 1.0
     ratio_low: float = 1.0
     ratio_high: float = 1.0
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_conditions(self)
+        self.require("runner_up", "another variant, or ''", holds=self.runner_up != self.variant)
+        inside = self.ratio_low <= self.ratio <= self.ratio_high
+        self.require("ratio", f"from ratio_low, {self.ratio_low}, to ratio_high, {self.ratio_high}", holds=inside)
 
     @property
     def key(self) -> tuple[str, str, int, str, str, str]:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from registry.commands import Folders, folder_of, pasted
 from registry.comparison import Comparison
 from registry.devices import kind_of
+from registry.enums import Device, Status
 from registry.errors import CrucibleError, EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key
 from registry.paths import RESULTS
 from registry.profiles import fewest_problems
+from registry.record_base import Record
 from registry.record_files import (
     DERIVED_AGAIN,
     Stamp,
@@ -30,7 +32,7 @@ from registry.record_files import (
     stamp,
     write_document,
 )
-from registry.record_kinds import RACE, Champion, Evidence, Record, Row, Run, standing
+from registry.record_kinds import RACE, Champion, Evidence, Row, Run, standing
 from registry.record_schema import UPGRADE, NewerSchemaError
 from registry.table import discover
 
@@ -161,7 +163,7 @@ class Store:
             self._digested = stamps, digest(paths)
         return self._digested[1]
 
-    def _about(self, op: str, variant: str, device: str) -> list[Evidence]:
+    def _about(self, op: str, variant: str, device: Device) -> list[Evidence]:
         """Return the proofs of one variant on one device, oldest first."""
         known = self._records("evidence.jsonl", Evidence)
         if self._indexed is not known:
@@ -170,9 +172,9 @@ class Store:
                 self._index.setdefault((evidence.op, evidence.variant, evidence.device), []).append(evidence)
         return self._index.get((op, variant, device), [])
 
-    def newest_proofs(self, device: str) -> dict[tuple[str, str], Evidence]:
+    def newest_proofs(self, device: Device) -> dict[tuple[str, str], Evidence]:
         """Return, per op and variant, the evidence that counts for the newest source, fresh or stale."""
-        self._about("", "", "")
+        self._about("", "", Device.CPU)
         ops = discover().ops
         newest = {}
         for (op, variant, place), known in self._index.items():
@@ -210,25 +212,25 @@ class Store:
         replace_lines(path, (line for number, line in enumerate(lines) if number in kept))
         return len(lines), len(kept)
 
-    def proof(self, variant: Variant, device: str = "") -> Evidence | None:
+    def proof(self, variant: Variant, device: Device | None = None) -> Evidence | None:
         """Return the evidence that counts for the present sources of `variant` by the rules of `standing`; None without any.
 
         Parameters
         ----------
-        device : str
-            ``host`` (the CPU), ``sim`` or ``cuda``. Default: the device of the variant on a machine without a GPU.
+        device : Device
+            Default: the device of the variant on a machine without a GPU.
         """
         return standing(self._fresh(variant, device or kind_of(variant)), variant.op)[0]
 
-    def failures(self, variants: Sequence[Variant], device: str) -> list[list[Evidence]]:
+    def failures(self, variants: Sequence[Variant], device: Device) -> list[list[Evidence]]:
         """Return, per variant, the failures on one device that are valid by the rules of `standing`."""
         return [standing(self._fresh(v, device), v.op)[1] for v in variants]
 
-    def proven(self, variants: Sequence[Variant], device: str) -> list[Variant]:
+    def proven(self, variants: Sequence[Variant], device: Device) -> list[Variant]:
         """Return the members of `variants` that are proven on `device`."""
-        return [v for v in variants if (proof := self.proof(v, device)) is not None and proof.status == "passed"]
+        return [v for v in variants if (proof := self.proof(v, device)) is not None and proof.status == Status.PASSED]
 
-    def _fresh(self, variant: Variant, device: str) -> list[Evidence]:
+    def _fresh(self, variant: Variant, device: Device) -> list[Evidence]:
         """Return the fresh evidence about a variant on one device, with each race that refuted its source, oldest first."""
         known = self._about(variant.op.name, variant.name, device)
         if not known:
@@ -236,12 +238,12 @@ class Store:
         source, contract = source_hash(variant), contract_hash(variant.op)
         return [e for e in known if e.matches(source, contract) or (e.revokes and e.source == source)]
 
-    def require_proof(self, variant: Variant, device: str = "") -> Evidence:
+    def require_proof(self, variant: Variant, device: Device | None = None) -> Evidence:
         """Return fresh evidence that `variant` passed a whole proof, if no failure is valid.
 
         Parameters
         ----------
-        device : str
+        device : Device
             The same as for `proof`.
 
         Raises
@@ -250,20 +252,20 @@ class Store:
             There is no such evidence, and the message holds the command to make it; or a proof or race rejected the variant.
         """
         device = device or kind_of(variant)
-        words = ["--op", variant.op.name, "--variant", variant.name, *(() if device == "host" else ("--device", device))]
+        words = ["--op", variant.op.name, "--variant", variant.name, *(() if device == Device.CPU else ("--device", device))]
         command = pasted("harness.verify", *words, folders=Folders(folder_of([variant.path]), self.root))
         proof = self.proof(variant, device)
         if proof is None:
             raise EvidenceError(f"{variant} has no fresh evidence on this machine; make it with: {command}")
         if proof.revokes:
             raise EvidenceError(revocation(variant, proof))
-        if proof.status == "partial":
+        if proof.status == Status.PARTIAL:
             least = fewest_problems(proof.profile)
             raise EvidenceError(
                 f"{variant} passed only a partial proof: {proof.problems} problems under profile {proof.profile} "
                 f"(a whole proof has at least {least}, some of them drawn); make a whole one with: {command}"
             )
-        if proof.status != "passed":
+        if proof.status != Status.PASSED:
             raise EvidenceError(f"{variant} {proof.status} at gate {proof.gate!r}; see: {command}")
         return proof
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.dtypes import is_bfloat16
+from registry.enums import Device
 from registry.errors import ContractError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKENDS", "Notes", "Variant", "read_notes", "register"]
 
-BACKENDS = {"numpy": "host", "numba": "host", "cuda": "cuda"}
+BACKENDS = {"numpy": Device.CPU, "numba": Device.CPU, "cuda": Device.CUDA}
 DETERMINISM = ("bitwise", "run_to_run")
 LABELS = ("Builds on", "Idea", "Source", "Costs")
 
@@ -116,8 +117,8 @@ class Variant:
         return self.name.partition("_")[0]
 
     @property
-    def device(self) -> str:
-        """The device on which it runs: ``host`` (the CPU) or ``cuda``."""
+    def device(self) -> Device:
+        """The device on which it runs: ``cpu`` or ``cuda``."""
         return BACKENDS[self.backend]
 
     @property

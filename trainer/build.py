@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from registry.enums import Device
 from trainer.data.loader import Loader
 from trainer.program.program import Program
 from trainer.program.warm_up import return_free_memory, warm_up
@@ -26,7 +27,7 @@ def memory_plan(run: Opened, kernels: Kernels) -> Plan:
 def build_program(run: Opened, kernels: Kernels) -> Program:
     """Return the program with its memory and initial weights. It can call the chosen kernels and the alternative set."""
     settings = run.settings
-    if run.device.name == "host":
+    if run.device.kind == Device.CPU:
         warm_up(run.table, settings.model, kernels.sets, run.device, settings.threads, settings.dtype, run.say)
         return_free_memory()
     program = Program(run.template, kernels.variants, run.device, settings.threads, kernels.sets[1:])

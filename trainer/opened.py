@@ -16,7 +16,7 @@ from trainer.selection.kernel_request import parse_kernels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
     from registry.table import Table
     from trainer.ranks.interface import Ranks
     from trainer.selection.kernel_request import KernelRequest
@@ -47,7 +47,7 @@ class Opened:
     settings: Settings
     say: Callable[[str], None]
     ranks: Ranks
-    device: Device
+    device: DeviceMemory
     request: KernelRequest
     table: Table
     store: Store
@@ -68,7 +68,7 @@ def open_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = SING
         The device is not available, ``--kernels`` cannot be read, or the file of a variant that it names cannot be loaded.
     """
     place = device(settings.device)
-    ranks.check(place.name)
+    ranks.check(place.kind)
     if isinstance(place, Gpu):
         place.take(ranks.local_rank, ranks.local_count, graphs=settings.cuda_graph, say=say)
     request = parse_kernels(settings.kernels)
@@ -85,6 +85,6 @@ def open_run(settings: Settings, say: Callable[[str], None], ranks: Ranks = SING
         device=place,
         request=request,
         table=table,
-        store=Store(settings.results, machine_key(place.name)),
+        store=Store(settings.results, machine_key(place.kind)),
         template=StepTemplate(table, settings.model, *shape),
     )

@@ -18,8 +18,8 @@ from rich.console import Console
 
 import models
 from registry.cli import INTERRUPTED, add_kernels_path, add_results, guarded, wide_console
-from registry.devices import DEVICES
 from registry.dtypes import DTYPES
+from registry.enums import Device
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
 from trainer.ranks.process_group import joined
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="updates")
     add("--learning-rate", type=float, metavar="RATE", help="peak of the schedule")
     add("--threads", type=int, metavar="N", help="CPU threads of each process (default: all cores, shared among processes)")
-    add("--device", default="cpu", metavar="|".join(DEVICES), help="where to run (default: %(default)s)")
+    add("--device", default=Device.CPU, metavar="|".join(Device), help="where to run (default: %(default)s)")
     add(
         "--cuda-graph",
         action=argparse.BooleanOptionalAction,
@@ -176,7 +176,7 @@ def _print_json(document: dict[str, object]) -> None:
 def _show(console: Console, result: Result) -> None:
     before, after = result.val_loss[0], result.val_loss[-1]
     speed = f"{result.tokens_per_second:,.0f} tokens/s, {result.step_ms_median:.0f} ms per step (median)"
-    where = " in the simulator, which says nothing about a GPU's speed" if result.device == "sim" else ""
+    where = " in the simulator, which says nothing about a GPU's speed" if result.device == Device.SIM else ""
     share = f", {result.share_of_roofline:.0%} of roofline" if result.share_of_roofline else ""
     together = f" of {result.ranks} ranks" if result.ranks > 1 else ""
     lines = [

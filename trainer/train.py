@@ -16,6 +16,7 @@ from trainer.state import checkpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from registry.enums import Device
     from trainer.data.dataset import Dataset
     from trainer.loop import History
     from trainer.opened import Opened
@@ -53,7 +54,7 @@ class Result:
     """
 
     model: str
-    device: str
+    device: Device
     dtype: str
     steps: int
     ranks: int
@@ -91,7 +92,7 @@ def train(run: Opened, kernels: dict[str, str], program: Program, data: Dataset,
     DivergedError
         A loss is not finite. Nothing is saved.
     """
-    settings, place = run.settings, run.device.name
+    settings, place = run.settings, run.device.kind
     gflops, flops = peak_gflops(run.store, settings.threads, place), run.template.flops_of_update(settings.micro_steps)
     with (
         ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, place, quiet=not run.leads) as bar,
@@ -105,7 +106,7 @@ def train(run: Opened, kernels: dict[str, str], program: Program, data: Dataset,
     seconds = sum(history.settled_seconds) / len(history.settled_seconds)
     return Result(
         model=settings.model.name,
-        device=settings.device,
+        device=place,
         dtype=settings.dtype,
         steps=history.steps,
         ranks=settings.ranks,

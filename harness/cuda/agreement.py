@@ -19,6 +19,7 @@ from harness.proof.sandbox.buffers import Buffers
 from harness.proof.sandbox.client import DeviceSettings, Died, Raised
 from harness.race.board import params_for, shrunken, typical_dims
 from registry.dtypes import is_float
+from registry.enums import Device
 from registry.problem import Problem
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Agreement", "agreement", "compared_problems", "ulp_distance"]
 
 LARGER = 1e6  # floating-point operations, or bytes moved, of the largest compared problem
-DEVICES = ("sim", "cuda")
+DEVICES = (Device.SIM, Device.CUDA)
 
 
 @dataclass
@@ -120,7 +121,7 @@ def agreement(variant: Variant, worker: Worker, problems: Iterable[Problem]) -> 
     return result
 
 
-def _outputs(variant: Variant, worker: Worker, problem: Problem, device: str) -> dict[str, NDArray[Any]]:
+def _outputs(variant: Variant, worker: Worker, problem: Problem, device: Device) -> dict[str, NDArray[Any]]:
     size = variant.workspace_size(problem.dims, 1) if variant.workspace else None
     buffers = Buffers(variant.op, problem, size)
     buffers.fill(worker.memory, materialise(variant.op, problem))

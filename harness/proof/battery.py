@@ -11,8 +11,9 @@ import hypothesis
 
 from harness.proof.cases.selection import TestCase, fixed_cases, random_cases, refusals
 from harness.proof.gates import Rejected, check_in_fresh_process
-from harness.proof.result import SOURCE_CHANGED, Proof
+from harness.proof.result import Proof
 from harness.proof.runner import Runner, ShrunkEnough
+from registry.enums import Device, Status
 from registry.fingerprint import contract_hash, source_hash
 from registry.paths import ROOT
 
@@ -39,13 +40,13 @@ def _concluded(runner: Runner, began: float, *, whole: bool) -> Proof:
         proof.worst_over_tolerance = max(proof.worst_over_tolerance, rejected.ratio)
         proof.reproduce = plan.reproduce(proof.variant, rejected.problem)
     elif proof.refused and not proof.problems + proof.vacuous:
-        proof.status = "refused"
+        proof.status = Status.REFUSED
         proof.message = f"the variant refuses all {proof.refused} problems: {runner.refusal}"
     elif not proof.problems:
-        proof.status, proof.gate = "failed", "non-vacuity"
+        proof.status, proof.gate = Status.FAILED, "non-vacuity"
         proof.message = f"none of {proof.vacuous} problems can tell the variant from a fake kernel"
     elif whole and (short := _shortage(proof, plan)):
-        proof.status, proof.message = "partial", short
+        proof.status, proof.message = Status.PARTIAL, short
         if runner.refusal:
             proof.message += f"; the variant refuses {proof.refused} problems, the first because: {runner.refusal}"
     _check_sources(runner)
@@ -73,7 +74,7 @@ def _check_sources(runner: Runner) -> None:
     changed = sorted({path for snapshot in snapshots.values() for path in snapshot.changed(variant)})
     if changed:
         names = ", ".join(str(p.relative_to(ROOT) if p.is_relative_to(ROOT) else p) for p in changed)
-        proof.status, proof.gate = SOURCE_CHANGED, "sources"
+        proof.status, proof.gate = Status.SOURCE_CHANGED, "sources"
         proof.message = f"source changed while it was proven: {names}; the proof holds for neither the old nor the new source"
         proof.problem, proof.reproduce = None, plan.reproduce(variant)
 
@@ -116,7 +117,7 @@ def prove(
     """
     began = time.monotonic()
     runner = Runner(Proof(variant), (worker, *helpers), plan, reference_cache)
-    simulated = runner.device == "sim"
+    simulated = runner.device == Device.SIM
     test_cases = [*map(TestCase, recheck), *fixed_cases(variant, simulated=simulated)]
     _request_last(variant, test_cases, reference_cache)
     drawn = random_cases(variant, plan, worker.check, simulated=simulated)

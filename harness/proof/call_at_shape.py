@@ -15,7 +15,8 @@ from harness.proof.gates import Case, Rejected, check_call
 from harness.proof.reference.cache import ReferenceCache, SolvedProblem
 from harness.proof.sandbox.client import Limits
 from registry.commands import Folders, pasted
-from registry.comparison import NOT_COMPARED, PASSED, Comparison
+from registry.comparison import Comparison
+from registry.enums import Device, Status
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.op import Direction
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallAtShape", "Called", "limits_for"]
 
-SLOWEST_FLOPS = {"host": 1e8, "cuda": 1e8, "sim": 1e6}  # per second; a slower variant counts as hung
+SLOWEST_FLOPS = {Device.CPU: 1e8, Device.CUDA: 1e8, Device.SIM: 1e6}  # per second; a slower variant counts as hung
 SLOWEST_ELEMENTS = 1e7  # per second
 
 
@@ -60,17 +61,12 @@ class Called:
 
 @dataclass(frozen=True)
 class CallAtShape:
-    """One call of one variant at the shape of a training run.
-
-    Attributes
-    ----------
-    device : {"host", "sim", "cuda"}
-    """
+    """One call of one variant at the shape of a training run."""
 
     variant: Variant
     problem: Problem
     threads: int
-    device: str = "host"
+    device: Device = Device.CPU
     kernels_path: Sequence[Path] = ()
 
     @property
@@ -82,7 +78,7 @@ class CallAtShape:
     def reproduce(self) -> str:
         """The command that repeats the comparison."""
         words = ["--op", self.problem.op, "--variant", self.variant.name, *Folders(tuple(self.kernels_path)).words()]
-        words += ["--device", self.device] if self.device != "host" else []
+        words += ["--device", self.device] if self.device != Device.CPU else []
         return pasted("harness.check_shapes", *words, "--threads", str(self.threads), "--problem", str(self.problem))
 
     def call(self, worker: Worker) -> Called:
@@ -103,18 +99,18 @@ class CallAtShape:
     def compare(self, called: Called) -> Comparison:
         """Compare the outputs of a call with the reference, and return the record."""
         began = time.monotonic()
-        status, gate, message, outcome = PASSED, "", "", None
+        status, gate, message, outcome = Status.PASSED, "", "", None
         try:
             if called.rejected is not None:
                 raise called.rejected
             outcome = compare(self.variant.op, self.problem, called.values, called.outputs or {})
             if outcome.message:
                 backward = self.variant.op.direction is Direction.BACKWARD
-                status, gate, message = "failed", "gradients" if backward else "values", outcome.message
+                status, gate, message = Status.FAILED, "gradients" if backward else "values", outcome.message
         except Rejected as rejected:
             status, gate, message = rejected.status, rejected.gate, rejected.message
         except (TooLargeError, MemoryError) as error:
-            status, message = NOT_COMPARED, str(error) or "there is not enough memory"
+            status, message = Status.NOT_COMPARED, str(error) or "there is not enough memory"
         op = self.variant.op
         return Comparison(
             op=op.name,

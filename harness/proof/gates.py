@@ -29,6 +29,7 @@ import numpy as np
 
 from harness.proof.sandbox.buffers import FINITE, NAN, STALE, Buffers, bits_of
 from harness.proof.sandbox.client import DeviceSettings, Died, Raised
+from registry.enums import Device, Status
 from registry.error_law import Exact
 from registry.op import Direction
 
@@ -66,7 +67,7 @@ SHIFT = 4096 + 64  # bytes between the usual buffers and the other buffers of th
 class Rejected(Exception):  # noqa: N818 (the outcome of a check)
     """A variant failed a gate on a problem."""
 
-    def __init__(self, gate: str, message: str, problem: Problem, *, status: str = "failed") -> None:
+    def __init__(self, gate: str, message: str, problem: Problem, *, status: Status = Status.FAILED) -> None:
         self.gate, self.message, self.problem, self.status = gate, message, problem, status
         self.ratio = 0.0
         self.case: Case | None = None
@@ -95,7 +96,7 @@ class Case:
     reference_cache: ReferenceCache
     worker: Worker
     threads: int
-    device: str = "host"
+    device: Device = Device.CPU
     before: str = NAN
 
     @property
@@ -131,11 +132,11 @@ def check_call(case: Case, *, shift: int = 0, mode: str = "fast", order: str | i
     buffers = Buffers(case.op, case.problem, size, shift)
     buffers.fill(case.worker.memory, case.solved.values, case.before)
     try:
-        settings = None if case.device == "host" else DeviceSettings(case.device, mode, order)
+        settings = None if case.device == Device.CPU else DeviceSettings(case.device, mode, order)
         case.worker.call(case.variant, buffers, case.threads, settings)
     except Raised as outcome:
         if outcome.fault:
-            raise Rejected("simulation", str(outcome), case.problem, status=outcome.fault) from None
+            raise Rejected("simulation", str(outcome), case.problem, status=Status(outcome.fault)) from None
         raise Rejected("contract", str(outcome), case.problem) from None
     except Died as outcome:
         raise Rejected("isolation", str(outcome), case.problem, status=outcome.status) from None
@@ -225,7 +226,7 @@ def check_accumulates(case: Case) -> None:
 
 def check_one_thread(case: Case) -> Iterator[None]:
     """Call with one thread: the gates of `check_values`."""
-    if case.threads > 1 and case.device == "host":
+    if case.threads > 1 and case.device == Device.CPU:
         single = dataclasses.replace(case, threads=1)
         outputs = check_call(single.after(FINITE))
         yield

@@ -9,6 +9,7 @@ import hypothesis
 
 from registry.commands import Folders, pasted
 from registry.devices import kind_of
+from registry.enums import Device
 from registry.errors import UnknownNameError
 from registry.machine import thread_count
 from registry.paths import RESULTS
@@ -71,7 +72,7 @@ class Plan:
     def reproduce(self, variant: Variant, problem: Problem | None = None) -> str:
         """Return the command that reproduces a result: a whole proof, or the check of one problem."""
         words = ["--op", variant.op.name, "--variant", variant.name, *Folders(self.kernels_path).words()]
-        if variant.device != "host":
+        if variant.device != Device.CPU:
             words += ["--device", kind_of(variant, gpu=self.gpu)]
         if problem is None:
             return pasted("harness.verify", *words, "--profile", self.profile, folders=Folders(results=self.results))

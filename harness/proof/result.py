@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.proof.reference.fakes import Tally
+from registry.enums import Status
 
 if TYPE_CHECKING:
     from registry.problem import Problem
     from registry.variant import Variant
 
-__all__ = ["SOURCE_CHANGED", "Proof"]
-
-SOURCE_CHANGED = "source_changed"
+__all__ = ["Proof"]
 
 
 @dataclass
@@ -22,7 +21,7 @@ class Proof:
 
     Attributes
     ----------
-    status : str
+    status : Status
         ``passed``, ``failed``, ``crashed``, ``hung``, ``refused``, or the name of a fault that the simulator found, such as
         ``race``; ``partial`` if the variant failed no check and got too few problems for a proof; ``source_changed`` if a
         source file was written during the proof.
@@ -47,7 +46,7 @@ class Proof:
     """
 
     variant: Variant
-    status: str = "passed"
+    status: Status = Status.PASSED
     gate: str = ""
     message: str = ""
     problem: Problem | None = None
@@ -66,18 +65,18 @@ class Proof:
     @property
     def passed(self) -> bool:
         """Whether the variant passed every gate."""
-        return self.status == "passed"
+        return self.status == Status.PASSED
 
     @property
     def unharmed(self) -> bool:
         """Whether the variant failed no check, on however few problems."""
-        return self.status in {"passed", "partial"}
+        return self.status in {Status.PASSED, Status.PARTIAL}
 
     def __str__(self) -> str:
         if self.passed:
             return (
                 f"{self.variant} passed {self.problems} problems, worst error {self.worst_over_tolerance:.2g} of its tolerance"
             )
-        if self.status in {"partial", SOURCE_CHANGED}:
+        if self.status in {Status.PARTIAL, Status.SOURCE_CHANGED}:
             return f"{self.variant} {self.status}: {self.message}\n  prove it again: {self.reproduce}"
         return f"{self.variant} {self.status} at gate {self.gate!r}: {self.message}\n  reproduce: {self.reproduce}"

@@ -26,6 +26,7 @@ from harness.proof.gates import (
 )
 from harness.proof.sandbox.buffers import FINITE, STALE
 from registry.devices import kind_of
+from registry.enums import Device, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -191,7 +192,7 @@ class Runner:
         before = (FINITE, STALE)[case.problem.seed % 2]
         outputs = check_call(case)
         again = check_call(case.after(before), order=case.problem.seed)
-        simulated = extra_checks.checked and self.device == "sim"
+        simulated = extra_checks.checked and self.device == Device.SIM
         descending = check_call(case, mode="checked", order="descending") if simulated else None
         more = [check_one_thread(case)] if extra_checks.more_calls else []
         if extra_checks.statelessness:
@@ -228,7 +229,7 @@ class Runner:
         op, known = self.variant.op, self.smallest
         if known is None or elements(op, rejected.problem) <= elements(op, known.problem):
             self.smallest, self._extra_checks = rejected, extra_checks
-        if rejected.status == "hung":
+        if rejected.status == Status.HUNG:
             raise ShrunkEnough
 
     def _refuses(self, problem: Problem) -> bool:
@@ -260,4 +261,4 @@ class Runner:
                 raise
 
         if seconds:
-            run_hypothesis(self.variant, self.plan, check, simulated=self.device == "sim")
+            run_hypothesis(self.variant, self.plan, check, simulated=self.device == Device.SIM)

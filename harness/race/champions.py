@@ -17,6 +17,7 @@ import pandas as pd
 from harness.race.statistics import Interval, paired_ratio, summarise
 from registry.cli import given_words
 from registry.commands import pasted
+from registry.enums import Device, Status
 from registry.records import Champion, Row, Run, Store
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def race_again(run: Run, table: Table, *options: str) -> str:
     shape = ["--dims", run.workload.replace(",", " ")] if by_dims else ["--workload", run.workload]
     words = ["--op", op, *shape, "--threads", str(run.threads), "--protocol", run.protocol]
     words += [] if run.dtype == "float32" else ["--dtype", run.dtype]
-    words += [] if run.device == "host" else ["--device", run.device]
+    words += [] if run.device == Device.CPU else ["--device", run.device]
     return pasted("harness.bench", *words, "--budget", AGAIN_BUDGET, *options)
 
 
@@ -121,11 +122,11 @@ def standings(store: Store, table: Table) -> list[Standing]:
     """Return one standing per op, workload, thread count, protocol, dtype and device that the records hold."""
 
     @cache
-    def proven(op: str, name: str, device: str) -> str | None:
+    def proven(op: str, name: str, device: Device) -> str | None:
         """Return the source hash of a proven variant; None for any other variant."""
         variant = table.variants.get(op, {}).get(name)
         proof = None if variant is None else store.proof(variant, device)
-        return proof.source if proof is not None and proof.status == "passed" else None
+        return proof.source if proof is not None and proof.status == Status.PASSED else None
 
     def is_valid(run: Run, row: Row) -> bool:
         timed = bool(row.samples_ms) and not row.baseline

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.race.contestant_process import ContestantProcess
 from harness.race.rounds import Entry
 from harness.race.statistics import CLOSE, Interval, paired_ratio
+from registry.enums import Status
 from registry.errors import EvidenceError, UnknownNameError
 from registry.fingerprint import source_hash
 
@@ -98,11 +99,11 @@ def _not_raced(old: OldTree, field: Field) -> Iterator[Comparison]:
     """Yield the comparisons of variants that are not raced: changed ones without evidence, and unloadable ones."""
     op, workload = field.board.op.name, field.board.workload
     for row in (row for row in field.refused if not row.baseline):
-        if row.status == "unproven":
+        if row.status == Status.UNPROVEN:
             same = old.hashes.get((op, row.variant)) == row.source
             verdict, note = ("SAME", "the sources are identical") if same else ("UNPROVEN", row.note)
             yield Comparison(op, workload, row.variant, verdict, note=note)
-        elif row.status == "unloadable" and (op, row.variant) in old.hashes:
+        elif row.status == Status.UNLOADABLE and (op, row.variant) in old.hashes:
             yield Comparison(op, workload, row.variant, row.status, note=row.note)
 
 

@@ -23,7 +23,7 @@ from harness.race import roofline
 from harness.race.clock import settle, time_calls
 from harness.race.contestant_buffers import BufferSets, altered, load_pristine, sample_of, write_pristine
 from harness.race.quiet import core_share
-from registry.devices import Cpu, Device, set_threads
+from registry.devices import Cpu, DeviceMemory, set_threads
 from registry.problem import Problem
 from registry.table import discover
 
@@ -44,11 +44,11 @@ class Contestant:
 
     Attributes
     ----------
-    device : Device
+    device : DeviceMemory
         The device of its buffers.
     """
 
-    device: Device = Cpu()
+    device: DeviceMemory = Cpu()
 
     def __init__(self, kernels_path: list[Path]) -> None:
         self.table = discover(*kernels_path)

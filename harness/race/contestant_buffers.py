@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
     from registry.op import Op
 
 __all__ = ["BufferSets", "altered", "load_array", "load_pristine", "sample_of", "write_pristine"]
@@ -31,7 +31,7 @@ __all__ = ["BufferSets", "altered", "load_array", "load_pristine", "sample_of", 
 PAGE, LINE = 4096, 64
 ALTERED_ELEMENTS = 4
 SAMPLE_BLOCK, SAMPLE_LIMIT = 4096, 1 << 20
-HOST = Cpu()
+CPU_MEMORY = Cpu()
 UNNAMED = np.dtype("V2")
 
 Arrays = dict[str, "NDArray[Any]"]
@@ -89,7 +89,7 @@ def sample_of(array: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
     return blocks
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator, device: Device) -> NDArray[Any]:
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator, device: DeviceMemory) -> NDArray[Any]:
     """Return an array that begins at a random cache line of a page, so that the arrays of a call share no cache sets."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     start = LINE * int(rng.integers(PAGE // LINE))
@@ -114,12 +114,19 @@ class BufferSets:
         Number of sets in the folder.
     heat : int
         Seeds the addresses: another heat of the race uses other addresses.
-    device : Device
+    device : DeviceMemory
         The device of the buffers.
     """
 
     def __init__(
-        self, op: Op, dims: Mapping[str, int], dtype: str, folder: Path, count: int, heat: int = 0, device: Device = HOST
+        self,
+        op: Op,
+        dims: Mapping[str, int],
+        dtype: str,
+        folder: Path,
+        count: int,
+        heat: int = 0,
+        device: DeviceMemory = CPU_MEMORY,
     ) -> None:
         self.op, self.device = op, device
         self.pristine = [load_pristine(folder, number, op) for number in range(count)]

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
     from registry.op import Op
     from registry.variant import Variant
 
 __all__ = ["bind_empty", "bind_torch", "bind_variant", "both", "oracle_outputs", "workspace_for"]
 
-HOST = Cpu()
+CPU_MEMORY = Cpu()
 
 
 def bind_variant(
@@ -33,7 +33,9 @@ def bind_variant(
     return partial(variant.function, *(arrays[a.name] for a in variant.op.arguments), **keywords)
 
 
-def workspace_for(variant: Variant, dims: Mapping[str, int], threads: int, device: Device = HOST) -> NDArray[Any] | None:
+def workspace_for(
+    variant: Variant, dims: Mapping[str, int], threads: int, device: DeviceMemory = CPU_MEMORY
+) -> NDArray[Any] | None:
     """Return the scratch memory that `variant` declares, full of NaN; None if it declares none."""
     if variant.workspace is None:
         return None

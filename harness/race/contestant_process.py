@@ -12,6 +12,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
+from registry.enums import Status
 from registry.errors import CrucibleError
 from registry.table import ROOT
 
@@ -28,7 +29,7 @@ EXIT_S = 2.0
 class ContestantError(CrucibleError):
     """A contestant failed, refused, crashed or hung; `status` is the status of its row in the record."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
 
@@ -76,7 +77,7 @@ class ContestantProcess:
         self.start()
         child = self._child
         if child is None or child.stdin is None or child.stdout is None:
-            raise ContestantError("crashed", "the process did not start")
+            raise ContestantError(Status.CRASHED, "the process did not start")
         try:
             child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             child.stdin.flush()
@@ -85,13 +86,13 @@ class ContestantProcess:
         line = self._line(child.stdout.fileno(), time.monotonic() + limit_s)
         if line is None:
             self.kill()
-            raise ContestantError("hung", f"no reply to {do!r} within {limit_s:.0f} s")
+            raise ContestantError(Status.HUNG, f"no reply to {do!r} within {limit_s:.0f} s")
         if not line:
             raise self._crashed()
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             refused = reply["error"].startswith(NotImplementedError.__name__)  # CuPy raises it for cuBLAS in a CUDA graph
-            raise ContestantError("refused" if refused else "failed", reply["error"])
+            raise ContestantError(Status.REFUSED if refused else Status.FAILED, reply["error"])
         return reply
 
     def _line(self, descriptor: int, deadline: float) -> bytes | None:
@@ -112,7 +113,7 @@ class ContestantProcess:
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
         self.kill()
-        return ContestantError("crashed", f"exit code {code}" + (f": {last[0]}" if last else ""))
+        return ContestantError(Status.CRASHED, f"exit code {code}" + (f": {last[0]}" if last else ""))
 
     def kill(self) -> None:
         """Kill the child."""

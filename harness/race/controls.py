@@ -15,6 +15,7 @@ from harness.race.contestant_process import ContestantError
 from harness.race.quiet import load_seen
 from harness.race.rounds import Entry, Race
 from harness.race.statistics import summarise
+from registry.enums import Device
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ControlsError(CrucibleError):
 
 def _bands(session: Session) -> dict[str, tuple[float, float]]:
     """Return the allowed band of each control; on a GPU there is no band for the cores of the CPU."""
-    bands = {name: band for name, band in BANDS.items() if session.place == "host" or name != SHARE}
+    bands = {name: band for name, band in BANDS.items() if session.place == Device.CPU or name != SHARE}
     return {**bands, "cold_over_warm": COLD_BAND} if session.protocol == "cpu-cold" else bands
 
 

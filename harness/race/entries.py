@@ -13,6 +13,7 @@ from harness.race import roofline
 from harness.race.board import BASELINE
 from harness.race.rounds import Entry
 from harness.race.statistics import summarise
+from registry.enums import Device, Status
 from registry.fingerprint import source_hash
 from registry.machine import machine_key, versions
 from registry.records import Row, Run
@@ -81,7 +82,7 @@ class Field:
         for entry in filter(impossible, entries):
             median = summarise(entry.samples_ms).median
             entry.note = f"{median:.4g} ms is less than the {floor():.4g} ms that the measured roofline allows"
-            entry.status, entry.samples_ms = "implausible", []
+            entry.status, entry.samples_ms = Status.IMPLAUSIBLE, []
         rows = [
             Row(variant=e.name, source=e.source, status=e.status, baseline=e.baseline, samples_ms=e.samples_ms, note=e.note)
             for e in entries
@@ -94,7 +95,9 @@ class Field:
         )  # fmt: skip
 
 
-def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str], place: str = "host") -> Field:
+def field_for(
+    board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str], place: Device = Device.CPU
+) -> Field:
     """Return the variants of an op that race on `board`, and those that do not with the reasons.
 
     Parameters
@@ -103,15 +106,15 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
         The variants that the request selects.
     gap : callable
         Returns the reason why a variant has no fresh evidence; "" if it has.
-    place : str
-        Device of the race: the numpy reference takes part on ``host`` only.
+    place : Device
+        The device of the race: the numpy reference takes part on the CPU only.
     """
     others = [v for v in chosen if not v.is_reference]
     result = Field(board, named=bool(chosen))
-    reference = [table.variants[board.op.name]["numpy"]] if place == "host" else []
+    reference = [table.variants[board.op.name]["numpy"]] if place == Device.CPU else []
     for variant in [*others, *reference]:
         status, note = _obstacle(variant, board, gap, place)
-        if status:
+        if status != Status.PASSED:
             row = Row(
                 variant=variant.name, source=source_hash(variant), status=status, baseline=variant.is_reference, note=note
             )
@@ -122,17 +125,17 @@ def field_for(board: Board, table: Table, chosen: list[Variant], gap: Callable[[
             result.candidates.append(variant)
     for broken in table.unloadable_of([board.op]):
         if broken.op == board.op.name and broken.name not in table.variants[board.op.name]:  # one row for each name
-            result.refused.append(Row(variant=broken.name, source="", status="unloadable", note=broken.reason))
+            result.refused.append(Row(variant=broken.name, source="", status=Status.UNLOADABLE, note=broken.reason))
     return result
 
 
-def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], place: str) -> tuple[str, str]:
+def _obstacle(variant: Variant, board: Board, gap: Callable[[Variant], str], place: Device) -> tuple[Status, str]:
     if variant.device != place:
-        return "unavailable", f"needs device {variant.device}"
+        return Status.UNAVAILABLE, f"needs device {variant.device}"
     if reasons := variant.refusals(board.dims, board.params, board.dtype):
-        return "refused", "; ".join(reasons)
+        return Status.REFUSED, "; ".join(reasons)
     missing = gap(variant)
-    return ("unproven", missing) if missing else ("", "")
+    return (Status.UNPROVEN, missing) if missing else (Status.PASSED, "")
 
 
 @cache

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.race.refutation import refutations
+from registry.enums import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from harness.race.board import Board
+    from registry.enums import Device
     from registry.errors import CrucibleError
     from registry.records import Evidence, Run, Store
     from registry.table import Table
 
 __all__ = ["BROKEN", "Outcome"]
 
-BROKEN = ("wrong", "unchecked", "failed", "crashed", "hung")  # statuses of rows that make a race fail
+BROKEN = (Status.WRONG, Status.UNCHECKED, Status.FAILED, Status.CRASHED, Status.HUNG)  # statuses of rows that make a race fail
 
 
 @dataclass
@@ -29,15 +31,15 @@ class Outcome:
     ----------
     store : Store or None
         With None, nothing is stored.
-    place : str
-        Device of the races: ``host`` or ``cuda``.
+    place : Device
+        The device of the races: ``cpu`` or ``cuda``.
     refused : list of CrucibleError
         The reasons why races gave no record of times.
     """
 
     table: Table
     store: Store | None
-    place: str
+    place: Device
     kernels_path: list[Path]
     runs: list[Run] = field(default_factory=list)
     refuted: list[Evidence] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Outcome:
         if self.store is not None:
             self.store.add_run(run)
 
-    def refute(self, board: Board, seen: Iterable[tuple[str, str, str]]) -> None:
+    def refute(self, board: Board, seen: Iterable[tuple[str, Status, str]]) -> None:
         """Add and store the evidence against variants, given the name, status and note of each contestant of a race."""
         against = refutations(board, seen, self.table.variants[board.op.name], self.place, self.kernels_path)
         self.refuted += against

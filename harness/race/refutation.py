@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry.commands import Folders, pasted
+from registry.enums import Device, Status
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
 from registry.problem import Problem
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["refutation", "refutations"]
 
-REFUTING = ("wrong", "failed", "crashed")
+REFUTING = (Status.WRONG, Status.FAILED, Status.CRASHED)
 CIRCUMSTANCES = ("MemoryError", "OutOfMemoryError", "OSError", "cudaErrorMemoryAllocation", "exit code -9", "exit code -15")
 
 
 def refutation(
-    variant: Variant, board: Board, status: str, note: str, place: str, kernels_path: Iterable[Path] = ()
+    variant: Variant, board: Board, status: Status, note: str, place: Device, kernels_path: Iterable[Path] = ()
 ) -> Evidence | None:
     """Return the evidence that a race at `board` refuted `variant`; None if it did not.
 
@@ -39,14 +40,14 @@ def refutation(
     ----------
     status, note : str
         The status and the note of the variant's row in the race.
-    place : str
-        Device of the race: ``host`` or ``cuda``.
+    place : Device
+        The device of the race: ``cpu`` or ``cuda``.
     """
     if status not in REFUTING or any(word in note for word in CIRCUMSTANCES):
         return None
     problem = Problem(board.op.name, board.dims, board.params, dtype=board.dtype)
     words = ["--op", board.op.name, "--variant", variant.name, *Folders(tuple(kernels_path)).words()]
-    words += [] if place == "host" else ["--device", place]
+    words += [] if place == Device.CPU else ["--device", place]
     reproduce = pasted("harness.verify", *words, "--problem", str(problem))
     return Evidence(
         op=board.op.name, variant=variant.name, source=source_hash(variant), contract=contract_hash(board.op), status=status,
@@ -57,9 +58,9 @@ def refutation(
 
 def refutations(
     board: Board,
-    seen: Iterable[tuple[str, str, str]],
+    seen: Iterable[tuple[str, Status, str]],
     variants: Mapping[str, Variant],
-    place: str,
+    place: Device,
     kernels_path: Iterable[Path],
 ) -> list[Evidence]:
     """Return the evidence against the variants that a race at `board` refuted.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from harness.race import statistics
 from harness.race.check import disagreement
 from harness.race.contestant_process import ContestantError
+from registry.enums import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class Entry:
     variant: str = ""
     baseline: bool = False
     source: str = ""
-    status: str = "passed"
+    status: Status = Status.PASSED
     note: str = ""
     samples_ms: list[float] = field(default_factory=list)
     estimate_ns: float = 0.0
@@ -64,7 +65,7 @@ class Entry:
     @property
     def racing(self) -> bool:
         """Whether the contestant has not failed so far."""
-        return self.status == "passed"
+        return self.status == Status.PASSED
 
     def refine(self, least_ns: float, sets: int) -> None:
         """Set the number of calls per sample and of samples per turn from the shortest time measured so far."""
@@ -164,13 +165,13 @@ class Race:
                 torch.ask("reference", op=self.board.op.name, values=seed, seed=seed, limit_s=REFERENCE_S, **message)
             except ContestantError as error:
                 for entry in unchecked:
-                    entry.fail(ContestantError("unchecked", f"torch computed no reference outputs: {error}"))
+                    entry.fail(ContestantError(Status.UNCHECKED, f"torch computed no reference outputs: {error}"))
                 continue
             for entry in unchecked:
                 name = f"{seed}-{self.entries.index(entry)}"
                 difference = disagreement(self.board.op, self.board.dims, self.board.folder, name)
                 if difference:
-                    entry.fail(ContestantError("wrong", difference))
+                    entry.fail(ContestantError(Status.WRONG, difference))
 
 
 def limit_rounds(entries: list[Entry], leader_ns: float, budget_s: float) -> None:

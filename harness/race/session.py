@@ -21,6 +21,7 @@ from harness.race.contestant_buffers import write_pristine
 from harness.race.contestant_process import ContestantError, ContestantProcess
 from harness.race.controls import is_quiet
 from harness.race.rounds import SLOW_FACTOR, run_race
+from registry.enums import Device, Status
 from registry.machine import machine_key
 from registry.problem import Problem
 from registry.table import ROOT
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOLS", "Session"]
 
-PROTOCOLS = {"host": ("cpu-warm", "cpu-cold"), "cuda": ("cuda-cold", "cuda-graph")}  # the first is the default
+PROTOCOLS = {Device.CPU: ("cpu-warm", "cpu-cold"), Device.CUDA: ("cuda-cold", "cuda-graph")}  # the first is the default
 MOST_SETS = 64
 LARGE_SET = 64 * MEBI
 PROBE_WORK, PROBE_GROWTH, BELIEVED_S = 4e6, 16.0, 0.05
@@ -64,7 +65,7 @@ class Session:
         Seconds spent on loading and compiling contestants.
     """
 
-    place: ClassVar[str] = "host"
+    place: ClassVar[Device] = Device.CPU
     module: ClassVar[str] = "harness.race.contestant"
 
     threads: int
@@ -170,7 +171,7 @@ class Session:
         for entry in entries:
             seconds = predicted.get(entry.name, 0.0)
             if entry.kind != "torch" and seconds > max(patience_s, SLOW_FACTOR * min(predicted.values())):
-                entry.status = "slow"
+                entry.status = Status.SLOW
                 entry.note = f"one call would take about {seconds:.1f} s of a time budget of {budget_s:.1f} s"
         progress("drawing values", 0.0)
         self.draw(board)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.race.session import MEMORY_SHARE, Session
+from registry.enums import Device
 
 if TYPE_CHECKING:
     from harness.race.board import Board
@@ -29,7 +30,7 @@ def _l2_bytes() -> int:
 class GpuSession(Session):
     """The processes and measurements that all boards of one command share, on the current GPU."""
 
-    place: ClassVar[str] = "cuda"
+    place: ClassVar[Device] = Device.CUDA
     module: ClassVar[str] = "harness.race.contestant_gpu"
 
     cache_bytes: int = field(default_factory=_l2_bytes)

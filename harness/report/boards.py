@@ -32,18 +32,15 @@ WIDE = max(LEAST_WIDTH.values())
 
 
 def floor_of(run: Run) -> float:
-    """Return the least milliseconds that the roofline allows; 0 without a roofline.
-
-    Times in the simulator have no roofline: the simulating CPU is not the machine that the kernel is written for.
-    """
-    return 0.0 if run.device == "sim" else run.roofline.get("floor_ms", 0.0)
+    """Return the least milliseconds that the roofline allows; 0 without a roofline."""
+    return run.roofline.get("floor_ms", 0.0)
 
 
 def board(run: Run) -> dict[str, Any]:
     """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
 
     Each passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch`` with
-    ``speedup_interval`` (95 %) and ``percent_of_roofline`` (null without a roofline, as in the simulator). A passed row of a
+    ``speedup_interval`` (95 %) and ``percent_of_roofline`` (null without a roofline). A passed row of a
     variant has ``rank`` and ``p_best`` too; a baseline, marked by ``baseline``, has neither.
     """
     floor_ms = floor_of(run)
@@ -91,7 +88,7 @@ def race_json(runs: list[Run]) -> dict[str, Any]:
         "protocol": first.protocol,
         "threads": first.threads,
         "controls": first.controls,
-        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms" and first.device != "sim"},
+        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms"},
         "boards": [board(run) for run in runs],
     }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.cuda.footprint import ARCHITECTURE, footprint
 from harness.cuda.nvrtc import unavailable
+from registry.enums import Device, Status
 from registry.fingerprint import source_hash
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
         return "not proven"
     if proof.source != source_hash(variant):
         return "stale"
-    if proof.status != "passed":
+    if proof.status != Status.PASSED:
         return proof.status
     return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} {OF_TOLERANCE}"
 
@@ -38,8 +39,8 @@ def _numbers(variant: Variant) -> list[str]:
 
 def cuda_board(table: Table, store: Store) -> str:
     """Return, as Markdown, every CUDA variant with its proof in the simulator and the resources that it takes of a GPU."""
-    proofs = store.newest_proofs("sim")
-    variants = [v for known in table.variants.values() for v in known.values() if v.device == "cuda"]
+    proofs = store.newest_proofs(Device.SIM)
+    variants = [v for known in table.variants.values() for v in known.values() if v.device == Device.CUDA]
     passed = sum(_proof(v, proofs).endswith(OF_TOLERANCE) for v in variants)
     lines = [
         f"{len(variants)} CUDA variants; {passed} proven in the simulator, none on hardware: without a GPU no row has a time.",

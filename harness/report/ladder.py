@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.report.step_times import step_times
+from registry.enums import Device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def rungs(variants: Mapping[str, Variant]) -> list[Variant]:
 
 
 def _unraced(variant: Variant) -> str:
-    return "not raced" if variant.device == "host" else "no GPU yet"
+    return "not raced" if variant.device == Device.CPU else "no GPU yet"
 
 
 def ladder_page(table: Table, runs: list[Run], step: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.race.statistics import summarise
 from harness.report.step_times import step_times
 from models.workloads import parse_step, step_workloads
-from registry.record_kinds import Record
+from registry.record_base import Record
 
 if TYPE_CHECKING:
     from registry.records import Store

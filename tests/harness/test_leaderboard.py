@@ -262,7 +262,7 @@ def test_check_tells_a_typed_champion_from_a_derived_one(store, tmp_path, capsys
     store.add_run(run(row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
     derived = champions.refresh(store, TABLE)
     assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 0
-    store.write_champions([dataclasses.replace(derived[0], variant=NAMES[1])])
+    store.write_champions([dataclasses.replace(derived[0], variant=NAMES[1], runner_up=NAMES[0])])
     assert leaderboard.main(["--results", str(tmp_path), "--check"]) == 1
     assert f"written {NAMES[1]}, derived {NAMES[0]}" in capsys.readouterr().out
     store.write_champions([])

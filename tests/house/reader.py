@@ -85,7 +85,7 @@ def write_records(folder, *variants):
     """Write made-up records: every variant counts as proven, and a numba variant of each op as champion."""
     table, store = discover(*variants), Store(folder)
     known = [v for of_op in table.variants.values() for v in of_op.values() if not v.is_reference]
-    for place, here in (("host", "host"), ("sim", "cuda")):
+    for place, here in (("cpu", "cpu"), ("sim", "cuda")):
         key, libraries = machine_key(place), versions(place)
         store.add_evidence(
             *(

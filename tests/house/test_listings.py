@@ -39,11 +39,12 @@ WIDTHS = (80, 100, 120)
 
 def of_explain():
     """Return the listing of champions and its names."""
-    name = max((v.name for v in VARIANTS), key=len)
+    name = max({v.name for v in VARIANTS} - {v.name for v in LONGEST}, key=len)
     champions = [
         Champion(
             op=v.op.name, workload=CALLS[v.op.name], dims={}, variant=v.name, source="", threads=64, median_ms=1234.5678,
-            protocol="cuda-graph", dtype="bfloat16", runner_up=name, ratio=1.234, ratio_low=1.1, ratio_high=1.3, reason=REASON,
+            device="cuda", protocol="cuda-graph", dtype="bfloat16", runner_up=name, ratio=1.234, ratio_low=1.1,
+            ratio_high=1.3, reason=REASON,
         )
         for v in LONGEST
     ]  # fmt: skip

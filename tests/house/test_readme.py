@@ -61,5 +61,5 @@ def test_only_proofs_of_variants_as_they_are_today_are_counted(tmp_path):
         Evidence(**proof, variant="numba_naive", source="of another day"),
         Evidence(**proof, variant="numba_gone", source="of a variant that was removed"),
     )
-    here = sum(v.device == "host" for known in table.variants.values() for v in known.values())
+    here = sum(v.device == "cpu" for known in table.variants.values() for v in known.values())
     assert f"\n1 of {here} variants proven with 40 problems on the CPU; 0 of " in board(table, store)

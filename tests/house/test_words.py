@@ -31,7 +31,7 @@ HELD = {
     "replay": ("statelessness for the gate, CUDA graph for launches", CORE),
     "spike": ("special value", CORE),
     "yardstick": ("baseline", MOST),
-    # The CPU. A record's device keeps the value "host".
+    # The CPU. A record's device keeps the value "cpu".
     "host array": ("CPU array", MOST),
     "on host": ("on_cpu", CORE),
     "the host": ("the CPU", CORE),

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from registry.comparison import NOT_COMPARED, Comparison
+from registry.comparison import Comparison
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Store
 from registry.table import discover
@@ -65,7 +65,7 @@ def test_a_record_about_something_else_is_not_fresh(change):
 
 
 @pytest.mark.parametrize(
-    ("status", "failed"), [("passed", False), (NOT_COMPARED, False), ("failed", True), ("crashed", True), ("race", True)]
+    ("status", "failed"), [("passed", False), ("not_compared", False), ("failed", True), ("crashed", True), ("race", True)]
 )
 def test_only_a_wrong_variant_has_failed(status, failed):
     assert record(status=status).is_failed is failed

@@ -41,10 +41,10 @@ def test_a_cupy_without_bfloat16_is_too_old(monkeypatch):
 
 
 def test_cuda_variants_run_in_the_simulator_unless_there_is_a_gpu():
-    cpu, cuda = SimpleNamespace(device="host"), SimpleNamespace(device="cuda")
-    assert (kind_of(cpu), kind_of(cpu, gpu=True)) == ("host", "host")
+    cpu, cuda = SimpleNamespace(device="cpu"), SimpleNamespace(device="cuda")
+    assert (kind_of(cpu), kind_of(cpu, gpu=True)) == ("cpu", "cpu")
     assert (kind_of(cuda), kind_of(cuda, gpu=True)) == ("sim", "cuda")
-    assert device("sim").name == "sim"
+    assert device("sim").kind == "sim"
 
 
 @pytest.mark.parametrize("count", [0, -1, 10**6])

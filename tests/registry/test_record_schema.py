@@ -5,6 +5,7 @@ import json
 import pytest
 
 from registry import CrucibleError
+from registry.enums import Device
 from registry.record_schema import SCHEMA
 from registry.records import Store
 
@@ -56,7 +57,8 @@ def test_lines_of_the_first_schema_are_read_with_the_present_names(store):
     assert comparison.worst_over_tolerance == 0.25
     [champion] = store.champions()
     assert champion.runner_up == "numba_naive"
-    assert {record.schema for record in (evidence, run, comparison, champion)} == {SCHEMA}
+    for record in (evidence, run, comparison, champion):
+        assert (record.schema, record.device) == (SCHEMA, Device.CPU)
 
 
 def test_a_record_is_stored_with_its_schema_number_and_the_present_names(store):
@@ -64,7 +66,7 @@ def test_a_record_is_stored_with_its_schema_number_and_the_present_names(store):
     store.add_evidence(evidence)
     first, second = map(json.loads, (store.folder / "evidence.jsonl").read_text().splitlines())
     assert first == json.loads(EVIDENCE)  # the old line is left as it was
-    assert (second["schema"], second["fakes_rejected"]) == (SCHEMA, 1.0)
+    assert (second["schema"], second["fakes_rejected"], second["device"]) == (SCHEMA, 1.0, "cpu")
     assert not {"mutation_score", "worst_over_budget"} & second.keys()
     assert store.evidence() == [evidence, evidence]
     [champion] = store.champions()

@@ -59,11 +59,11 @@ def test_a_failure_is_valid_until_a_whole_proof_repeats_the_problem(tmp_path):
     store.add_evidence(evidence(status="partial", problems=1, rechecked=[LINE]))
     with pytest.raises(EvidenceError, match="failed at gate 'values'"):
         store.require_proof(VARIANT)
-    assert store.proven([VARIANT], "host") == []
-    assert [f.failed_problem(VARIANT.op) for [f] in store.failures([VARIANT], "host")] == [LINE]
+    assert store.proven([VARIANT], "cpu") == []
+    assert [f.failed_problem(VARIANT.op) for [f] in store.failures([VARIANT], "cpu")] == [LINE]
     store.add_evidence(evidence(rechecked=[LINE]))
     assert store.require_proof(VARIANT).rechecked == [LINE]
-    assert store.proven([VARIANT], "host") == [VARIANT]
+    assert store.proven([VARIANT], "cpu") == [VARIANT]
 
 
 def test_a_failure_in_a_race_is_valid_after_any_later_proof(tmp_path):
@@ -71,7 +71,7 @@ def test_a_failure_in_a_race_is_valid_after_any_later_proof(tmp_path):
     store.add_evidence(evidence(), failure(LINE, "race"), evidence(rechecked=[LINE]))
     with pytest.raises(EvidenceError, match="its proof is revoked until its source changes"):
         store.require_proof(VARIANT)
-    assert store.proven([VARIANT], "host") == []
+    assert store.proven([VARIANT], "cpu") == []
 
 
 def test_a_failure_without_a_problem_is_valid_until_the_source_changes(tmp_path):
@@ -80,7 +80,7 @@ def test_a_failure_without_a_problem_is_valid_until_the_source_changes(tmp_path)
     store.add_evidence(evidence(rechecked=[LINE, ""]))
     with pytest.raises(EvidenceError, match="its proof is revoked until its source changes"):
         store.require_proof(VARIANT)
-    [[found]] = store.failures([VARIANT], "host")
+    [[found]] = store.failures([VARIANT], "cpu")
     assert found.failed_problem(VARIANT.op) == ""
     store = Store(tmp_path / "changed")
     store.add_evidence(evidence(status="failed", gate="race", source="0" * 16), evidence())
@@ -241,7 +241,7 @@ def test_a_race_that_refutes_a_variant_revokes_its_proof_until_the_source_change
     refuted = evidence(status="wrong", gate="race", note="y is wrong", reproduce="python -m harness.verify --problem 'N=1'")
     store.add_evidence(evidence(), refuted, evidence(), evidence(versions={}))
     assert store.proof(VARIANT) == refuted
-    assert store.newest_proofs("host")["layer_norm", "numba_rows"] == refuted
+    assert store.newest_proofs("cpu")["layer_norm", "numba_rows"] == refuted
     with pytest.raises(EvidenceError, match=r"wrong: y is wrong.*revoked until its source changes.*--problem 'N=1'"):
         store.require_proof(VARIANT)
 
@@ -250,7 +250,7 @@ def test_a_race_that_refuted_another_source_revokes_nothing(tmp_path):
     store = Store(tmp_path)
     store.add_evidence(evidence(status="wrong", gate="race", source="0"), evidence())
     assert store.require_proof(VARIANT).status == "passed"
-    assert store.newest_proofs("host")["layer_norm", "numba_rows"].status == "passed"
+    assert store.newest_proofs("cpu")["layer_norm", "numba_rows"].status == "passed"
 
 
 def test_the_message_about_missing_evidence_can_be_pasted_where_the_results_folder_was_named(tmp_path):
@@ -283,10 +283,10 @@ def test_compacting_keeps_the_evidence_that_counts(tmp_path):
     store.add_evidence(
         older, refuted, simulated, evidence(seed=1), failure(LINE), evidence(seed=2), evidence(status="partial", problems=1)
     )
-    before = store.proof(VARIANT), store.failures([VARIANT], "host"), store.proof(VARIANT, "sim")
+    before = store.proof(VARIANT), store.failures([VARIANT], "cpu"), store.proof(VARIANT, "sim")
     assert store.compact_evidence() == (7, 3)
     again = Store(tmp_path)
-    assert (again.proof(VARIANT), again.failures([VARIANT], "host"), again.proof(VARIANT, "sim")) == before
+    assert (again.proof(VARIANT), again.failures([VARIANT], "cpu"), again.proof(VARIANT, "sim")) == before
     assert again.compact_evidence() == (3, 3)
     again.add_evidence(evidence(seed=3, rechecked=[LINE]))
     assert again.compact_evidence() == (4, 3)  # the failure no longer stands

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.tensors import View
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
 
 __all__ = ["Arena", "Plan", "make_plan"]
 
@@ -198,7 +198,7 @@ class Arena:
         The machine has less free memory than the plan needs.
     """
 
-    def __init__(self, plan: Plan, device: Device) -> None:
+    def __init__(self, plan: Plan, device: DeviceMemory) -> None:
         self.plan = plan
         try:
             self._bytes = device.empty((plan.total,), np.uint8)

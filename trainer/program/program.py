@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.builder import Call
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
     from registry.variant import Variant
     from trainer.program.template import CallKey, StepTemplate
 
@@ -58,7 +58,7 @@ class Program:
         self,
         template: StepTemplate,
         variants: Mapping[CallKey, Variant],
-        device: Device,
+        device: DeviceMemory,
         threads: int,
         others: Sequence[Mapping[CallKey, Variant]] = (),
     ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from models.model import Model
-    from registry.devices import Device
+    from registry.devices import DeviceMemory
     from registry.table import Table
     from registry.variant import Variant
     from trainer.program.template import CallKey
@@ -35,7 +35,7 @@ def warm_up(
     table: Table,
     model: Model,
     sets: Sequence[Mapping[CallKey, Variant]],
-    device: Device,
+    device: DeviceMemory,
     threads: int,
     dtype: str,
     say: Callable[[str], None],

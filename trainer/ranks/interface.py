@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from registry.enums import Device
+
 __all__ = ["SINGLE_PROCESS", "Ranks", "SingleProcess"]
 
 
@@ -27,7 +29,7 @@ class Ranks(Protocol):
     local_rank: int
     local_count: int
 
-    def check(self, device: str) -> None:
+    def check(self, device: Device) -> None:
         """Raise `RequestError` if the processes cannot exchange arrays of this device."""
 
     def broadcast_kernels(self, kernels: str) -> None:
@@ -66,7 +68,7 @@ class SingleProcess:
     rank = local_rank = 0
     count = local_count = 1
 
-    def check(self, device: str) -> None:
+    def check(self, device: Device) -> None:
         """Do nothing."""
 
     def broadcast_kernels(self, kernels: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.dtypes import is_bfloat16
+from registry.enums import Device
 from registry.errors import CrucibleError, RequestError
 from trainer.ranks.interface import SINGLE_PROCESS
 
@@ -86,9 +87,9 @@ class ProcessGroup:
         if self.rank == 0 and not self._kernels_sent:
             self.broadcast_kernels("")
 
-    def check(self, device: str) -> None:
+    def check(self, device: Device) -> None:
         """Raise `RequestError` for a GPU where torch has no NCCL."""
-        if device == "cuda" and not self._dist.is_nccl_available():
+        if device == Device.CUDA and not self._dist.is_nccl_available():
             import torch
 
             raise RequestError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from registry.enums import Device
 from registry.listing import Column, Listing
 
 if TYPE_CHECKING:
@@ -61,17 +62,17 @@ class ProgressBar:
         Tokens and floating-point operations of one update.
     gflops : float, optional
         Measured peak. Without a peak, the bar shows no share of the roofline.
-    device : {"host", "sim", "cuda"}
+    device : Device
         The device of the program. For ``"sim"`` the bar says that the speed is the simulator's.
     quiet : bool
         Print nothing, in a rank other than 0.
     """
 
     def __init__(
-        self, steps: int, tokens: int, flops: float, gflops: float | None, device: str = "host", *, quiet: bool = False
+        self, steps: int, tokens: int, flops: float, gflops: float | None, device: Device = Device.CPU, *, quiet: bool = False
     ) -> None:
         self.console = Console(stderr=True, quiet=quiet)
-        self._unit = "tokens/s" + (" in the simulator" if device == "sim" else "")
+        self._unit = "tokens/s" + (" in the simulator" if device == Device.SIM else "")
         self._steps, self._tokens, self._flops, self._gflops = steps, tokens, flops, gflops
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[facts]}"))
         self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)

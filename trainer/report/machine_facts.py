@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.devices import Cpu
+from registry.enums import Device
 
 if TYPE_CHECKING:
     from registry.records import Store
@@ -27,12 +27,12 @@ def peak_rss_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
 
 
-def peak_gflops(store: Store, threads: int, device: str) -> float | None:
+def peak_gflops(store: Store, threads: int, device: Device) -> float | None:
     """Return the multiply-add peak from the newest CPU race with this number of threads on this machine.
 
     None if there was no such race, or if the program does not run on the CPU, whose peak says nothing about a GPU.
     """
-    if device != Cpu.name:
+    if device != Device.CPU:
         return None
     raced = [run for run in store.runs() if run.threads == threads and run.device == device]
     peaks = [run.roofline["gflops"] for run in raced if "gflops" in run.roofline]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry.commands import Folders, pasted
+from registry.enums import Device
 from trainer.selection.kernel_set import Chooser
 from trainer.selection.missing_records import commands, make_champions, proofs_on
 from trainer.selection.shape_checks import complaint, found_wrong
@@ -82,8 +83,8 @@ def choose_without_racing(run: Opened) -> Kernels:
 def prove_on_gpu(run: Opened) -> None:
     """Prove the CUDA variants of each op without a proven variant on this device, a GPU or the simulator."""
     if lacking := _chooser(run).unproven_on_gpu():
-        place, settings = run.device.name, run.settings
-        run.say(f"nothing proven on device {place!r} for {', '.join(lacking)}: proving CUDA variants first (once)")
+        place, settings = run.device.kind, run.settings
+        run.say(f"nothing proven on device {place} for {', '.join(lacking)}: proving CUDA variants first (once)")
         make_champions(proofs_on(place, lacking, results=settings.results, kernels_path=settings.kernels_path), run.say)
 
 
@@ -115,7 +116,7 @@ def right_at_shapes(run: Opened, kernels: Kernels) -> Kernels:
         A variant that ``--kernels`` names is wrong at the shapes of this run.
     """
     named = {(target.partition("/")[0], variant) for target, variant in run.request.overrides.items()}
-    while wrong := found_wrong(run.template, run.store, run.settings, run.device.name, kernels.sets, run.say):
+    while wrong := found_wrong(run.template, run.store, run.settings, run.device.kind, kernels.sets, run.say):
         # For a variant that the user named, `choose_kernels` raises an error with the same complaint.
         for one in wrong:
             if (one.op, one.variant) not in named:
@@ -127,10 +128,10 @@ def right_at_shapes(run: Opened, kernels: Kernels) -> Kernels:
 def _missing(run: Opened) -> list[str]:
     """Return the ops whose champion a race can still find. On a GPU, print them with the race command and return none."""
     missing = _chooser(run).without_champion(run.request)
-    if missing and run.device.name == "cuda":
+    if missing and run.device.kind == Device.CUDA:
         dtype = () if run.settings.dtype == "float32" else ("--dtype", run.settings.dtype)
         folders = Folders(run.settings.kernels_path, run.settings.results)
-        every = f"; race them with: {pasted('harness.bench', '--device', 'cuda', *dtype, folders=folders)}"
+        every = f"; race them with: {pasted('harness.bench', '--device', Device.CUDA, *dtype, folders=folders)}"
         run.say(f"not raced on this GPU, so the highest proven rung is taken: {', '.join(missing)}{every}")
         return []
     return missing
@@ -139,7 +140,7 @@ def _missing(run: Opened) -> list[str]:
 def _chooser(run: Opened) -> Chooser:
     """Return a chooser that reads the current records."""
     protocol = GRAPH if run.settings.cuda_graph else LAUNCHES
-    return Chooser(run.table, run.store, run.template, run.settings.threads, run.device.name, protocol)
+    return Chooser(run.table, run.store, run.template, run.settings.threads, run.device.kind, protocol)
 
 
 def _variants(choices: Mapping[CallKey, Choice]) -> dict[CallKey, Variant]:

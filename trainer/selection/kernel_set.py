@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from models.workloads import call_workload, step_name
 from registry.commands import Folders, pasted
-from registry.devices import as_option
+from registry.enums import Device, Status
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import source_hash
 from trainer.selection.kernel_request import NAIVE
@@ -51,21 +51,21 @@ class Chooser:
     ----------
     threads : int
         CPU threads of the run. On the CPU, champions of races with this number of threads come first.
-    device : {"host", "sim", "cuda"}
+    device : Device
         The device of the program. Only champions of this device count.
     protocol : str
         Of two champions of the same shape, the chooser takes the champion of this protocol.
     """
 
     def __init__(
-        self, table: Table, store: Store, template: StepTemplate, threads: int, device: str = "host", protocol: str = ""
+        self, table: Table, store: Store, template: StepTemplate, threads: int, device: Device = Device.CPU, protocol: str = ""
     ) -> None:
         self.table, self.store, self.threads, self.device, self.protocol = table, store, threads, device, protocol
         self.calls: dict[CallKey, Call] = template.calls_by_key()
         self.dtype = template.dtype
         self.step = step_name(template.model, template.batch, template.sequence)
         self.comparisons = Comparisons(store, template, device, threads)
-        self._proven: dict[str, str] = {}
+        self._proven: dict[str, bool] = {}
 
     def choose(self, request: KernelRequest) -> dict[CallKey, Choice]:
         """Return a choice for every op and label.
@@ -79,17 +79,20 @@ class Chooser:
         """
         self._check_device(request)
         named = request.resolve(self.table, self.calls)
-        if self.device == "host" and self.dtype != "float32" and request.base != "numpy" and self.calls.keys() - named.keys():
+        if (
+            self.device == Device.CPU
+            and self.dtype != "float32"
+            and request.base != "numpy"
+            and self.calls.keys() - named.keys()
+        ):
             raise RequestError(
                 f"--dtype {self.dtype}: no CPU variant takes it; train with --device sim or cuda, "
                 "or with --kernels numpy, the references"
             )
         for variant in {id(v): v for v in named.values()}.values():
             if not self._runs_here(variant):
-                other = "cpu" if variant.device == "host" else "sim or cuda"
-                raise RequestError(
-                    f"--kernels: {variant} does not run on --device {as_option(self.device)}; choose --device {other}"
-                )
+                other = Device.CPU if variant.device == Device.CPU else f"{Device.SIM} or {Device.CUDA}"
+                raise RequestError(f"--kernels: {variant} does not run on --device {self.device}; choose --device {other}")
             if self.dtype not in variant.dtypes:
                 raise RequestError(f"--kernels: {variant} takes {', '.join(variant.dtypes)}, not --dtype {self.dtype}")
             self._require_proof(variant)
@@ -99,16 +102,16 @@ class Chooser:
         for key, call in self.calls.items():
             if key in named:
                 chosen[key] = Choice(named[key], "named in --kernels")
-            elif request.base == "numpy" and self.device == "host":
+            elif request.base == "numpy" and self.device == Device.CPU:
                 chosen[key] = Choice(self.table.variant(key[0], "numpy"), "the numpy reference")
-            elif request.base == "numba" and self.device == "host":
+            elif request.base == "numba" and self.device == Device.CPU:
                 chosen[key] = self._fastest_numba(key, call)
             else:
                 chosen[key] = self._best(key, call)
         return chosen
 
     def _best(self, key: CallKey, call: Call) -> Choice:
-        return self.champion(key, call) or (self._fallback if self.device == "host" else self._highest_cuda)(key, call)
+        return self.champion(key, call) or (self._fallback if self.device == Device.CPU else self._highest_cuda)(key, call)
 
     def without_champion(self, request: KernelRequest) -> list[str]:
         """Return the ops without a champion for which `request` needs one and a race can still find one.
@@ -116,7 +119,7 @@ class Chooser:
         An op whose race crowned nobody is not raced again until a variant of that race changes: its calls get the fastest
         variant of the race.
         """
-        if self.device == "sim" or (self.device == "host" and request.base != "best"):
+        if self.device == Device.SIM or (self.device == Device.CPU and request.base != "best"):
             return []
         named = request.resolve(self.table, self.calls)
         # A champion that is wrong only at a shape of this run would win the race again, so it does not count as missing.
@@ -130,17 +133,17 @@ class Chooser:
         candidates = [c for c in self._champions(key, call) if self._is_right(key, self.table.variant(op, c.variant))]
         if not candidates:
             return None
-        on_host = self.device == "host"
+        on_cpu = self.device == Device.CPU
 
         def unlikeness(c: Champion) -> tuple[bool, bool, float, bool]:
-            other_threads = on_host and c.threads != self.threads
+            other_threads = on_cpu and c.threads != self.threads
             return other_threads, c.workload != workload, _distance(c.dims, call.dims), c.protocol != self.protocol
 
         best = min(candidates, key=unlikeness)
-        reason = f"champion of {best.workload}" if on_host else f"champion of {best.workload} on this GPU ({best.protocol})"
+        reason = f"champion of {best.workload}" if on_cpu else f"champion of {best.workload} on this GPU ({best.protocol})"
         if best.workload != workload:
             reason += ", the most similar shape raced here"
-        if on_host and best.threads != self.threads:
+        if on_cpu and best.threads != self.threads:
             reason += f" with {best.threads} threads"
         return Choice(self.table.variant(op, best.variant), reason, _detail(best))
 
@@ -160,7 +163,7 @@ class Chooser:
 
     def unproven_on_gpu(self) -> list[str]:
         """Return the ops of the program whose CUDA variants all lack a complete proof on this device."""
-        if self.device == "host":
+        if self.device == Device.CPU:
             return []
         ops = sorted({op for op, _ in self.calls})
         known = {op: self._here(op) for op in ops}
@@ -196,15 +199,15 @@ class Chooser:
         return not call.refusals(variant)
 
     def _runs_here(self, variant: Variant) -> bool:
-        return (variant.device == "host") == (self.device == "host")
+        return (variant.device == Device.CPU) == (self.device == Device.CPU)
 
     def _here(self, op: str) -> list[Variant]:
         return [v for v in self.table.variants[op].values() if self._runs_here(v) and self.dtype in v.dtypes]
 
     def _check_device(self, request: KernelRequest) -> None:
-        if self.device == "host" and request.base == "cuda":
+        if self.device == Device.CPU and request.base == "cuda":
             raise RequestError("--kernels cuda: CUDA variants run on --device sim (no GPU needed) or --device cuda")
-        if self.device != "host" and request.base in {"numpy", "numba"}:
+        if self.device != Device.CPU and request.base in {"numpy", "numba"}:
             raise RequestError(
                 f"--kernels {request.base}: these variants run on the CPU; --device {self.device} takes --kernels cuda"
             )
@@ -212,18 +215,18 @@ class Chooser:
     @staticmethod
     def _is_open(proof: Evidence | None) -> bool:
         """Whether the variant still lacks a complete proof."""
-        return proof is None or proof.status == "partial"
+        return proof is None or proof.status == Status.PARTIAL
 
     def _is_proven(self, variant: Variant) -> bool:
         key = str(variant)
         if key not in self._proven:
             proof = self.store.proof(variant, self.device)
-            self._proven[key] = proof.status if proof else "unproven"
-        return self._proven[key] == "passed"
+            self._proven[key] = proof is not None and proof.status == Status.PASSED
+        return self._proven[key]
 
     def _may_win(self, variant: Variant) -> bool:
         proof = self.store.proof(variant, self.device)
-        return not variant.is_reference and (proof is None or proof.status == "passed" or self._is_open(proof))
+        return not variant.is_reference and (proof is None or proof.status == Status.PASSED or self._is_open(proof))
 
     def _require_proof(self, variant: Variant) -> None:
         if not variant.is_reference:  # other variants are proven against the reference, so the reference needs no proof
@@ -231,7 +234,7 @@ class Chooser:
 
     def _require_no_failure(self, key: CallKey, variant: Variant) -> None:
         if (wrong := self.comparisons.wrong(key, variant)) is not None:
-            instead = "numpy" if self.device == "host" else "VARIANT"
+            instead = "numpy" if self.device == Device.CPU else "VARIANT"
             with suppress(EvidenceError):
                 instead = self._best(key, self.calls[key]).variant.name
             raise refuse(wrong, instead)
@@ -246,10 +249,10 @@ class Chooser:
         candidates = self._here(key[0])
         proven = self._usable(key, call, candidates)
         if not proven:
-            missing = f"no CUDA variant of {key[0]} is proven on device {self.device!r}"
+            missing = f"no CUDA variant of {key[0]} is proven on device {self.device}"
             command = self._verify(key[0], "--device", self.device)
             raise self._none_usable(key, call, candidates, "CUDA") or EvidenceError(f"{missing}; make it with: {command}")
-        raced = "" if self.device == "sim" else ", not raced on this GPU"
+        raced = "" if self.device == Device.SIM else ", not raced on this GPU"
         return Choice(max(proven, key=lambda v: (self._rung(v), v.name)), f"proven on {self.device}{raced}; the highest rung")
 
     def _fastest_numba(self, key: CallKey, call: Call) -> Choice:
@@ -275,7 +278,7 @@ class Chooser:
             shown = next(iter(wrong.values())).reproduce
             reasons.insert(0, f"{', '.join(wrong)} gave wrong outputs at its shapes, see: {shown}")
         target = "/".join(filter(None, key))
-        if self.device == "host":
+        if self.device == "cpu":
             reasons.append(f"run the reference with: --kernels {kind},{target}=numpy")
         return EvidenceError(f"no proven {kind} variant of {target} can run in this step: {'; '.join(reasons)}")
 
@@ -292,7 +295,7 @@ class Chooser:
 
     def _was_raced_in_vain(self, key: CallKey, call: Call) -> bool:
         """Whether a race of unchanged variants, one of them usable, exists for a call on the CPU that has no champion."""
-        if self.device != "host":
+        if self.device != Device.CPU:
             return False
         here = self._here(key[0])
         usable = {v.name for v in self._usable(key, call, here) if not v.is_reference}
@@ -302,7 +305,7 @@ class Chooser:
 
     def _races(self, key: CallKey) -> list[Run]:
         """Return the races of an op on the CPU, oldest first."""
-        return [r for r in self.store.runs() if (r.op, r.device, r.dtype) == (key[0], "host", self.dtype)]
+        return [r for r in self.store.runs() if (r.op, r.device, r.dtype) == (key[0], Device.CPU, self.dtype)]
 
     def _fallback(self, key: CallKey, call: Call) -> Choice:
         """Return a variant of an op without a champion: a proven one if there is one, else the reference."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from registry.enums import Device
+
 __all__ = ["RACE_BUDGET_SECONDS", "commands", "make_champions", "proofs_on"]
 
 RACE_BUDGET_SECONDS = 40
@@ -58,7 +60,7 @@ def commands(
     return [*proofs, *([*race, "--op", op, "--budget", share] for op in missing)]
 
 
-def proofs_on(device: str, ops: Iterable[str], *, results: Path, kernels_path: Iterable[Path] = ()) -> list[list[str]]:
+def proofs_on(device: Device, ops: Iterable[str], *, results: Path, kernels_path: Iterable[Path] = ()) -> list[list[str]]:
     """Return the commands that prove the CUDA variants of `ops` on a device, each as the arguments of ``python -m``."""
     shared = Folders(tuple(kernels_path), results).absolute().words()
     quick = ["harness.verify", "--device", device, "--examples", str(QUICK_EXAMPLES), *shared]

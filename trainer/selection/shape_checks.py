@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.commands import Folders, pasted
-from registry.comparison import NOT_COMPARED, Comparison
+from registry.comparison import Comparison
 from registry.comparison import call_key as comparison_key
-from registry.devices import as_option
+from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, CrucibleError, EvidenceError
 from trainer.selection.child import run_command
 
@@ -86,13 +86,13 @@ class Comparisons:
 
     Parameters
     ----------
-    device : {"host", "sim", "cuda"}
+    device : Device
         Only comparisons on this device count.
     threads : int
         CPU threads of the run. Only comparisons with this number count, since a variant may divide its work by it.
     """
 
-    def __init__(self, store: Store, template: StepTemplate, device: str, threads: int) -> None:
+    def __init__(self, store: Store, template: StepTemplate, device: Device, threads: int) -> None:
         self.threads = threads
         self.calls = shaped_calls(template)
         self._newest = {one.key: one for one in store.comparisons() if one.device == device}
@@ -124,7 +124,7 @@ def found_wrong(
     template: StepTemplate,
     store: Store,
     settings: Settings,
-    device: str,
+    device: Device,
     sets: Sequence[Mapping[CallKey, Variant]],
     say: Callable[[str], None],
 ) -> list[Comparison]:
@@ -143,7 +143,7 @@ def found_wrong(
     known = Comparisons(store, template, device, settings.threads)
     pairs = list(known.pairs(sets))
     missing = [(call, variant) for call, variant in pairs if known.of(call, variant) is None]
-    if device == "sim":
+    if device == Device.SIM:
         missing = _affordable(missing, say)
     if missing:
         began = time.monotonic()
@@ -156,7 +156,7 @@ def found_wrong(
         say(f"compared {calls} with the reference at their own shapes in {seconds:.1f} s (once)")
     comparisons = [one for call, variant in pairs if (one := known.of(call, variant)) is not None]
     for one in comparisons:
-        if one.status == NOT_COMPARED:
+        if one.status == Status.NOT_COMPARED:
             say(f"not compared with the reference: {one.op}/{one.variant} at {one.shape}: {one.message}")
     return [one for one in comparisons if one.is_failed]
 
@@ -186,13 +186,13 @@ def _affordable(missing: list[tuple[ShapedCall, Variant]], say: Callable[[str], 
     return affordable
 
 
-def _compare(missing: Iterable[tuple[ShapedCall, Variant]], settings: Settings, device: str) -> None:
+def _compare(missing: Iterable[tuple[ShapedCall, Variant]], settings: Settings, device: Device) -> None:
     """Run ``harness.check_shapes``, which compares the calls and records the outcomes."""
     with tempfile.TemporaryDirectory(prefix="crucible-") as folder:
         calls = Path(folder) / "calls.json"
         calls.write_text(json.dumps([call.request(variant) for call, variant in missing]))
         command = ["harness.check_shapes", "--calls", str(calls), "--threads", str(settings.threads)]
-        command += ["--device", as_option(device), *Folders(settings.kernels_path, settings.results).absolute().words()]
+        command += ["--device", device, *Folders(settings.kernels_path, settings.results).absolute().words()]
         code = run_command(command)
     if code not in {DONE, FAILED}:
         raise CrucibleError(f"{pasted(*command)} failed; its message is above")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness.proof.sandbox.buffers import Memory
 from harness.proof.sandbox.worker import LONGEST_MESSAGE
+from registry.enums import Device, Status
 from registry.errors import CrucibleError
 from registry.fingerprint import Snapshot
 from registry.table import ROOT
@@ -58,14 +59,15 @@ class DeviceSettings:
 
     Attributes
     ----------
-    device : {"sim", "cuda"}
+    device : Device
+        ``sim`` or ``cuda``.
     mode : {"fast", "checked"}
         The mode of the simulator.
     order : {"ascending", "descending"} or int
         The order in which the simulator runs the warps; a number seeds a random order.
     """
 
-    device: str = "sim"
+    device: Device = Device.SIM
     mode: str = "fast"
     order: str | int = "ascending"
 
@@ -89,11 +91,12 @@ class Died(Exception):  # noqa: N818 (an outcome of a call)
 
     Attributes
     ----------
-    status : {"crashed", "hung", "failed"}
+    status : Status
+        ``crashed``, ``hung`` or ``failed``.
         ``failed`` if the variant changed state that its process shares.
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Status, message: str) -> None:
         self.status = status
         super().__init__(message)
 
@@ -164,7 +167,7 @@ class Worker:
         if self._process is None and not self._stopped:
             self._spawn()
 
-    def begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
+    def begin(self, variant: Variant, device: Device, *, ahead: bool = False) -> None:
         """Start a process for `variant`, so that its first call need not wait for it; that call reports a failure to start.
 
         Parameters
@@ -192,7 +195,7 @@ class Worker:
             The variant's process crashed, exited or sent no reply in time, or the variant changed its shared state.
         """
         if variant is not self._variant:
-            self._begin(variant, settings.device if settings else "host")
+            self._begin(variant, settings.device if settings else Device.CPU)
         slots = [(s.name, s.offset, s.shape, s.dtype, s.role) for s in buffers.slots.values()]
         call = {"slots": slots, "params": buffers.problem.params, "size": buffers.size, "threads": threads}
         call["workspace"] = "workspace" in buffers.slots
@@ -206,15 +209,15 @@ class Worker:
         self.check()
         if reply is None:
             self._kill_child()
-            raise Died("hung", f"gave no reply within {limit:g} s")
+            raise Died(Status.HUNG, f"gave no reply within {limit:g} s")
         if "error" not in reply:
             self._variant = None
-            raise Died("crashed", _exit_message(reply.get("exited", 0)))
+            raise Died(Status.CRASHED, _exit_message(reply.get("exited", 0)))
         if reply["error"]:
             if lost := reply.get("lost"):
                 self.renew()
             if lost == "state":
-                raise Died("failed", reply["error"])
+                raise Died(Status.FAILED, reply["error"])
             raise Raised(reply["error"], reply.get("fault", ""))
 
     def renew(self) -> None:
@@ -225,16 +228,16 @@ class Worker:
                 self._hang_up()
             self._variant = None
 
-    def _begin(self, variant: Variant, device: str, *, ahead: bool = False) -> None:
+    def _begin(self, variant: Variant, device: Device, *, ahead: bool = False) -> None:
         """Start a fresh process for `variant`, which uses one device until it ends."""
         self.check()
         self.renew()
         self._await_start()
-        self._send({"op": variant.op.name, "variant": variant.name, "device": device, "ahead": ahead and device == "sim"})
+        self._send({"op": variant.op.name, "variant": variant.name, "device": device, "ahead": ahead and device == Device.SIM})
         reply = self._receive(self.limits.first_seconds) or {}
         if "pid" not in reply:
             self._hang_up()
-            raise Died("crashed", "its process did not start")
+            raise Died(Status.CRASHED, "its process did not start")
         self._child, self._variant, self._calls = int(reply["pid"]), variant, 0
 
     def _await_start(self) -> None:

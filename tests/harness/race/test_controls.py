@@ -38,7 +38,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(controls, "WAIT_S", 0.0)
 
 
-def session_with(*shares, place="host", protocol="cpu-warm"):
+def session_with(*shares, place="cpu", protocol="cpu-warm"):
     """Return a session whose threads get these shares of a core, one share per measurement; the last share repeats."""
     left, asked = list(shares), []
 

@@ -165,7 +165,7 @@ def test_time_that_beats_the_roofline_is_implausible_after_the_roofline_was_meas
     session = SimpleNamespace(
         roof=roof,
         protocol="cpu-warm",
-        place="host",
+        place="cpu",
         threads=1,
         controls={},
         measure_roofline=lambda *, again: measured.append(again),

@@ -96,7 +96,7 @@ def test_a_changed_source_may_be_proven_again(tmp_path, capsys):
     wrong = planted(folder)
     [board] = boards_for([wrong.op], "", SHAPE, "float32", tmp_path)
     store = Store(results)
-    store.add_evidence(refutation(wrong, board, "wrong", "y is wrong", "host"))
+    store.add_evidence(refutation(wrong, board, "wrong", "y is wrong", "cpu"))
     assert store.proof(wrong).revokes
     other = tmp_path / "mended"
     other.mkdir()
@@ -125,7 +125,7 @@ def test_a_changed_source_may_be_proven_again(tmp_path, capsys):
 def test_a_variant_is_refuted_by_what_it_did_and_not_by_circumstances(status, note, refuted, tmp_path):
     variant = discover().variant("residual", "numba_flat")
     [board] = boards_for([variant.op], "", SHAPE, "float32", tmp_path)
-    found = refutation(variant, board, status, note, "host", [tmp_path / "my kernels"])
+    found = refutation(variant, board, status, note, "cpu", [tmp_path / "my kernels"])
     assert (found is not None) is refuted
     if found:
         assert (found.status, found.note, found.revokes) == (status, note, True)
@@ -138,7 +138,7 @@ def test_a_variant_is_refuted_by_what_it_did_and_not_by_circumstances(status, no
 def test_a_refutation_is_stored_at_once_unless_no_record_is_wanted(stored, tmp_path):
     table, store = discover(), Store(tmp_path)
     [board] = boards_for([table.op("residual")], "", SHAPE, "float32", tmp_path)
-    outcome = Outcome(table, store if stored else None, "host", [])
+    outcome = Outcome(table, store if stored else None, "cpu", [])
     outcome.refute(board, [("torch", "failed", "no"), ("numba_flat", "wrong", "y is wrong"), ("numba_naive", "passed", "")])
     assert [e.variant for e in outcome.refuted] == ["numba_flat"]
     assert store.evidence() == (outcome.refuted if stored else [])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.report import boards as report
 from harness.report.html import write_page
+from registry import CrucibleError
 from registry.records import Row, Run
 
 
@@ -55,15 +56,20 @@ def test_several_ops_are_a_list_of_races_and_boards_of_one_op_stay_together():
     assert [(r["op"], len(r["boards"])) for r in document["races"]] == [("gelu", 2), ("softmax", 1)]
 
 
-def test_what_ran_in_the_simulator_is_shown_as_a_share_of_no_roofline(tmp_path):
-    simulated = dataclasses.replace(RACE, device="sim")
-    [board] = report.document([simulated])["boards"]
+def test_a_race_without_a_roofline_is_shown_as_a_share_of_none(tmp_path):
+    without = dataclasses.replace(RACE, roofline={})
+    [board] = report.document([without])["boards"]
     assert {row["percent_of_roofline"] for row in board["rows"]} == {None}
-    assert report.document([simulated])["roofline"] == {}
+    assert report.document([without])["roofline"] == {}
     assert all(cells[report.COLUMNS.index("of roofline")] == "" for cells in map(report.cells, board["rows"]))
-    for run, shown in ((RACE, True), (simulated, False)):
+    for run, shown in ((RACE, True), (without, False)):
         write_page(tmp_path / "page.html", [run])
         assert ('stroke="var(--roof)"' in (tmp_path / "page.html").read_text()) == shown
+
+
+def test_a_simulated_gpu_has_no_times():
+    with pytest.raises(CrucibleError, match="device is 'sim'; allowed: cpu, cuda"):
+        dataclasses.replace(RACE, device="sim")
 
 
 def test_race_without_torch_has_no_ratio():

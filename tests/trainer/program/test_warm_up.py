@@ -54,7 +54,7 @@ def plain_set(template):
 
 
 def test_every_kernel_of_a_step_is_called_on_a_tiny_problem(template):
-    host = [{key: v for key, v in variants.items() if v.device == "host"} for variants in variant_sets(template)]
+    host = [{key: v for key, v in variants.items() if v.device == "cpu"} for variants in variant_sets(template)]
     plain = plain_set(template)
     called, largest = warmed(template, [plain, plain | host[1]])
     assert called == [set(template.calls_by_key())] * 2

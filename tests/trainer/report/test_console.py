@@ -40,7 +40,7 @@ def raced(device, gflops, threads=2):
         workload="w",
         dims={},
         params={},
-        protocol="cpu-warm",
+        protocol=f"{device}-warm",
         threads=threads,
         rows=[],
         controls={},
@@ -51,16 +51,16 @@ def raced(device, gflops, threads=2):
 
 def test_only_a_program_on_the_cpu_has_a_peak_and_it_is_the_newest_of_as_many_threads(tmp_path):
     store = Store(tmp_path)
-    assert peak_gflops(store, 2, "host") is None
-    for race in (raced("host", 100.0), raced("host", 200.0), raced("host", 300.0, threads=1), raced("cuda", 400.0)):
+    assert peak_gflops(store, 2, "cpu") is None
+    for race in (raced("cpu", 100.0), raced("cpu", 200.0), raced("cpu", 300.0, threads=1), raced("cuda", 400.0)):
         store.add_run(race)
-    assert peak_gflops(store, 2, "host") == 200.0
+    assert peak_gflops(store, 2, "cpu") == 200.0
     assert peak_gflops(store, 2, "sim") is None
     assert peak_gflops(store, 2, "cuda") is None
 
 
 @pytest.mark.parametrize(
-    ("device", "unit"), [("host", "10 tokens/s"), ("cuda", "10 tokens/s"), ("sim", "10 tokens/s in the simulator")]
+    ("device", "unit"), [("cpu", "10 tokens/s"), ("cuda", "10 tokens/s"), ("sim", "10 tokens/s in the simulator")]
 )
 def test_a_progress_line_shows_the_speed_of_its_device(capsys, device, unit):
     with ProgressBar(1, 10, 1.0, None, device) as bar:

@@ -17,7 +17,7 @@ B, T = 2, 32
 STEP = f"gpt2-nano-b{B}-t{T}"
 
 
-def prove(store, variant, status="passed", device="host"):
+def prove(store, variant, status="passed", device="cpu"):
     """Write evidence about a variant."""
     store.add_evidence(
         Evidence(
@@ -52,7 +52,7 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def chooser(store, threads=2, device="host"):
+def chooser(store, threads=2, device="cpu"):
     """Return a chooser for a small training step."""
     return Chooser(TABLE, store, StepTemplate(TABLE, NANO, B, T), threads, device)
 
@@ -146,7 +146,9 @@ def test_a_champion_of_as_many_threads_is_preferred(store):
     assert alone.variant is packed
 
 
-@pytest.mark.parametrize("change", [{"source": "0" * 16}, {"variant": "numba_gone"}, {"device": "cuda"}])
+@pytest.mark.parametrize(
+    "change", [{"source": "0" * 16}, {"variant": "numba_gone"}, {"device": "cuda", "protocol": "cuda-cold"}]
+)
 def test_a_champion_that_is_not_what_was_raced_is_none(store, change):
     blas = TABLE.variant("matmul", "numpy_blas")
     prove(store, blas)
@@ -314,10 +316,10 @@ def test_what_the_simulator_proved_is_no_proof_on_a_gpu(store):
 @pytest.mark.parametrize(
     ("kernels", "device", "message"),
     [
-        ("cuda", "host", "--device sim"),
+        ("cuda", "cpu", "--device sim"),
         ("numba", "sim", "--kernels cuda"),
         ("cuda,layer_norm=numba_rows", "sim", "layer_norm/numba_rows does not run"),
-        ("best,layer_norm=cuda_naive", "host", "layer_norm/cuda_naive does not run"),
+        ("best,layer_norm=cuda_naive", "cpu", "layer_norm/cuda_naive does not run"),
     ],
 )
 def test_kernels_of_another_device_are_refused(kernels, device, message, store):

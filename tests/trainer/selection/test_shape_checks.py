@@ -68,7 +68,7 @@ def plant(folder, name, fault, word=""):
     (folder / f"{name}.py").write_text(PLANTED.format(name=name, fault=fault, word=word))
 
 
-def prove(store, variant, device="host"):
+def prove(store, variant, device="cpu"):
     """Write evidence that a variant passed the battery."""
     hashes = {"source": source_hash(variant), "contract": contract_hash(variant.op)}
     facts = {"problems": 40, "device": device, "versions": versions(device)}
@@ -251,10 +251,10 @@ def test_comparisons_of_other_calls_or_other_sources_do_not_count(tmp_path, nano
     store, variant = Store(tmp_path), discover().variant("layer_norm", "numba_rows")
     other = compared(variant, {"N": 64, "C": 64}, "failed").to_json() | {"source": "0" * 16}
     store.add_comparisons(Comparison(**other), compared(variant, {"N": 65, "C": 64}, "failed"))
-    assert Comparisons(store, nano, "host", 2).wrong(("layer_norm", ""), variant) is None
+    assert Comparisons(store, nano, "cpu", 2).wrong(("layer_norm", ""), variant) is None
     store.add_comparisons(compared(variant, {"N": 64, "C": 64}, "failed"))
-    assert Comparisons(store, nano, "host", 2).wrong(("layer_norm", ""), variant) is not None
-    for threads, device in ((1, "host"), (2, "sim")):
+    assert Comparisons(store, nano, "cpu", 2).wrong(("layer_norm", ""), variant) is not None
+    for threads, device in ((1, "cpu"), (2, "sim")):
         assert Comparisons(store, nano, device, threads).wrong(("layer_norm", ""), variant) is None
 
 
@@ -268,7 +268,7 @@ def test_a_named_variant_is_refused_with_the_one_that_would_be_chosen(tmp_path, 
         Chooser(table, store, nano, 2).choose(parse_kernels("numpy,layer_norm=numba_welford"))
 
 
-@pytest.mark.parametrize(("base", "device", "kind"), [("numba", "host", "numba"), ("cuda", "sim", "CUDA")])
+@pytest.mark.parametrize(("base", "device", "kind"), [("numba", "cpu", "numba"), ("cuda", "sim", "CUDA")])
 def test_when_all_proven_variants_are_wrong_the_error_names_them_and_shows_how(tmp_path, nano, base, device, kind):
     store, table = Store(tmp_path), discover()
     own = [v for v in table.variants["layer_norm"].values() if v.backend == base]
@@ -280,7 +280,7 @@ def test_when_all_proven_variants_are_wrong_the_error_names_them_and_shows_how(t
     with pytest.raises(EvidenceError) as caught:
         Chooser(table, store, nano, 2, device).choose(parse_kernels(base))
     names = sorted(v.name for v in own)
-    instead = "; run the reference with: --kernels numba,layer_norm=numpy" if device == "host" else ""
+    instead = "; run the reference with: --kernels numba,layer_norm=numpy" if device == "cpu" else ""
     assert str(caught.value) == (
         f"no proven {kind} variant of layer_norm can run in this step: {', '.join(names)} gave wrong outputs at its shapes, "
         f"see: python -m harness.check_shapes --op layer_norm --variant {names[0]}{instead}"
