@@ -34,7 +34,7 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "NaN instead of an infinity, or an infinity instead of NaN: either is allowed where the exact result is not finite": (
         ("cuda/mma.cuh", "condition taken as true", "first = true ? first : 0.0f;"),
-        ("cuda/running_softmax.cuh", "> becomes >=", "return total >= 0.0f ? largest + logf(total) : not_a_number();"),
+        ("cuda/running_softmax.cuh", "> becomes >=", "return sum >= 0.0f ? row_max + logf(sum) : not_a_number();"),
         ("cuda/mma.cuh", "condition taken as true", "second = true ? second : 0.0f;"),
     ),
     "every caller has a barrier of the whole block after the last read of the weights": (

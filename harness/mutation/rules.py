@@ -28,7 +28,10 @@ SUBSCRIPT = r"(?<=[\w\]])\[(?P<index>(?:[^\[\]]|\[[^\[\]]*\])+)\]"
 CONDITION = rf"(?:(?<=[^=!<>+*/-]= )|(?<=return )|(?<=\()|(?<=, )){TERM} \? "
 SUMS = r"(?P<sum>\b(?:\w*(?:total|sum|share|squares|along|dot|gained|shifted)|d\w+\[c\]|sum\.\w|s\w+\[i\]\[[j\d]\]))"
 LENGTHS = "channels|columns|classes|row_length|row_size|stride|outputs|depth|extent|time"
-FACTORS = "scale|factor|inverse|shrink|r|rate|root|kept|grad_scale|s.grad_scale|s.kept|s.rate|s.root|LINEAR|SLOPE|GELU_ROOT"
+FACTORS = (
+    "scale|factor|inverse|rescale|r|step_size|v_correction|decay_factor|grad_scale|s.grad_scale|s.decay_factor|s.step_size|"
+    "s.v_correction|LINEAR|SLOPE|GELU_ROOT"
+)
 LOOP = re.compile(
     r"\bfor \((?P<begin>[^;]*); (?P<counter>\w+)(?P<below> <=? )(?P<end>[^;]*); "
     r"(?:\+\+\w+|\w+ \+= (?P<step>[^;(),]+(?:\(\))?))(?=[),])"
@@ -217,7 +220,7 @@ RULES = (  # fmt: skip (one rule, one line)
     _rule("maximum not subtracted", "exp overflows", r" - (?:largest|base|reference|lse\[row\]|lse)\b(?=[;)])", ""),
     _rule("maximum begins at zero", "rows of negative numbers forgotten", r"-infinity\(\)", "0.0f"),
     _rule("rescaling dropped", "the earlier part of a sum keeps its old scale", SCALING, ";"),
-    _rule("factor dropped", "a scale forgotten", rf"(?: \* (?:{FACTORS})| / (?:channels|total))\b(?![\w\[])", ""),
+    _rule("factor dropped", "a scale forgotten", rf"(?: \* (?:{FACTORS})| / (?:channels|total|row_sum))\b(?![\w\[])", ""),
     _rule("zero not set", "an accumulator or an output not initialised", r"(?<=[\w\]]) = 0\.0f?(?=[,;])", ""),
     _rule("clearing dropped", "accumulators not initialised", r"(?<![\w.])(?:\w+\.)?clear\(\w*\);", ";"),
     _rule("+ becomes -", "the wrong operator", r"(?<=[\w\])]) \+ (?=[\w(])", " - "),

@@ -1,4 +1,4 @@
-// Dims: K = parameters, `size` here. grad, param, m, v (K).
+// Dims: K = parameters. grad, param, m, v (K).
 #include "crucible.cuh"
 
 extern "C" __global__ void adamw_naive(const float* grad, float* param, float* m, float* v, long long size, float grad_scale,

@@ -1,5 +1,7 @@
 // A block takes 32 queries of a head through the keys and values before them, 32 at a time, with a running softmax.
 // kernels/cuda/attention_tile.cuh.
+// Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
+// qkv (B, T, W); y (B, T, E); lse (B, H, T).
 #include "attention_tile.cuh"
 #include "running_softmax.cuh"
 
@@ -27,11 +29,11 @@ __device__ __forceinline__ void attend(const floatX* qkv, floatX* y, float* lse,
     for (int i = 0; i < DOWN; ++i) {
 #pragma unroll
       for (int j = 0; j < ACROSS; ++j) scores[i][j] = visible(row_of(i), column_of(j)) ? scores[i][j] * scale : -infinity();
-      const float shrink = softmax[i].take_in(scores[i]);
+      const float rescale = softmax[i].update(scores[i]);
 #pragma unroll
       for (int part = 0; part < HEAD / 32; ++part) {
         float4& sum = sums.values[i][part];
-        sum = {sum.x * shrink, sum.y * shrink, sum.z * shrink, sum.w * shrink};
+        sum = {sum.x * rescale, sum.y * rescale, sum.z * rescale, sum.w * rescale};
       }
     }
     share_weights(weights, scores);
@@ -44,10 +46,10 @@ __device__ __forceinline__ void attend(const floatX* qkv, floatX* y, float* lse,
 #pragma unroll
   for (int i = 0; i < DOWN; ++i) {
     const int query = first + row_of(i);
-    const float total = softmax[i].total();
+    const float row_sum = softmax[i].row_sum();
     if (query >= time) continue;
-    write_row(y + ((long long)sequence * time + query) * channels + head * size, sums, i, size, 1.0f / total);
-    if (column_of(0) == 0) lse[(long long)blockIdx.y * time + query] = softmax[i].log_sum(total);
+    write_row(y + ((long long)sequence * time + query) * channels + head * size, sums, i, size, 1.0f / row_sum);
+    if (column_of(0) == 0) lse[(long long)blockIdx.y * time + query] = softmax[i].log_sum(row_sum);
   }
 }
 

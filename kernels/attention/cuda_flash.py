@@ -10,6 +10,7 @@ Source: T. Dao et al., FlashAttention, arXiv:2205.14135; the running softmax is 
 Costs: heads are rounded up to 32, 64 or 96 numbers; keys and values take turns in one tile of shared memory, which is four
     barriers for each. Every query tile reads all keys and values before it again. For heads of 96 in bfloat16, five
     registers are spilled on sm_90.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

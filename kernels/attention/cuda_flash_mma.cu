@@ -1,4 +1,6 @@
 // Attention on tensor cores, whose factors are float32, split into two tf32 each: kernels/cuda/flash_mma.cuh.
+// Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
+// qkv (B, T, W); y (B, T, E); lse (B, H, T).
 #include "flash_mma.cuh"
 
 template <int HEAD>

@@ -11,6 +11,7 @@ Source: T. Dao, FlashAttention-2, arXiv:2307.08691; for the splitting, H. Ootomo
 Costs: three products for one, and the splitting of keys and values again in every warp. The registers of queries, weights and
     sums leave few threads resident, an eighth of the most for heads of 64; for those of 96, some registers are spilled on
     sm_80. Scores that are not finite are computed again, one by one.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

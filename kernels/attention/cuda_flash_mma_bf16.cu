@@ -1,4 +1,6 @@
 // Attention on tensor cores, whose factors are bf16; only the weights are split, into three: kernels/cuda/flash_mma.cuh.
+// Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
+// qkv (B, T, W); y (B, T, E); lse (B, H, T).
 #include "flash_mma.cuh"
 
 // Two bf16, zeros in place of those that are not finite.

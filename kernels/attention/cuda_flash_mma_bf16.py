@@ -9,6 +9,7 @@ Source: T. Dao, FlashAttention-2, arXiv:2307.08691; for the three parts, G. Henr
     bfloat16 Artificial Intelligence Datatype for Higher-Precision Computations, ARITH 2019, arXiv:1904.06376.
 Costs: three products for one with the values. Rows that do not start at multiples of 16 bytes are copied number by number, and
     waited for. The registers of queries, weights and sums leave few threads resident.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

@@ -3,6 +3,7 @@
 Idea: every number of every step is a thread's: a score for each pair, a softmax for each query, a sum for each output.
 Source: karpathy/llm.c, dev/cuda/attention_forward.cu, kernel 1.
 Costs: a T x T matrix for each head, written twice and read four times; the threads of the upper triangle return at once.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

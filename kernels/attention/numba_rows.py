@@ -4,6 +4,7 @@ Builds on: numba_naive, whose dot products add one value at a time.
 Idea: the dot product of a score may be summed in any order, and the weighted sum goes over whole rows of values, so that
     both run along the head; the exponential is a polynomial. A thread keeps one row of scores.
 Source: the loops of karpathy/llm.c, train_gpt2.c, attention_forward; the polynomial is kernels/simd/math.py.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E, P = threads.
 """
 
 import math
@@ -18,48 +19,54 @@ from registry import register
 
 
 @jit
-def _dot(x, y):
+def _dot(x_D, y_D):
     total = np.float32(0)
-    for d in range(x.size):
-        total += x[d] * y[d]
+    for d in range(x_D.size):
+        total += x_D[d] * y_D[d]
     return total
 
 
 @jit
-def _query(query, rows, key, value, scale, output, scores):
-    size = query.size
+def _query(query_D, rows_TW, key, value, scale, output_D, scores_T):
+    size = query_D.size
     largest = np.float32(-np.inf)
-    for s in range(rows.shape[0]):
-        scores[s] = _dot(query, rows[s, key : key + size]) * scale
-        largest = max(largest, scores[s])
+    for s in range(rows_TW.shape[0]):
+        scores_T[s] = _dot(query_D, rows_TW[s, key : key + size]) * scale
+        largest = max(largest, scores_T[s])
     total = np.float32(0)
-    for s in range(rows.shape[0]):
-        scores[s] = exp(scores[s] - largest)
-        total += scores[s]
-    output[:] = np.float32(0)
-    for s in range(rows.shape[0]):
-        weight = scores[s] / total
-        seen = rows[s, value : value + size]
+    for s in range(rows_TW.shape[0]):
+        scores_T[s] = exp(scores_T[s] - largest)
+        total += scores_T[s]
+    output_D[:] = np.float32(0)
+    for s in range(rows_TW.shape[0]):
+        weight = scores_T[s] / total
+        value_D = rows_TW[s, value : value + size]
         for d in range(size):
-            output[d] += weight * seen[d]
+            output_D[d] += weight * value_D[d]
     return largest + log(total)
 
 
 @parallel
-def _attention(qkv, y, lse, workspace):
-    batch, heads, time = lse.shape
-    channels = y.shape[2]
+def _attention(qkv_BTW, y_BTE, lse_BHT, workspace_PT):
+    batch, heads, time = lse_BHT.shape
+    channels = y_BTE.shape[2]
     size = channels // heads
     scale = np.float32(1 / math.sqrt(size))
-    slots, tasks = workspace.shape[0], batch * heads
+    slots, tasks = workspace_PT.shape[0], batch * heads
     for slot in prange(slots):
         for task in range(slot * tasks // slots, (slot + 1) * tasks // slots):
             b, h = task // heads, task % heads
             query = h * size
             for t in range(time):
-                rows, mine = qkv[b, : t + 1], slice(query, query + size)
-                lse[b, h, t] = _query(
-                    qkv[b, t, mine], rows, channels + query, 2 * channels + query, scale, y[b, t, mine], workspace[slot]
+                rows_TW, mine = qkv_BTW[b, : t + 1], slice(query, query + size)
+                lse_BHT[b, h, t] = _query(
+                    qkv_BTW[b, t, mine],
+                    rows_TW,
+                    channels + query,
+                    2 * channels + query,
+                    scale,
+                    y_BTE[b, t, mine],
+                    workspace_PT[slot],
                 )
 
 

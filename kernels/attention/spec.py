@@ -1,7 +1,8 @@
 """Causal multi-head attention over packed queries, keys and values.
 
-Dims: B batch, T time, H heads, D head size. Along its last axis `qkv` holds all queries, then all keys, then all values,
-each of H heads x D.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
+
+A row of `qkv` holds the queries of all heads, then their keys, then their values.
 """
 
 from __future__ import annotations

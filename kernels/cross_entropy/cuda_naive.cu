@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
+// logits (N, W); targets, losses (N).
 #include "crucible.cuh"
 
 extern "C" __global__ void cross_entropy_naive(const floatX* logits, const int* targets, float* losses, long long rows,

@@ -3,6 +3,7 @@
 Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
 Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
 Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY

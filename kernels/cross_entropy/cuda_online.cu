@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
+// logits (N, W); targets, losses (N).
 #include "online.cuh"
 
 constexpr int THREADS = 256;

@@ -7,6 +7,7 @@ Idea: each thread keeps a running sum relative to the largest logit it has seen;
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867; the forward half of
     karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3.
 Costs: rows that do not start at a multiple of 16 bytes move one element at a time.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY

@@ -2,6 +2,7 @@
 
 Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
 Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 import math
@@ -14,15 +15,15 @@ from registry import register
 
 
 @naive
-def _cross_entropy(logits, targets, losses, vocab_size):
-    for i in range(logits.shape[0]):
+def _cross_entropy(logits_NW, targets_N, losses_N, vocab_size):
+    for i in range(logits_NW.shape[0]):
         largest = np.float32(-np.inf)
         for j in range(vocab_size):
-            largest = max(largest, logits[i, j])
+            largest = max(largest, logits_NW[i, j])
         total = np.float32(0)
         for j in range(vocab_size):
-            total += np.float32(math.exp(logits[i, j] - largest))
-        losses[i] = np.float32(math.log(total)) + (largest - logits[i, targets[i]])
+            total += np.float32(math.exp(logits_NW[i, j] - largest))
+        losses_N[i] = np.float32(math.log(total)) + (largest - logits_NW[i, targets_N[i]])
 
 
 @register(CROSS_ENTROPY)

@@ -5,6 +5,7 @@ Idea: a block of the row stays in the first-level cache for its maximum and its 
     rescaled when a block raises the maximum. The maximum is taken over whole numbers that sort as the floats do, which
     the compiler may reorder although NaN must survive.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 from numba import prange
@@ -17,15 +18,15 @@ from registry import register
 
 
 @jit
-def _row(x, target):
-    largest, total = largest_and_sum(x)
-    return log(total) + (largest - x[target])
+def _row(x_V, target):
+    largest, total = largest_and_sum(x_V)
+    return log(total) + (largest - x_V[target])
 
 
 @parallel
-def _rows(logits, targets, losses, vocab_size):
-    for i in prange(logits.shape[0]):
-        losses[i] = _row(logits[i, :vocab_size], targets[i])
+def _rows(logits_NW, targets_N, losses_N, vocab_size):
+    for i in prange(logits_NW.shape[0]):
+        losses_N[i] = _row(logits_NW[i, :vocab_size], targets_N[i])
 
 
 @register(CROSS_ENTROPY, tiles={"V": (BLOCK,)})

@@ -1,6 +1,8 @@
 """Cross entropy of integer targets over a padded vocabulary.
 
-Dims: N rows (batch x time), V classes in use, P padding columns behind them, which are ignored.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
+
+The padding columns follow the classes in use. No kernel reads them.
 """
 
 from __future__ import annotations

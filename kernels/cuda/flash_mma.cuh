@@ -99,13 +99,13 @@ __device__ __forceinline__ void attend(const T* qkv, T* y, float* lse, int time,
           const bool visible = past + i / 2 * 8 + lane % 4 * 2 + i % 2 <= mine + half * 8;
           row[i] = visible ? scores[i / 2][2 * half + i % 2] * scale : -infinity();
         }
-        const float shrink = softmax[half].take_in(row);
+        const float rescale = softmax[half].update(row);
 #pragma unroll
         for (int i = 0; i < KEYS / 4; ++i) scores[i / 2][2 * half + i % 2] = row[i];
 #pragma unroll
         for (int n = 0; n < HEAD / 8; ++n) {
-          sums[n][2 * half] *= shrink;
-          sums[n][2 * half + 1] *= shrink;
+          sums[n][2 * half] *= rescale;
+          sums[n][2 * half + 1] *= rescale;
         }
       }
     }
@@ -124,16 +124,16 @@ __device__ __forceinline__ void attend(const T* qkv, T* y, float* lse, int time,
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int query = mine + 8 * half;
-    const float total = softmax[half].total();
+    const float row_sum = softmax[half].row_sum();
     if (query >= time) continue;
-    if (lane % 4 == 0) lse[(long long)blockIdx.y * time + query] = softmax[half].log_sum(total);
+    if (lane % 4 == 0) lse[(long long)blockIdx.y * time + query] = softmax[half].log_sum(row_sum);
     T* output = y + ((long long)sequence * time + query) * channels + head * size;
 #pragma unroll
     for (int n = 0; n < HEAD / 8; ++n)
 #pragma unroll
       for (int part = 0; part < 2; ++part) {
         const int d = 8 * n + lane % 4 * 2 + part;
-        if (d < size) output[d] = sums[n][2 * half + part] / total;
+        if (d < size) output[d] = sums[n][2 * half + part] / row_sum;
       }
   }
 }

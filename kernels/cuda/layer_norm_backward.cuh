@@ -1,6 +1,6 @@
 // The backward pass of layer normalisation, for the op alone and for the op fused with a residual sum.
 // RESIDUAL: `dresidual`, the gradient that bypasses the normalisation, is added to dx. Otherwise the pointer is not read.
-// Dims: N = rows, C = channels, G = blocks of the grid. dy, dresidual, x, dx (N, C); weight (C); mean, rstd (N);
+// Dims: N = rows (batch x time), C = channels, G = blocks of the grid. dy, dresidual, x, dx (N, C); weight (C); mean, rstd (N);
 // partials (G, 2 C), the sums of a block for dweight and then for dbias, in float32.
 #pragma once
 

@@ -1,38 +1,38 @@
-// The softmax of a row of scores that arrives piece by piece, a share of each piece to every one of LANES neighbouring lanes.
+// A softmax whose scores arrive tile by tile. Each of LANES neighbouring lanes gets a share of the scores of a row.
 // M. Milakov and N. Gimelshein, arXiv:1805.02867.
 #pragma once
 #include "crucible.cuh"
 
 __device__ __forceinline__ float not_a_number() { return __uint_as_float(0x7fc00000u); }
 
-// The largest score so far, and this lane's share of the sum of exp(score - largest).
+// The largest score of the row so far, and this lane's share of the sum of exp(score - row_max), both in float32.
 template <int LANES>
 struct RunningSoftmax {
-  float largest = -infinity(), share = 0.0f;
+  float row_max = -infinity(), share = 0.0f;
 
-  // Turns new scores into weights, exp(score - largest); returns the factor by which what was summed with earlier weights
-  // shrinks.
+  // Turns new scores into weights, exp(score - row_max), and returns the factor that rescales sums with earlier weights.
   template <int COUNT>
-  __device__ __forceinline__ float take_in(float (&scores)[COUNT]) {
-    float top = largest;
+  __device__ __forceinline__ float update(float (&scores)[COUNT]) {
+    float new_max = row_max;
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) top = fmaxf(top, scores[i]);
+    for (int i = 0; i < COUNT; ++i) new_max = fmaxf(new_max, scores[i]);
 #pragma unroll
-    for (int distance = LANES / 2; distance > 0; distance /= 2) top = fmaxf(top, __shfl_xor_sync(FULL_WARP, top, distance));
-    const float base = top == -infinity() ? 0.0f : top;  // no score so far is finite: all weights are 0
-    const float shrink = expf(largest - base);
-    share *= shrink;
+    for (int distance = LANES / 2; distance > 0; distance /= 2)
+      new_max = fmaxf(new_max, __shfl_xor_sync(FULL_WARP, new_max, distance));
+    const float base = new_max == -infinity() ? 0.0f : new_max;  // no score so far is finite: all weights are 0
+    const float rescale = expf(row_max - base);
+    share *= rescale;
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
       scores[i] = expf(scores[i] - base);
       share += scores[i];
     }
-    largest = top;
-    return shrink;
+    row_max = new_max;
+    return rescale;
   }
 
-  // The sum over all lanes: what weighted sums are divided by in the end.
-  __device__ __forceinline__ float total() const {
+  // The sum of the shares of all lanes, by which the weighted sums are divided at the end.
+  __device__ __forceinline__ float row_sum() const {
     float sum = share;
 #pragma unroll
     for (int distance = LANES / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(FULL_WARP, sum, distance);
@@ -40,5 +40,5 @@ struct RunningSoftmax {
   }
 
   // The logarithm of the sum of exp(score), NaN where no score was finite.
-  __device__ __forceinline__ float log_sum(float total) const { return total > 0.0f ? largest + logf(total) : not_a_number(); }
+  __device__ __forceinline__ float log_sum(float sum) const { return sum > 0.0f ? row_max + logf(sum) : not_a_number(); }
 };

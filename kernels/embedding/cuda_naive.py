@@ -3,6 +3,8 @@
 Idea: write the reference as one kernel: a thread finds its position and channel, looks up the token, adds two rows.
 Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: two divisions and a lookup of the token for every element.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 from kernels.cuda import ceil_div

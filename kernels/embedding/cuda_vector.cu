@@ -1,3 +1,6 @@
+// Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context
+// after T, R = V + P, L = T + S.
+// tokens (B, T); wte (R, C); wpe (L, C); x (B, T, C).
 #include "crucible.cuh"
 
 template <class Packed>

@@ -4,6 +4,8 @@ Builds on: cuda_naive, which divides and looks up the token for every element.
 Idea: neighbouring channels share their position, so one lookup serves them, and one instruction moves them.
 Source: the third kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: rows that do not start at a multiple of 16 bytes are moved one element at a time.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 from kernels.cuda import PACKED_SIZES, ceil_div, packed_size

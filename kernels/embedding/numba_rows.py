@@ -3,6 +3,8 @@
 Builds on: numba_naive, which is one thread and looks the token up again for each channel.
 Idea: once both rows are found, what is left is a sum of contiguous arrays.
 Source: the GPU kernel of karpathy/llm.c, llmc/encoder.cuh, encoder_forward, which gives positions to threads likewise.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 from numba import prange
@@ -13,17 +15,17 @@ from registry import register
 
 
 @jit
-def _add(token_row, position_row, x):
-    for c in range(x.size):
-        x[c] = token_row[c] + position_row[c]
+def _add(token_row_C, position_row_C, x_C):
+    for c in range(x_C.size):
+        x_C[c] = token_row_C[c] + position_row_C[c]
 
 
 @parallel
-def _rows(tokens, wte, wpe, x):
-    batch, time, _ = x.shape
+def _rows(tokens_BT, wte_RC, wpe_LC, x_BTC):
+    batch, time, _ = x_BTC.shape
     for i in prange(batch * time):
         b, t = i // time, i % time
-        _add(wte[tokens[b, t]], wpe[t], x[b, t])
+        _add(wte_RC[tokens_BT[b, t]], wpe_LC[t], x_BTC[b, t])
 
 
 @register(EMBEDDING)

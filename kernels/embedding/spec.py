@@ -1,6 +1,7 @@
 """Token embedding plus position embedding.
 
-Dims: B batch, T time, C channels, V vocabulary, P rows that pad the vocabulary, S rows of the context beyond T.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+T, R = V + P, L = T + S.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Idea: write the reference as one kernel.
 Source: the first kernel of karpathy/llm.c, dev/cuda/gelu_forward.cu.
 Costs: tanhf takes an exponential, a division and a polynomial beside it, and a branch between them.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -3,6 +3,7 @@
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, gelu_forward.
 Costs: a call for each element, which no compiler vectorises.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import math
@@ -17,11 +18,11 @@ _SLOPE, _CUBIC = np.float32(SLOPE), np.float32(CUBIC)
 
 
 @naive
-def _gelu(x, y):
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            u = _SLOPE * (x[i, j] + _CUBIC * x[i, j] * x[i, j] * x[i, j])
-            y[i, j] = np.float32(0.5) * x[i, j] * (np.float32(1) + math.tanh(u))
+def _gelu(x_NC, y_NC):
+    for i in range(x_NC.shape[0]):
+        for j in range(x_NC.shape[1]):
+            u = _SLOPE * (x_NC[i, j] + _CUBIC * x_NC[i, j] * x_NC[i, j] * x_NC[i, j])
+            y_NC[i, j] = np.float32(0.5) * x_NC[i, j] * (np.float32(1) + math.tanh(u))
 
 
 @register(GELU)

@@ -3,6 +3,7 @@
 Builds on: numba_naive, which calls the C library for each element.
 Idea: tanh as a polynomial without branches lets the compiler take a vector of elements at a time.
 Source: kernels/simd/math.py, which names where its polynomials come from.
+Dims: N = rows (batch x time), C = channels, M = N x C.
 """
 
 import numpy as np
@@ -17,11 +18,11 @@ _SLOPE, _CUBIC = np.float32(SLOPE), np.float32(CUBIC)
 
 
 @parallel
-def _flat(x, y):
-    x, y = x.reshape(-1), y.reshape(-1)
-    for i in prange(x.size):
-        u = _SLOPE * (x[i] + _CUBIC * x[i] * x[i] * x[i])
-        y[i] = np.float32(0.5) * x[i] * (np.float32(1) + tanh(u))
+def _flat(x_NC, y_NC):
+    x_M, y_M = x_NC.reshape(-1), y_NC.reshape(-1)
+    for i in prange(x_M.size):
+        u = _SLOPE * (x_M[i] + _CUBIC * x_M[i] * x_M[i] * x_M[i])
+        y_M[i] = np.float32(0.5) * x_M[i] * (np.float32(1) + tanh(u))
 
 
 @register(GELU)

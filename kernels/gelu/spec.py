@@ -1,6 +1,6 @@
 """GELU in its tanh form: D. Hendrycks and K. Gimpel, Gaussian Error Linear Units (2016), arXiv:1606.08415.
 
-Dims: N rows (batch x time), C channels.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ Idea: a hundred million squares lose half their digits in a float32 sum, and ove
     thread adds up in double precision.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
 Costs: all but one of the GPU's multiprocessors stand idle.
+Dims: K = gradients.
 """
 
 from kernels.global_norm.spec import GLOBAL_NORM

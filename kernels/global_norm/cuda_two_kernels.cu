@@ -1,3 +1,5 @@
+// Dims: K = gradients.
+// grad (K); norm (1).
 #include "crucible.cuh"
 
 constexpr int THREADS = 256;

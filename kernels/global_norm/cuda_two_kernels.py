@@ -6,6 +6,7 @@ Idea: the end of a kernel is the barrier between blocks: the first leaves one nu
 Source: M. Harris, Optimizing parallel reduction in CUDA (2007), on kernel decomposition; karpathy/llm.c,
     llmc/global_norm.cuh, which avoids atomic addition in the same way.
 Costs: double precision runs at 1/64 of the float32 rate on consumer GPUs, which still keeps up with their memory.
+Dims: K = gradients.
 """
 
 from kernels.cuda import PACKED_SIZES, ceil_div, packed_size

@@ -4,6 +4,7 @@ Builds on: numba_naive, in which each addition waits for the one before.
 Idea: within a block the compiler keeps a vector of partial sums; blocks, unlike threads, are cut the same way on every
     machine, so that the number of threads does not change the result.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2, on blocked sums.
+Dims: K = gradients, G = blocks, L = gradients of a block.
 """
 
 import numpy as np
@@ -17,24 +18,24 @@ BLOCK = 4096
 
 
 @jit
-def _squares(grad):
+def _squares(grad_L):
     total = np.float64(0)
-    for k in range(grad.size):
-        g = np.float64(grad[k])
+    for k in range(grad_L.size):
+        g = np.float64(grad_L[k])
         total += g * g
     return total
 
 
 @parallel
-def _blocks(grad, norm, workspace):
-    blocks = (grad.size + BLOCK - 1) // BLOCK
-    partials = workspace[: 2 * blocks].view(np.float64)
+def _blocks(grad_K, norm, workspace):
+    blocks = (grad_K.size + BLOCK - 1) // BLOCK
+    partials_G = workspace[: 2 * blocks].view(np.float64)
     for block in prange(blocks):
         low = block * BLOCK
-        partials[block] = _squares(grad[low : min(low + BLOCK, grad.size)])
+        partials_G[block] = _squares(grad_K[low : min(low + BLOCK, grad_K.size)])
     total = np.float64(0)
     for block in range(blocks):
-        total += partials[block]
+        total += partials_G[block]
     norm[0] = np.sqrt(total)
 
 

@@ -2,6 +2,7 @@
 
 Idea: a hundred million squares lose half their digits in a float32 sum, and overflow it where the norm would not.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
+Dims: K = gradients.
 """
 
 import numpy as np
@@ -12,10 +13,10 @@ from registry import register
 
 
 @naive
-def _global_norm(grad, norm):
+def _global_norm(grad_K, norm):
     total = np.float64(0)
-    for k in range(grad.size):
-        g = np.float64(grad[k])
+    for k in range(grad_K.size):
+        g = np.float64(grad_K[k])
         total += g * g
     norm[0] = np.sqrt(total)
 

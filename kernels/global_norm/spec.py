@@ -1,6 +1,6 @@
 """The Euclidean norm of all gradients, by which they are clipped.
 
-Dims: K parameters.
+Dims: K = gradients.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 constexpr int THREADS = 256;

@@ -6,6 +6,7 @@ Idea: neighbouring threads take neighbouring channels, so that a warp's load is 
 Source: M. Harris, Optimizing parallel reduction in CUDA (2007), for the tree; karpathy/llm.c,
     dev/cuda/layernorm_forward.cu, version 2, for its use here: there, mean, rstd and result have a kernel each.
 Costs: a barrier at every level of the tree, twice for each row.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.layer_norm.spec import LAYER_NORM

@@ -8,6 +8,7 @@ Source: karpathy/llm.c, the sixth kernel of dev/cuda/layernorm_forward.cu for th
     dev/cuda/fused_residual_forward.cu for 128 bits; J. Luitjens, Increase performance with vectorized memory access
     (NVIDIA developer blog, 2013).
 Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div, packed_size

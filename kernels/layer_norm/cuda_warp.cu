@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 extern "C" __global__ void layer_norm_warp(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean,

@@ -5,6 +5,7 @@ Idea: the lanes of a warp run together: five shuffles between registers replace 
     barriers, and the rows of a block need not wait for each other.
 Source: M. Harris, Faster parallel reductions on Kepler (NVIDIA developer blog, 2014), for shuffles; the third kernel of
     karpathy/llm.c, dev/cuda/layernorm_forward.cu.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,6 +1,6 @@
 """Layer normalisation over the last axis.
 
-Dims: N rows (batch x time), C channels.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from __future__ import annotations

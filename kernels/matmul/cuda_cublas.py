@@ -6,6 +6,7 @@ Idea: cuBLAS takes row-major matrices as the transposes of what it calls matrice
 Source: NVIDIA, cuBLAS Library, section 2.7.1, cublas<t>gemm(); CuPy, cupy.cublas.gemm.
 Costs: the result is written twice and read once: in bfloat16 it would be rounded twice, so this is float32 only. It runs on
     a GPU only: the simulator runs kernels, and knows no library.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from functools import cache

@@ -11,6 +11,7 @@ Source: G. Henry, P. Tang and A. Heinecke, Leveraging the bfloat16 Artificial In
     single precision accuracy from Tensor Cores, IJHPCA 36 (2022), arXiv:2203.03341.
 Costs: six products for one, and the splitting. What arrives in shared memory is float32, so that fragments are read pair by
     pair and not by ldmatrix.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

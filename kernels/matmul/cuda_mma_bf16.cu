@@ -1,5 +1,7 @@
 // y = x * weight^T + bias, a tile of 128 x 64 for each block: kernels/cuda/mma_tile_bf16.cuh. Along the memory of both
 // matrices runs k, as fragments want it.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); y (N, O).
 #include "mma_tile_bf16.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3)

@@ -11,6 +11,7 @@ Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA (its software pipeline and warp 
     arXiv:2203.03341.
 Costs: two panels of each matrix in shared memory, and a thread's 64 sums, leave a fifth of the threads resident. Rows that do
     not start at multiples of 16 bytes are copied number by number, and waited for. Results are written number by number.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,4 +1,6 @@
 // One thread for each element of y: the dot product of a row of x and a row of the weight.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); y (N, O).
 #include "crucible.cuh"
 
 extern "C" __global__ void matmul_naive(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, int rows,

@@ -3,6 +3,7 @@
 Idea: the two outer loops become the grid: a thread finds its row and column and runs the inner loop alone.
 Source: karpathy/llm.c, dev/cuda/matmul_forward.cu, kernel 1.
 Costs: two loads from memory for every multiplication, and a warp's 32 loads of the weight touch 32 rows.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

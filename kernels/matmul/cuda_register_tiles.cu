@@ -1,5 +1,7 @@
 // y = x * weight^T + bias, a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh. Along the memory of both
 // matrices runs k.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); y (N, O).
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)

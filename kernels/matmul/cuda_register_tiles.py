@@ -7,6 +7,7 @@ Idea: a thread that owns 8 x 4 sums needs 12 numbers for 32 multiplications, whi
 Source: V. Volkov and J. Demmel, Benchmarking GPUs to tune dense linear algebra, SC 2008, doi:10.1109/SC.2008.5214359.
 Costs: the registers of a thread limit how many threads are resident. With k turned downwards, two stores to shared memory at a
     time meet in one bank. Results are written number by number, neighbouring lanes four apart.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,5 +1,7 @@
 // A block of 32 x 32 threads computes a tile of y. Along k it takes one tile of x and one of the weight after the other into
 // shared memory, where each number is then read 32 times.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); y (N, O).
 #include "crucible.cuh"
 
 constexpr int SIDE = 32;

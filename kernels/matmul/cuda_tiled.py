@@ -5,6 +5,7 @@ Idea: the threads of a block together load a tile of each matrix, along its memo
     32 times from shared memory.
 Source: NVIDIA, CUDA C++ Programming Guide, section 3.2.4 (shared memory).
 Costs: two loads from shared memory for every multiplication, and two barriers for every tile.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -5,6 +5,7 @@ Idea: rearrange blocks of both matrices into panels that are read strictly in or
     registers: eleven loads for 24 vector multiplications. The bias is what the sums are added to. kernels/simd/gemm.py.
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008), 12:1-12:25.
 Costs: scratch memory for the panels.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.matmul.spec import MATMUL

@@ -5,6 +5,7 @@ Idea: eight dot products at once share their loads: two rows of x times four of 
     used for all rows of x before the next one; blocks are shared between threads. Each sum is a vector of partial sums.
 Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
 Costs: six loads for eight multiplications.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np
@@ -18,33 +19,33 @@ BLOCK = 64  # rows of the weight
 
 
 @jit
-def _tile(x0, x1, w0, w1, w2, w3):
+def _tile(x0_C, x1_C, w0_C, w1_C, w2_C, w3_C):
     s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = np.float32(0)
-    for k in range(x0.size):
-        s00 += x0[k] * w0[k]
-        s01 += x0[k] * w1[k]
-        s02 += x0[k] * w2[k]
-        s03 += x0[k] * w3[k]
-        s10 += x1[k] * w0[k]
-        s11 += x1[k] * w1[k]
-        s12 += x1[k] * w2[k]
-        s13 += x1[k] * w3[k]
+    for k in range(x0_C.size):
+        s00 += x0_C[k] * w0_C[k]
+        s01 += x0_C[k] * w1_C[k]
+        s02 += x0_C[k] * w2_C[k]
+        s03 += x0_C[k] * w3_C[k]
+        s10 += x1_C[k] * w0_C[k]
+        s11 += x1_C[k] * w1_C[k]
+        s12 += x1_C[k] * w2_C[k]
+        s13 += x1_C[k] * w3_C[k]
     return (s00, s01, s02, s03), (s10, s11, s12, s13)
 
 
 @parallel
-def _matmul(x, weight, bias, y):
-    rows, columns = y.shape
+def _matmul(x_NC, weight_OC, bias_O, y_NO):
+    rows, columns = y_NO.shape
     for block in prange((columns + BLOCK - 1) // BLOCK):
         end = min((block + 1) * BLOCK, columns)
         for i in range(0, rows, 2):
             i1 = min(i + 1, rows - 1)  # a ragged tile holds its last row twice
             for j in range(block * BLOCK, end, 4):
                 j1, j2, j3 = min(j + 1, end - 1), min(j + 2, end - 1), min(j + 3, end - 1)
-                upper, lower = _tile(x[i], x[i1], weight[j], weight[j1], weight[j2], weight[j3])
+                upper, lower = _tile(x_NC[i], x_NC[i1], weight_OC[j], weight_OC[j1], weight_OC[j2], weight_OC[j3])
                 for place, column in enumerate((j, j1, j2, j3)):
-                    y[i, column] = upper[place] + bias[column]
-                    y[i1, column] = lower[place] + bias[column]
+                    y_NO[i, column] = upper[place] + bias_O[column]
+                    y_NO[i1, column] = lower[place] + bias_O[column]
 
 
 @register(MATMUL, tiles={"N": (2,), "O": (4, BLOCK)})

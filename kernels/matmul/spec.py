@@ -1,6 +1,8 @@
 """The matrix product of a linear layer, and its three gradients.
 
-Dims: N rows (batch x time), C input channels, O output channels. The weight is stored as in torch, one row per output.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
+
+The weight has one row per output, as in torch.
 """
 
 import numpy as np

@@ -1,4 +1,6 @@
 // y = gelu(pre), element by element.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); pre, y (N, O).
 #include "crucible.cuh"
 #include "gelu.cuh"
 

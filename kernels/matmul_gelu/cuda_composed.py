@@ -5,6 +5,7 @@ Idea: what a program does that knows no fused op, as the measure of what fusing 
 Source: kernels/matmul/cuda_register_tiles.py.
 Costs: the product is written to memory and read back. What is stored in bfloat16 is rounded in between, and the GELU of a
     rounded number is not what is asked for: float32 only.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,4 +1,6 @@
 // pre = x * weight^T + bias and y = gelu(pre), a tile of 64 x 64 for each block: kernels/cuda/mma_tile.cuh.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); pre, y (N, O).
 #include "gelu.cuh"
 #include "mma_tile.cuh"
 

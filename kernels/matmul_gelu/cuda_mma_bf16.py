@@ -6,6 +6,7 @@ Idea: a bf16 is what a tensor core takes, so each pair of fragments is one produ
 Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA; the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS).
 Costs: while a block computes its 8,192 hyperbolic tangents, it multiplies nothing. A thread's 64 sums leave a fifth of the
     threads resident.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

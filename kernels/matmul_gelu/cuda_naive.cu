@@ -1,4 +1,6 @@
 // One thread for each element: the dot product of a row of x and a row of the weight, then its GELU.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// x (N, C); weight (O, C); bias (O); pre, y (N, O).
 #include "crucible.cuh"
 #include "gelu.cuh"
 

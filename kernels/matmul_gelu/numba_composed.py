@@ -4,6 +4,7 @@ Builds on: numba_naive, which is three loops and a scalar tanh.
 Idea: what a program does that knows no fused op, as the measure of what fusing gains.
 Source: kernels/matmul/numba_packed.py and kernels/gelu/numba_sigmoid.py.
 Costs: the product is written to memory and read back.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.gelu.numba_sigmoid import numba_sigmoid

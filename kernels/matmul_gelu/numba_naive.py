@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, matmul_forward_naive and gelu_forward.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import math
@@ -17,15 +18,15 @@ _SLOPE, _CUBIC, _HALF, _ONE = np.float32(SLOPE), np.float32(CUBIC), np.float32(0
 
 
 @naive
-def _matmul_gelu(x, weight, bias, pre, y):
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
+def _matmul_gelu(x_NC, weight_OC, bias_O, pre_NO, y_NO):
+    for i in range(y_NO.shape[0]):
+        for j in range(y_NO.shape[1]):
             total = np.float32(0)
-            for k in range(x.shape[1]):
-                total += x[i, k] * weight[j, k]
-            total += bias[j]
-            pre[i, j] = total
-            y[i, j] = _HALF * total * (_ONE + math.tanh(_SLOPE * (total + _CUBIC * total * total * total)))
+            for k in range(x_NC.shape[1]):
+                total += x_NC[i, k] * weight_OC[j, k]
+            total += bias_O[j]
+            pre_NO[i, j] = total
+            y_NO[i, j] = _HALF * total * (_ONE + math.tanh(_SLOPE * (total + _CUBIC * total * total * total)))
 
 
 @register(MATMUL_GELU)

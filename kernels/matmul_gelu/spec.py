@@ -1,7 +1,9 @@
 """A linear layer followed by GELU (tanh form), and the gradient through the GELU into a linear layer's input.
 
-Dims: N rows (batch x time), C input channels, O output channels. The backward op belongs to the linear layer after the
-GELU: its input gradient ``dy @ weight`` is taken on through the GELU whose argument was ``pre``.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
+
+The backward op belongs to the linear layer after the GELU. It multiplies the input gradient ``dy @ weight`` of that layer by
+the derivative of the GELU at its argument ``pre``.
 """
 
 import numpy as np

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x1, x2, y (N, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void residual_naive(const floatX* x1, const floatX* x2, floatX* y, long long size) {

@@ -2,6 +2,7 @@
 
 Idea: write the reference as one kernel; rows do not matter to a sum.
 Source: the first kernel of karpathy/llm.c, dev/cuda/residual_forward.cu.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

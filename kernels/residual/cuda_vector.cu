@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x1, x2, y (N, C).
 #include "crucible.cuh"
 
 template <class Packed>

@@ -6,6 +6,7 @@ Idea: the sum does nothing but move memory; a quarter of the instructions moves 
 Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA developer blog, 2013); the second kernel of
     karpathy/llm.c, dev/cuda/residual_forward.cu.
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import PACKED_SIZES, ceil_div, packed_size

@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_forward.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.residual.spec import RESIDUAL
@@ -10,10 +11,10 @@ from registry import register
 
 
 @naive
-def _residual(x1, x2, y):
-    for i in range(x1.shape[0]):
-        for j in range(x1.shape[1]):
-            y[i, j] = x1[i, j] + x2[i, j]
+def _residual(x1_NC, x2_NC, y_NC):
+    for i in range(x1_NC.shape[0]):
+        for j in range(x1_NC.shape[1]):
+            y_NC[i, j] = x1_NC[i, j] + x2_NC[i, j]
 
 
 @register(RESIDUAL)

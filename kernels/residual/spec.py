@@ -1,6 +1,6 @@
 """The residual sum.
 
-Dims: N rows (batch x time), C channels.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x1, x2, residual, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 extern "C" __global__ void residual_layer_norm_naive(const floatX* x1, const floatX* x2, const floatX* weight,

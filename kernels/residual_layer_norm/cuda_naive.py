@@ -4,6 +4,7 @@ Idea: the row that a thread sums is the row that it normalises, so one kernel ca
     its terms where it is needed: what was stored of it may have been rounded.
 Source: the second kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -6,6 +6,7 @@ Idea: both terms, their sum and the result pass in a quarter of the instructions
 Source: the fifth kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
 Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
     Of bfloat16, the eight sums of a lane meet those of the lane four places on in the same banks of shared memory.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// x1, x2, residual, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 extern __shared__ float kept[];  // a row for each warp of the block

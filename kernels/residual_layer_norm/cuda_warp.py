@@ -6,6 +6,7 @@ Idea: lanes take neighbouring channels and trade partial sums by shuffles; the r
 Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row
     in shared memory.
 Costs: a row must fit shared memory.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -4,6 +4,7 @@ Builds on: numba_naive, whose loops do not vectorise.
 Idea: what fusion has to beat: the best sum, then the best layer normalisation of it.
 Source: kernels/residual/numba_flat.py and kernels/layer_norm/numba_rows.py.
 Costs: the sum is written, and read again once every row of it is there.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.layer_norm.numba_rows import numba_rows as layer_norm

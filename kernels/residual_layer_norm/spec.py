@@ -1,6 +1,6 @@
 """Residual sum and layer normalisation of it, in one op.
 
-Dims: N rows (batch x time), C channels.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from __future__ import annotations

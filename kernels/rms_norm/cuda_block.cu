@@ -1,10 +1,12 @@
+// Dims: N = rows (batch x time), C = channels.
+// x, y (N, C); weight (C); rstd (N).
 #include "crucible.cuh"
 
 constexpr int THREADS = 128;
 
 extern __shared__ float4 row_C[];  // the block's row of x, as it is stored
 
-// Dims: C channels. x_C, weight_C, y_C: one row.
+// Normalises one row: x, weight and y (C).
 template <class Packed>
 __device__ float normalise(const floatX* x, const floatX* weight, floatX* y, int channels, float eps, float* shares) {
   const int first = threadIdx.x * Packed::SIZE, step = THREADS * Packed::SIZE;

@@ -9,6 +9,7 @@ Source: M. Harris, Faster parallel reductions on Kepler (NVIDIA developer blog, 
     is the sixth kernel of karpathy/llm.c, dev/cuda/layernorm_forward.cu.
 Costs: a row must fit shared memory. Rows that do not start at a multiple of 16 bytes move one element at a time. Threads
     without a vector idle: in float32 a row fills the block from 512 channels on.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div, packed_size

@@ -1,6 +1,7 @@
+// Dims: N = rows (batch x time), C = channels.
+// x, y (N, C); weight (C); rstd (N).
 #include "crucible.cuh"
 
-// Dims: N rows, C channels. x_NC, weight_C, y_NC, rstd_N.
 extern "C" __global__ void rms_norm_naive(const floatX* x, const floatX* weight, floatX* y, float* rstd, long long rows,
                                           int channels, float eps) {
   const long long row = thread_index();

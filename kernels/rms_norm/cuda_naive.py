@@ -3,6 +3,7 @@
 Idea: no row depends on another row, so each row gets a thread of its own.
 Source: B. Zhang and R. Sennrich, Root Mean Square Layer Normalization (2019), arXiv:1910.07467, equation 4.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

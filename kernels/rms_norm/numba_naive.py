@@ -3,6 +3,7 @@
 Idea: write the reference as scalar code, one operation after the other.
 Source: B. Zhang and R. Sennrich, Root Mean Square Layer Normalization (2019), arXiv:1910.07467, equation 4;
     the loops are those of karpathy/llama2.c, run.c, rmsnorm.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import numpy as np
@@ -12,7 +13,6 @@ from kernels.simd import naive
 from registry import register
 
 
-# Dims: N rows, C channels.
 @naive
 def _rms_norm(x_NC, weight_C, eps, y_NC, rstd_N):
     rows, channels = x_NC.shape

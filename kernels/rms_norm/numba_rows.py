@@ -5,6 +5,7 @@ Idea: allow the compiler to reorder the sum of squares, so that it becomes a vec
     channels stays in the first or second cache between the sum and the scaling.
 Source: karpathy/llama2.c, run.c, rmsnorm, for the loops; kernels/layer_norm/numba_rows.py for rows as the unit of parallel
     work.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import numpy as np
@@ -15,7 +16,6 @@ from kernels.simd import jit, parallel
 from registry import register
 
 
-# Dims: N rows, C channels.
 @jit
 def _row(x_C, weight_C, eps, y_C):
     squares = np.float32(0)

@@ -3,7 +3,7 @@
 Llama normalises by it where GPT-2 uses layer normalisation: a row is divided by its root mean square, without a mean and
 without a bias.
 
-Dims: N rows (batch x time), C channels.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+// Dims: N = rows, C = classes.
+// x, y (N, C).
 #include "online.cuh"
 
 constexpr int THREADS = 256;

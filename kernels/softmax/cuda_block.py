@@ -6,6 +6,7 @@ Idea: eight warps share the row and merge their pairs of maximum and sum in shar
 Source: karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3, for a block's online sweep in 128 bits; the
     seventh kernel of dev/cuda/softmax_forward.cu, made for such rows too, sweeps once for the maximum and again for the sum.
 Costs: a short row leaves most of the block idle; rows that do not start at a multiple of 16 bytes move by single floats.
+Dims: N = rows, C = classes.
 """
 
 from kernels.softmax.spec import SOFTMAX

@@ -1,3 +1,5 @@
+// Dims: N = rows, C = classes.
+// x, y (N, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void softmax_naive(const float* x, float* y, long long rows, int classes) {

@@ -1,3 +1,5 @@
+// Dims: N = rows, C = classes.
+// x, y (N, C).
 #include "online.cuh"
 
 extern "C" __global__ void softmax_online(const float* x, float* y, long long rows, int classes) {

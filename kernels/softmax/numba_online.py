@@ -5,6 +5,7 @@ Idea: keep a running sum relative to the largest value so far, and rescale it wh
     stays in the first-level cache for its own maximum and its own exponentials.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867.
 Costs: the exponentials are computed twice.
+Dims: N = rows, C = classes.
 """
 
 import numpy as np
@@ -18,17 +19,17 @@ from registry import register
 
 
 @jit
-def _row(x, y):
-    largest, total = largest_and_sum(x)
+def _row(x_C, y_C):
+    largest, total = largest_and_sum(x_C)
     factor = np.float32(1) / total
-    for j in range(x.size):
-        y[j] = exp(x[j] - largest) * factor
+    for j in range(x_C.size):
+        y_C[j] = exp(x_C[j] - largest) * factor
 
 
 @parallel
-def _rows(x, y):
-    for i in prange(x.shape[0]):
-        _row(x[i], y[i])
+def _rows(x_NC, y_NC):
+    for i in prange(x_NC.shape[0]):
+        _row(x_NC[i], y_NC[i])
 
 
 @register(SOFTMAX, tiles={"C": (BLOCK,)})

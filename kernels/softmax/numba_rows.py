@@ -4,6 +4,7 @@ Builds on: numba_naive, whose comparisons and exponentials take one value at a t
 Idea: the exponential is a polynomial, and the maximum is taken over whole numbers that sort as the floats do: the
     compiler may reorder those although NaN must survive (it sorts above everything, or below and then spoils the sum).
 Source: the polynomial is kernels/simd/math.py; the order of IEEE 754 bit patterns is section 5.10 of the standard.
+Dims: N = rows, C = classes.
 """
 
 import numpy as np
@@ -17,22 +18,22 @@ from registry import register
 
 
 @jit
-def _row(x, y):
-    top = largest(x)
+def _row(x_C, y_C):
+    top = largest(x_C)
     total = np.float32(0)
-    for j in range(x.size):
-        e = exp(x[j] - top)
+    for j in range(x_C.size):
+        e = exp(x_C[j] - top)
         total += e
-        y[j] = e
+        y_C[j] = e
     factor = np.float32(1) / total
-    for j in range(x.size):
-        y[j] *= factor
+    for j in range(x_C.size):
+        y_C[j] *= factor
 
 
 @parallel
-def _rows(x, y):
-    for i in prange(x.shape[0]):
-        _row(x[i], y[i])
+def _rows(x_NC, y_NC):
+    for i in prange(x_NC.shape[0]):
+        _row(x_NC[i], y_NC[i])
 
 
 @register(SOFTMAX)

@@ -1,6 +1,6 @@
 """Softmax over the last axis.
 
-Dims: N rows, C classes.
+Dims: N = rows, C = classes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Dims: K = parameters, `size` here. grad, param, master, m, v (K).
+// Dims: K = parameters. grad, param, master, m, v (K).
 #include "adamw.cuh"
 
 extern "C" __global__ void adamw_master_naive(const bf16* grad, bf16* param, float* master, float* m, float* v, long long size,

@@ -1,4 +1,4 @@
-// Dims: K = parameters, `size` here. grad, param, master, m, v (K).
+// Dims: K = parameters. grad, param, master, m, v (K).
 #include "adamw.cuh"
 
 // Updates as many parameters as 128 bits hold of bfloat16: one load of gradients, two of each float32 array.

@@ -9,6 +9,7 @@ Source: T. Dao et al., FlashAttention, arXiv:2205.14135, appendix B.2; the two w
 Costs: the scores and dp of a tile are computed twice, seven products instead of five. Three tiles in shared memory and the
     registers of two sums keep the number of resident threads low, and a few registers are spilled on sm_80. Tiles take turns in
     one place, at a barrier each, and the queries are loaded twice.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

@@ -6,6 +6,7 @@ Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, attention_backward, for 
     dev/cuda/attention_backward.cu leaves the products to cuBLAS); T. Dao et al., FlashAttention, arXiv:2205.14135,
     appendix B.2, for the two shortcuts.
 Costs: two T x T matrices for each head; sum(dy * y) is made again for every pair.
+Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
 import math

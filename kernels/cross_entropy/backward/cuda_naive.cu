@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
+// targets, losses (N); logits (N, W).
 #include "crucible.cuh"
 
 extern "C" __global__ void cross_entropy_backward_naive(const int* targets, float* losses, floatX* logits, long long rows,

@@ -3,6 +3,7 @@
 Idea: p - onehot needs the probabilities only once, so they replace the logits and no other array of that size exists.
 Source: karpathy/llm.c, train_gpt2.c, crossentropy_softmax_backward.
 Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD

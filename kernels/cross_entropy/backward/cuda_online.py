@@ -6,6 +6,7 @@ Idea: one online sweep finds maximum and sum; the second sweep, through the cach
 Source: karpathy/llm.c, llmc/fused_classifier.cuh, which tells of the race of the loss's read with the gradient's write;
     M. Milakov and N. Gimelshein, arXiv:1805.02867, for the online sweep.
 Costs: rows that do not start at a multiple of 16 bytes move one element at a time.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 from kernels.cross_entropy.spec import CROSS_ENTROPY_BACKWARD

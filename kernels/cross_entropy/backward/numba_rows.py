@@ -4,6 +4,7 @@ Builds on: numba_naive, which takes one exponential at a time.
 Idea: a row of a large vocabulary (200 KB) fits the second-level cache, so that three passes cost one: the maximum, the
     exponentials in place with their sum, and the scaling. The target's column is set afterwards, which leaves no branch.
 Source: the fused classifier of karpathy/llm.c, llmc/fused_classifier.cuh.
+Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
 import numpy as np
@@ -17,28 +18,28 @@ from registry import register
 
 
 @jit
-def _row(x, target, scale):
-    top = largest(x)
-    gap = top - x[target]
+def _row(x_V, target, scale):
+    top = largest(x_V)
+    gap = top - x_V[target]
     total = np.float32(0)
-    for j in range(x.size):
-        e = exp(x[j] - top)
+    for j in range(x_V.size):
+        e = exp(x_V[j] - top)
         total += e
-        x[j] = e
+        x_V[j] = e
     inverse = np.float32(1) / total
-    at_target = (x[target] * inverse - np.float32(1)) * scale
+    at_target = (x_V[target] * inverse - np.float32(1)) * scale
     factor = inverse * scale
-    for j in range(x.size):
-        x[j] *= factor
-    x[target] = at_target
+    for j in range(x_V.size):
+        x_V[j] *= factor
+    x_V[target] = at_target
     return log(total) + gap
 
 
 @parallel
-def _rows(targets, losses, logits, vocab_size, scale):
-    for i in prange(logits.shape[0]):
-        losses[i] = _row(logits[i, :vocab_size], targets[i], scale)
-        logits[i, vocab_size:] = np.float32(0)
+def _rows(targets_N, losses_N, logits_NW, vocab_size, scale):
+    for i in prange(logits_NW.shape[0]):
+        losses_N[i] = _row(logits_NW[i, :vocab_size], targets_N[i], scale)
+        logits_NW[i, vocab_size:] = np.float32(0)
 
 
 @register(CROSS_ENTROPY_BACKWARD)

@@ -1,3 +1,6 @@
+// Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context
+// after T, R = V + P, L = T + S.
+// tokens (B, T); dx (B, T, C); dwte (R, C); dwpe (L, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void embedding_backward_tokens_naive(const int* tokens, const floatX* dx, floatX* dwte,

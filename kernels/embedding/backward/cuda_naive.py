@@ -6,6 +6,8 @@ Idea: turn the sum around: where a position would add to the row of its token, a
 Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_backward.cu, has a thread for each channel, which adds to the
     table position by position; a table in bfloat16 would be rounded at every step of that.
 Costs: the tokens are read by every element of the table, also by those that no token reaches.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 from kernels.cuda import ceil_div

@@ -9,6 +9,8 @@ Source: the need of a fixed order made karpathy/llm.c sort tokens into buckets o
     in NVIDIA's CUDA C++ Programming Guide, warp vote functions.
 Costs: comparisons grow with the square of the number of positions: a thirty-second of it in loads. Rows of more than 256
     channels take several rounds, each of which looks for the token again.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 from kernels.cuda import ceil_div

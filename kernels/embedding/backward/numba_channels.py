@@ -5,6 +5,8 @@ Idea: threads that own different columns never meet, so that nothing is atomic a
     positions, whatever the number of threads.
 Source: the same need of a fixed order made karpathy/llm.c sort tokens into buckets (llmc/encoder.cuh); bands of columns
     need no sorting.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S, K = channels of a thread, A = rows of a table.
 """
 
 import numpy as np
@@ -18,32 +20,32 @@ LINE = 16  # float32 in a cache line, which two threads must not share
 
 
 @jit
-def _add(dx, token_row, position_row):
-    for c in range(dx.size):
-        token_row[c] += dx[c]
-        position_row[c] += dx[c]
+def _add(dx_K, token_row_K, position_row_K):
+    for c in range(dx_K.size):
+        token_row_K[c] += dx_K[c]
+        position_row_K[c] += dx_K[c]
 
 
 @jit
-def _band(tokens, dx, dwte, dwpe, low, high):
-    for b in range(dx.shape[0]):
-        for t in range(dx.shape[1]):
-            _add(dx[b, t, low:high], dwte[tokens[b, t], low:high], dwpe[t, low:high])
+def _band(tokens_BT, dx_BTC, dwte_RC, dwpe_LC, low, high):
+    for b in range(dx_BTC.shape[0]):
+        for t in range(dx_BTC.shape[1]):
+            _add(dx_BTC[b, t, low:high], dwte_RC[tokens_BT[b, t], low:high], dwpe_LC[t, low:high])
 
 
 @parallel
-def _clear(table):
-    for row in prange(table.shape[0]):
-        table[row] = np.float32(0)
+def _clear(table_AC):
+    for row in prange(table_AC.shape[0]):
+        table_AC[row] = np.float32(0)
 
 
 @parallel
-def _bands(tokens, dx, dwte, dwpe, threads):
-    channels = dx.shape[2]
+def _bands(tokens_BT, dx_BTC, dwte_RC, dwpe_LC, threads):
+    channels = dx_BTC.shape[2]
     lines = (channels + LINE - 1) // LINE
     for thread in prange(threads):
         low, high = lines * thread // threads * LINE, min(lines * (thread + 1) // threads * LINE, channels)
-        _band(tokens, dx, dwte, dwpe, low, high)
+        _band(tokens_BT, dx_BTC, dwte_RC, dwpe_LC, low, high)
 
 
 @register(EMBEDDING_BACKWARD, tiles={"C": (LINE,)})

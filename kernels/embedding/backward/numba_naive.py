@@ -2,6 +2,8 @@
 
 Idea: one thread takes the positions in order, so that tokens that occur twice are no race.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, encoder_backward.
+Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
+    T, R = V + P, L = T + S.
 """
 
 import numpy as np
@@ -12,16 +14,16 @@ from registry import register
 
 
 @naive
-def _embedding_backward(tokens, dx, dwte, dwpe, accumulate_wte, accumulate_wpe):
+def _embedding_backward(tokens_BT, dx_BTC, dwte_RC, dwpe_LC, accumulate_wte, accumulate_wpe):
     if not accumulate_wte:
-        dwte[:] = np.float32(0)
+        dwte_RC[:] = np.float32(0)
     if not accumulate_wpe:
-        dwpe[:] = np.float32(0)
-    for b in range(dx.shape[0]):
-        for t in range(dx.shape[1]):
-            for c in range(dx.shape[2]):
-                dwte[tokens[b, t], c] += dx[b, t, c]
-                dwpe[t, c] += dx[b, t, c]
+        dwpe_LC[:] = np.float32(0)
+    for b in range(dx_BTC.shape[0]):
+        for t in range(dx_BTC.shape[1]):
+            for c in range(dx_BTC.shape[2]):
+                dwte_RC[tokens_BT[b, t], c] += dx_BTC[b, t, c]
+                dwpe_LC[t, c] += dx_BTC[b, t, c]
 
 
 @register(EMBEDDING_BACKWARD)

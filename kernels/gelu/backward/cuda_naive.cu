@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, x, dx (N, C).
 #include "crucible.cuh"
 
 constexpr float SLOPE = 0.7978845608028654f;  // sqrt(2 / pi)

@@ -2,6 +2,7 @@
 
 Idea: with t = tanh(u), the derivative is (1 + t) / 2 + x (1 - t*t) u' / 2.
 Source: the first kernel of karpathy/llm.c, dev/cuda/gelu_backward.cu, which takes 1 / cosh(u)**2 for 1 - t*t.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

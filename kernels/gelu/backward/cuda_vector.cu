@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, x, dx (N, C).
 #include "crucible.cuh"
 
 constexpr float LINEAR = 1.5957691216057308f;  // 2 sqrt(2 / pi)

@@ -7,6 +7,7 @@ Idea: with s the logistic function of 2u the derivative is s + x s (1 - s) 2u', 
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2; kernels/gelu/backward/numba_sigmoid.py
     has it on the CPU.
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import PACKED_SIZES, ceil_div, packed_size

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, x, dx (N, C); weight, dweight, dbias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 extern "C" __global__ void layer_norm_backward_rows_naive(const floatX* dy, const floatX* x, const floatX* weight,

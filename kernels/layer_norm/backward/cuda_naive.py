@@ -5,6 +5,7 @@ Idea: with n = (x - mean) * rstd and g = dy * weight, dx = (g - mean(g) - n * me
 Source: the first kernel of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose rows add to the parameter gradients
     atomically; the CPU kernel's formulas, train_gpt2.c, layernorm_backward.
 Costs: dy and x are read three times, twice in steps of a whole row.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

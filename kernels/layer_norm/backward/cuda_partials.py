@@ -5,6 +5,7 @@ Idea: a block's threads share a row, and each owns the same channels in every ro
     need no atomics: they stay in shared memory until the block has seen all of its rows, and go to workspace once.
 Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose later kernels keep them in shared memory.
 Costs: workspace of two rows for each block, and four barriers for each row.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

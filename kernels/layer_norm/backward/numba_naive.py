@@ -2,6 +2,7 @@
 
 Idea: with n = (x - mean) * rstd and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) * rstd.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, layernorm_backward.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import numpy as np
@@ -12,25 +13,25 @@ from registry import register
 
 
 @naive
-def _layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias, accumulate):
-    size = np.float32(x.shape[1])
+def _layer_norm_backward(dy_NC, x_NC, weight_C, mean_N, rstd_N, dx_NC, dweight_C, dbias_C, accumulate):
+    size = np.float32(x_NC.shape[1])
     if not accumulate:
-        dweight[:] = np.float32(0)
-        dbias[:] = np.float32(0)
-    for i in range(x.shape[0]):
+        dweight_C[:] = np.float32(0)
+        dbias_C[:] = np.float32(0)
+    for i in range(x_NC.shape[0]):
         total = np.float32(0)
         along = np.float32(0)
-        for j in range(x.shape[1]):
-            dnormed = dy[i, j] * weight[j]
+        for j in range(x_NC.shape[1]):
+            dnormed = dy_NC[i, j] * weight_C[j]
             total += dnormed
-            along += dnormed * ((x[i, j] - mean[i]) * rstd[i])
+            along += dnormed * ((x_NC[i, j] - mean_N[i]) * rstd_N[i])
         total /= size
         along /= size
-        for j in range(x.shape[1]):
-            normed = (x[i, j] - mean[i]) * rstd[i]
-            dx[i, j] = (dy[i, j] * weight[j] - total - normed * along) * rstd[i]
-            dweight[j] += dy[i, j] * normed
-            dbias[j] += dy[i, j]
+        for j in range(x_NC.shape[1]):
+            normed = (x_NC[i, j] - mean_N[i]) * rstd_N[i]
+            dx_NC[i, j] = (dy_NC[i, j] * weight_C[j] - total - normed * along) * rstd_N[i]
+            dweight_C[j] += dy_NC[i, j] * normed
+            dbias_C[j] += dy_NC[i, j]
 
 
 @register(LAYER_NORM_BACKWARD)

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), O = output channels.
+// dy (N, O); dbias (O).
 #include "crucible.cuh"
 
 extern "C" __global__ void matmul_backward_bias_naive(const floatX* dy, floatX* dbias, long long rows, int columns,

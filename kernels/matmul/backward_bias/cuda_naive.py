@@ -3,6 +3,7 @@
 Idea: neighbouring threads read neighbouring columns of the same row, so that already this is one stretch of memory.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward; a thread is given each turn of its outer loop.
 Costs: there are no more threads than columns, a few thousand where the GPU has room for a hundred thousand.
+Dims: N = rows (batch x time), O = output channels.
 """
 
 from kernels.cuda import ceil_div

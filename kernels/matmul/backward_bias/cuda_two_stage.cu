@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), O = output channels.
+// dy (N, O); dbias (O).
 #include "crucible.cuh"
 
 // A block sums a strip of 32 columns over one chunk of rows: sums[chunk][column].

@@ -6,6 +6,7 @@ Idea: rows are cut into chunks, which blocks add up side by side into workspace;
 Source: karpathy/llm.c, dev/cuda/matmul_backward_bias.cu: the strips of 32 columns are those of its fourth kernel, the
     buffer that a separate kernel adds up that of its ninth.
 Costs: a second launch.
+Dims: N = rows (batch x time), O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -4,6 +4,7 @@ Builds on: numpy_sum, which reads and writes the result once for every row, on o
 Idea: a strip's sums stay in the first-level cache and are read and written once for every eight rows, which are added in
     pairs. A strip of a row is a slice of its own, so that the compiler knows its elements to be neighbours.
 Source: the CUDA kernel matmul_backward_bias of karpathy/llm.c, whose thread blocks take strips of columns.
+Dims: N = rows (batch x time), O = output channels, S = columns of a strip.
 """
 
 import numba
@@ -19,31 +20,31 @@ LINE = 16  # floats
 
 
 @jit
-def _add(total, r0, r1, r2, r3, r4, r5, r6, r7):
-    for j in range(total.size):
-        total[j] += ((r0[j] + r1[j]) + (r2[j] + r3[j])) + ((r4[j] + r5[j]) + (r6[j] + r7[j]))
+def _add(total_S, r0, r1, r2, r3, r4, r5, r6, r7):
+    for j in range(total_S.size):
+        total_S[j] += ((r0[j] + r1[j]) + (r2[j] + r3[j])) + ((r4[j] + r5[j]) + (r6[j] + r7[j]))
 
 
 @jit
-def _strip(dy, s, total):
-    eights = dy.shape[0] // 8 * 8
+def _strip(dy_NO, s, total_S):
+    eights = dy_NO.shape[0] // 8 * 8
     for i in range(0, eights, 8):
-        upper = dy[i, s], dy[i + 1, s], dy[i + 2, s], dy[i + 3, s]
-        lower = dy[i + 4, s], dy[i + 5, s], dy[i + 6, s], dy[i + 7, s]
-        _add(total, *upper, *lower)
-    for i in range(eights, dy.shape[0]):
-        row = dy[i, s]
-        for j in range(total.size):
-            total[j] += row[j]
+        upper = dy_NO[i, s], dy_NO[i + 1, s], dy_NO[i + 2, s], dy_NO[i + 3, s]
+        lower = dy_NO[i + 4, s], dy_NO[i + 5, s], dy_NO[i + 6, s], dy_NO[i + 7, s]
+        _add(total_S, *upper, *lower)
+    for i in range(eights, dy_NO.shape[0]):
+        row = dy_NO[i, s]
+        for j in range(total_S.size):
+            total_S[j] += row[j]
 
 
 @parallel
-def _backward(dy, dbias, accumulate, width):
-    for strip in prange((dbias.size + width - 1) // width):
-        here = slice(strip * width, min((strip + 1) * width, dbias.size))
+def _backward(dy_NO, dbias_O, accumulate, width):
+    for strip in prange((dbias_O.size + width - 1) // width):
+        here = slice(strip * width, min((strip + 1) * width, dbias_O.size))
         if not accumulate:
-            dbias[here] = np.float32(0)
-        _strip(dy, here, dbias[here])
+            dbias_O[here] = np.float32(0)
+        _strip(dy_NO, here, dbias_O[here])
 
 
 @register(MATMUL_BACKWARD_BIAS, tiles={"O": (LINE, LONGEST), "N": (8,)})

@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward.
+Dims: N = rows (batch x time), O = output channels.
 """
 
 import numpy as np
@@ -12,12 +13,12 @@ from registry import register
 
 
 @naive
-def _backward(dy, dbias, accumulate):
-    for j in range(dbias.size):
+def _backward(dy_NO, dbias_O, accumulate):
+    for j in range(dbias_O.size):
         total = np.float32(0)
-        for i in range(dy.shape[0]):
-            total += dy[i, j]
-        dbias[j] = dbias[j] + total if accumulate else total
+        for i in range(dy_NO.shape[0]):
+            total += dy_NO[i, j]
+        dbias_O[j] = dbias_O[j] + total if accumulate else total
 
 
 @register(MATMUL_BACKWARD_BIAS)

@@ -4,6 +4,7 @@ Builds on: numba_naive, which reads a new cache line for every number.
 Idea: numpy adds whole rows to the result, in the order in which they lie.
 Source: C. Harris et al., Array programming with NumPy, Nature 585 (2020), 357-362.
 Costs: one thread, and the result is read and written once for every row.
+Dims: N = rows (batch x time), O = output channels.
 """
 
 import numpy as np

@@ -1,4 +1,6 @@
 // One thread for each element of dx: a row of dy times a column of the weight.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); dx (N, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void backward_input_naive(const floatX* dy, const floatX* weight, floatX* dx, int rows, int channels,

@@ -4,6 +4,7 @@ Idea: the two outer loops become the grid. Neighbours in a warp take neighbourin
     of one piece of memory, and that of dy is the same number for all.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, first of its two rounds of loops.
 Costs: two loads from memory for every multiplication.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

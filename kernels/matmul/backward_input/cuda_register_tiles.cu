@@ -1,5 +1,7 @@
 // dx = dy * weight, a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh. k, the outputs, runs along the memory of
 // dy and across that of the weight.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); dx (N, C).
 #include "register_tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)

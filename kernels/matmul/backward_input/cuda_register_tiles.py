@@ -5,6 +5,7 @@ Idea: tiles of both matrices stand in shared memory with k down; there a thread 
     three 128-bit loads. The weight already lies with k down, and goes there as it is. kernels/cuda/register_tile.cuh.
 Source: V. Volkov and J. Demmel, Benchmarking GPUs to tune dense linear algebra, SC 2008, doi:10.1109/SC.2008.5214359.
 Costs: the registers of a thread limit how many threads are resident.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np
@@ -12,13 +13,13 @@ from registry import register
 
 
 @naive
-def _backward(dy, weight, dx):
-    for i in range(dx.shape[0]):
-        for j in range(dx.shape[1]):
+def _backward(dy_NO, weight_OC, dx_NC):
+    for i in range(dx_NC.shape[0]):
+        for j in range(dx_NC.shape[1]):
             total = np.float32(0)
-            for k in range(dy.shape[1]):
-                total += dy[i, k] * weight[k, j]
-            dx[i, j] = total
+            for k in range(dy_NO.shape[1]):
+                total += dy_NO[i, k] * weight_OC[k, j]
+            dx_NC[i, j] = total
 
 
 @register(MATMUL_BACKWARD_INPUT)

@@ -5,6 +5,7 @@ Idea: add multiples of whole rows of the weight, four at a time to one load and 
     first-level cache while a block of the gradient takes them in. Blocks are shared between threads.
 Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
 Costs: a load for nearly every multiplication.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np
@@ -19,13 +20,13 @@ ROWS, COLUMNS = 32, 512  # of a block of the gradient
 
 
 @parallel
-def _backward(dy, weight, dx):
-    across = (dx.shape[1] + COLUMNS - 1) // COLUMNS
-    for block in prange((dx.shape[0] + ROWS - 1) // ROWS * across):
+def _backward(dy_NO, weight_OC, dx_NC):
+    across = (dx_NC.shape[1] + COLUMNS - 1) // COLUMNS
+    for block in prange((dx_NC.shape[0] + ROWS - 1) // ROWS * across):
         i, j = block // across * ROWS, block % across * COLUMNS
-        rows, columns = slice(i, min(i + ROWS, dx.shape[0])), slice(j, min(j + COLUMNS, dx.shape[1]))
-        dx[rows, columns] = np.float32(0)
-        add_product(dx[rows, columns], dy[rows], weight[:, columns])
+        rows, columns = slice(i, min(i + ROWS, dx_NC.shape[0])), slice(j, min(j + COLUMNS, dx_NC.shape[1]))
+        dx_NC[rows, columns] = np.float32(0)
+        add_product(dx_NC[rows, columns], dy_NO[rows], weight_OC[:, columns])
 
 
 @register(MATMUL_BACKWARD_INPUT, tiles={"N": (ROWS,), "C": (COLUMNS,), "O": (4,)})

@@ -3,6 +3,7 @@
 Builds on: numba_naive, which is three loops.
 Idea: both operands lie as BLAS wants them.
 Source: C. Lawson et al., Basic linear algebra subprograms for Fortran usage, ACM TOMS 5 (1979), 308-323; OpenBLAS.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np

@@ -7,6 +7,7 @@ Idea: every factor is the sum of three bf16, and six of the nine products of the
 Source: G. Henry, P. Tang and A. Heinecke, Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision
     Computations, ARITH 2019, arXiv:1904.06376.
 Costs: six products for one, and the splitting. Two loads for each pair of both matrices.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,5 +1,7 @@
 // dweight = dy^T * x, a tile of 128 x 64 for each block: kernels/cuda/mma_tile_bf16.cuh. k, the rows, runs across the memory of
 // both matrices, which ldmatrix turns.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); x (N, C); dweight (O, C).
 #include "mma_tile_bf16.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3)

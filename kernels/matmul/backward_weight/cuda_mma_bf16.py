@@ -7,6 +7,7 @@ Idea: a bf16 is what a tensor core takes, so each pair of fragments is one produ
 Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA, and PTX ISA, ldmatrix with .trans.
 Costs: a thread's 64 sums leave a fifth of the threads resident; a small gradient has few tiles, each with a long sum. Rows that
     do not start at multiples of 16 bytes are copied number by number, and waited for.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

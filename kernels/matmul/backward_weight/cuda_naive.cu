@@ -1,4 +1,6 @@
 // One thread for each element of dweight: a column of dy times a column of x.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); x (N, C); dweight (O, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void backward_weight_naive(const floatX* dy, const floatX* x, floatX* dweight, int rows, int channels,

@@ -4,6 +4,7 @@ Idea: the two outer loops become the grid. Neighbours in a warp take neighbourin
     piece of memory, and that of dy is the same number for all. Nothing is added by two threads, so that the sum has one order.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, second of its two rounds of loops.
 Costs: two loads from memory for every multiplication; where the gradient is small, few threads sum over many rows.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

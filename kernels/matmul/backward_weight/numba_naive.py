@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np
@@ -12,13 +13,13 @@ from registry import register
 
 
 @naive
-def _backward(dy, x, dweight, accumulate):
-    for i in range(dweight.shape[0]):
-        for j in range(dweight.shape[1]):
+def _backward(dy_NO, x_NC, dweight_OC, accumulate):
+    for i in range(dweight_OC.shape[0]):
+        for j in range(dweight_OC.shape[1]):
             total = np.float32(0)
-            for k in range(dy.shape[0]):
-                total += dy[k, i] * x[k, j]
-            dweight[i, j] = dweight[i, j] + total if accumulate else total
+            for k in range(dy_NO.shape[0]):
+                total += dy_NO[k, i] * x_NC[k, j]
+            dweight_OC[i, j] = dweight_OC[i, j] + total if accumulate else total
 
 
 @register(MATMUL_BACKWARD_WEIGHT)

@@ -5,6 +5,7 @@ Idea: the sums of a tile stay in registers for the whole depth of a panel, and a
     to zeros, when the tile is stored. kernels/simd/gemm.py.
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008), 12:1-12:25.
 Costs: scratch memory for the panels.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.matmul.spec import MATMUL_BACKWARD_WEIGHT

@@ -5,6 +5,7 @@ Idea: add multiples of whole rows of x, four at a time to one load and store of 
     cache while a block of the gradient takes them in. Blocks are shared between threads.
 Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
 Costs: a load for nearly every multiplication.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np
@@ -19,14 +20,14 @@ ROWS, COLUMNS = 32, 512  # of a block of the gradient
 
 
 @parallel
-def _backward(dy, x, dweight, accumulate):
-    across = (dweight.shape[1] + COLUMNS - 1) // COLUMNS
-    for block in prange((dweight.shape[0] + ROWS - 1) // ROWS * across):
+def _backward(dy_NO, x_NC, dweight_OC, accumulate):
+    across = (dweight_OC.shape[1] + COLUMNS - 1) // COLUMNS
+    for block in prange((dweight_OC.shape[0] + ROWS - 1) // ROWS * across):
         i, j = block // across * ROWS, block % across * COLUMNS
-        rows, columns = slice(i, min(i + ROWS, dweight.shape[0])), slice(j, min(j + COLUMNS, dweight.shape[1]))
+        rows, columns = slice(i, min(i + ROWS, dweight_OC.shape[0])), slice(j, min(j + COLUMNS, dweight_OC.shape[1]))
         if not accumulate:
-            dweight[rows, columns] = np.float32(0)
-        add_product(dweight[rows, columns], dy[:, rows].T, x[:, columns])
+            dweight_OC[rows, columns] = np.float32(0)
+        add_product(dweight_OC[rows, columns], dy_NO[:, rows].T, x_NC[:, columns])
 
 
 @register(MATMUL_BACKWARD_WEIGHT, tiles={"N": (4,), "O": (ROWS,), "C": (COLUMNS,)})

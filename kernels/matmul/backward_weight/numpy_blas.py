@@ -5,6 +5,7 @@ Idea: the transpose of dy is a flag to BLAS. numpy cannot ask BLAS to add to a r
     into scratch memory small enough for the cache and added from there.
 Source: C. Lawson et al., Basic linear algebra subprograms for Fortran usage, ACM TOMS 5 (1979), 308-323; OpenBLAS.
 Costs: accumulating takes several smaller products and a pass over each.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import numpy as np

@@ -1,4 +1,6 @@
 // dpre = dgelu * gelu'(pre), element by element.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); pre, dpre (N, C).
 #include "crucible.cuh"
 #include "gelu.cuh"
 

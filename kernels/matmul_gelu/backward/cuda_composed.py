@@ -5,6 +5,7 @@ Idea: what a program does that knows no fused op, as the measure of what fusing 
 Source: kernels/matmul/backward_input/cuda_register_tiles.py.
 Costs: the product is written to scratch memory and read back. Scratch memory is float32, and the first kernel stores what it
     reads: float32 only.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

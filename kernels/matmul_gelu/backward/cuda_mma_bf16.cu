@@ -1,4 +1,6 @@
 // dpre = (dy * weight) * gelu'(pre), a tile of 128 x 64 for each block: kernels/cuda/mma_tile_bf16.cuh.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); pre, dpre (N, C).
 #include "gelu.cuh"
 #include "mma_tile_bf16.cuh"
 

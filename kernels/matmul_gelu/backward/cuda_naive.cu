@@ -1,4 +1,6 @@
 // One thread for each element of dpre: a row of dy times a column of the weight, times the slope of GELU there.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); pre, dpre (N, C).
 #include "crucible.cuh"
 #include "gelu.cuh"
 

@@ -4,6 +4,7 @@ Idea: the two outer loops become the grid: a thread finds its row and channel, r
     has summed by the slope of GELU.
 Source: karpathy/llm.c, the CPU kernel matmul_backward of train_gpt2.c and dev/cuda/gelu_backward.cu, kernel 1.
 Costs: two loads from memory for every multiplication.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

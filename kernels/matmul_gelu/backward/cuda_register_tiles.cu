@@ -1,4 +1,6 @@
 // dpre = (dy * weight) * gelu'(pre), a tile of 64 x 64 for each block: kernels/cuda/register_tile.cuh.
+// Dims: N = rows (batch x time), C = input channels, O = output channels.
+// dy (N, O); weight (O, C); pre, dpre (N, C).
 #include "gelu.cuh"
 #include "register_tile.cuh"
 

@@ -4,6 +4,7 @@ Builds on: cuda_composed, which writes the whole product to memory and reads it 
 Idea: a thread multiplies its sums by the slope while they are still in its registers. kernels/cuda/register_tile.cuh.
 Source: the epilogue DGELU of NVIDIA's cuBLASLt.
 Costs: while a block computes its 4,096 hyperbolic tangents, it multiplies nothing.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.cuda import ceil_div

@@ -4,6 +4,7 @@ Builds on: numba_naive, which is three loops and a scalar tanh.
 Idea: what a program does that knows no fused op, as the measure of what fusing gains.
 Source: kernels/matmul/backward_input/numba_packed.py and kernels/gelu/backward/numba_sigmoid.py.
 Costs: the product is written to scratch memory and read back.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.gelu.backward.numba_sigmoid import numba_sigmoid

@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, matmul_backward and gelu_backward.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 import math
@@ -18,16 +19,16 @@ _HALF, _ONE, _THREE = np.float32(0.5), np.float32(1), np.float32(3)
 
 
 @naive
-def _backward(dy, weight, pre, dpre):
-    for i in range(dpre.shape[0]):
-        for j in range(dpre.shape[1]):
+def _backward(dy_NO, weight_OC, pre_NC, dpre_NC):
+    for i in range(dpre_NC.shape[0]):
+        for j in range(dpre_NC.shape[1]):
             total = np.float32(0)
-            for k in range(dy.shape[1]):
-                total += dy[i, k] * weight[k, j]
-            x = pre[i, j]
+            for k in range(dy_NO.shape[1]):
+                total += dy_NO[i, k] * weight_OC[k, j]
+            x = pre_NC[i, j]
             tanh = math.tanh(_SLOPE * (x + _CUBIC * x * x * x))
             inner = (_ONE - tanh * tanh) * _SLOPE * (_ONE + _THREE * _CUBIC * x * x)
-            dpre[i, j] = total * (_HALF * (_ONE + tanh) + _HALF * x * inner)
+            dpre_NC[i, j] = total * (_HALF * (_ONE + tanh) + _HALF * x * inner)
 
 
 @register(MATMUL_GELU_BACKWARD)

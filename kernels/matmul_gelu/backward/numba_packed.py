@@ -4,6 +4,7 @@ Builds on: numba_composed, which writes the whole product to memory and reads it
 Idea: a thread multiplies each chunk of the product by the slope right after it is complete, while it is still in the
     second-level cache. kernels/simd/gemm.py and gemm_epilogue.py.
 Source: the epilogue DGELU of NVIDIA's cuBLASLt.
+Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
 from kernels.matmul_gelu.spec import MATMUL_GELU_BACKWARD

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, dx1, dx2 (N, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void residual_backward_naive(const floatX* dy, floatX* dx1, floatX* dx2, long long size,

@@ -2,6 +2,7 @@
 
 Idea: the gradient of a sum goes to both of its terms.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward; a thread is given each turn of its loop.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, dx1, dx2 (N, C).
 #include "crucible.cuh"
 
 template <class Packed>

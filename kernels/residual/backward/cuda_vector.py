@@ -5,6 +5,7 @@ Idea: a quarter of the instructions moves as many floats, an eighth as many elem
     is asked once for all that a thread has.
 Source: J. Luitjens, Increase performance with vectorized memory access (NVIDIA developer blog, 2013).
 Costs: arrays that do not start at a multiple of 16 bytes are moved one element at a time.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import PACKED_SIZES, ceil_div, packed_size

@@ -3,6 +3,7 @@
 Builds on: numba_naive, which is one thread and asks at each element whether to accumulate.
 Idea: dy is read once for both gradients, where two calls of a library would read it twice.
 Source: the fused residual of karpathy/llm.c, llmc/layernorm.cuh, saves the same second read.
+Dims: N = rows (batch x time), C = channels, M = N x C.
 """
 
 from numba import prange
@@ -13,16 +14,16 @@ from registry import register
 
 
 @parallel
-def _fused(dy, dx1, dx2, accumulate):
-    dy, dx1, dx2 = dy.reshape(-1), dx1.reshape(-1), dx2.reshape(-1)
+def _fused(dy_NC, dx1_NC, dx2_NC, accumulate):
+    dy_M, dx1_M, dx2_M = dy_NC.reshape(-1), dx1_NC.reshape(-1), dx2_NC.reshape(-1)
     if accumulate:
-        for i in prange(dy.size):
-            dx1[i] += dy[i]
-            dx2[i] += dy[i]
+        for i in prange(dy_M.size):
+            dx1_M[i] += dy_M[i]
+            dx2_M[i] += dy_M[i]
     else:
-        for i in prange(dy.size):
-            dx1[i] = dy[i]
-            dx2[i] = dy[i]
+        for i in prange(dy_M.size):
+            dx1_M[i] = dy_M[i]
+            dx2_M[i] = dy_M[i]
 
 
 @register(RESIDUAL_BACKWARD)

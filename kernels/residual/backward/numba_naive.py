@@ -2,6 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.residual.spec import RESIDUAL_BACKWARD
@@ -10,15 +11,15 @@ from registry import register
 
 
 @naive
-def _residual_backward(dy, dx1, dx2, accumulate):
-    for i in range(dy.shape[0]):
-        for j in range(dy.shape[1]):
+def _residual_backward(dy_NC, dx1_NC, dx2_NC, accumulate):
+    for i in range(dy_NC.shape[0]):
+        for j in range(dy_NC.shape[1]):
             if accumulate:
-                dx1[i, j] += dy[i, j]
-                dx2[i, j] += dy[i, j]
+                dx1_NC[i, j] += dy_NC[i, j]
+                dx2_NC[i, j] += dy_NC[i, j]
             else:
-                dx1[i, j] = dy[i, j]
-                dx2[i, j] = dy[i, j]
+                dx1_NC[i, j] = dy_NC[i, j]
+                dx2_NC[i, j] = dy_NC[i, j]
 
 
 @register(RESIDUAL_BACKWARD)

@@ -1,3 +1,5 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, dresidual, residual, dx (N, C); weight, dweight, dbias (C); mean, rstd (N).
 #include "crucible.cuh"
 
 extern "C" __global__ void residual_layer_norm_backward_rows_naive(const floatX* dy, const floatX* dresidual,

@@ -5,6 +5,7 @@ Idea: layer normalisation backward, to which the gradient that bypasses it is ad
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, layernorm_backward and residual_backward; the cut into rows and
     channels is that of kernels/layer_norm/backward/cuda_naive.cu.
 Costs: dy and the residual are read three times, twice in steps of a whole row.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

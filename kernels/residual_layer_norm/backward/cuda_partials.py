@@ -5,6 +5,7 @@ Idea: the bypassing gradient is one more stream into a sweep that is there alrea
     all rows of its block, so that the sums of dweight and dbias stay in shared memory and need no atomics.
 Source: kernels/layer_norm/backward/cuda_partials.cu; karpathy/llm.c, dev/cuda/layernorm_backward.cu.
 Costs: workspace of two rows for each block, and four barriers for each row.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,4 +1,4 @@
-// Dims: N = rows, C = channels, G = blocks of the grid, `parts` here.
+// Dims: N = rows (batch x time), C = channels, G = blocks of the grid, `parts` here.
 // dy, dresidual, residual, dx (N, C); weight, dweight, dbias (C); mean, rstd (N); partials (G, 2 C).
 #include "layer_norm_backward.cuh"
 

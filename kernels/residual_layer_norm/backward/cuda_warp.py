@@ -7,6 +7,7 @@ Source: kernels/layer_norm/backward/cuda_warp.cu.
 Costs: shared memory of two rows for each warp, so that long rows leave room for few warps; rows that do not start at a
     multiple of 16 bytes are moved one element at a time. Of bfloat16, the eight sums of a lane meet those of the lane four
     places on in the same banks.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -4,6 +4,7 @@ Builds on: numba_naive, whose loops do not vectorise.
 Idea: what fusion has to beat: the best layer normalisation backward, then the best sum, in place.
 Source: kernels/layer_norm/backward/numba_rows.py and kernels/residual/numba_flat.py.
 Costs: dx is written, read and written again.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.layer_norm.backward.numba_rows import numba_rows as layer_norm_backward

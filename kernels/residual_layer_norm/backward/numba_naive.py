@@ -2,6 +2,7 @@
 
 Idea: layer normalisation backward, to which the gradient that bypasses it is added.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, layernorm_backward and residual_backward.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import numpy as np
@@ -12,25 +13,25 @@ from registry import register
 
 
 @naive
-def _backward(dy, dresidual, residual, weight, mean, rstd, dx, dweight, dbias, accumulate):
-    rows, channels = residual.shape
+def _backward(dy_NC, dresidual_NC, residual_NC, weight_C, mean_N, rstd_N, dx_NC, dweight_C, dbias_C, accumulate):
+    rows, channels = residual_NC.shape
     if not accumulate:
-        dweight[:] = np.float32(0)
-        dbias[:] = np.float32(0)
+        dweight_C[:] = np.float32(0)
+        dbias_C[:] = np.float32(0)
     for i in range(rows):
         total = np.float32(0)
         along = np.float32(0)
         for j in range(channels):
-            dnormed = dy[i, j] * weight[j]
+            dnormed = dy_NC[i, j] * weight_C[j]
             total += dnormed
-            along += dnormed * ((residual[i, j] - mean[i]) * rstd[i])
+            along += dnormed * ((residual_NC[i, j] - mean_N[i]) * rstd_N[i])
         total /= np.float32(channels)
         along /= np.float32(channels)
         for j in range(channels):
-            normed = (residual[i, j] - mean[i]) * rstd[i]
-            dx[i, j] = dresidual[i, j] + (dy[i, j] * weight[j] - total - normed * along) * rstd[i]
-            dweight[j] += dy[i, j] * normed
-            dbias[j] += dy[i, j]
+            normed = (residual_NC[i, j] - mean_N[i]) * rstd_N[i]
+            dx_NC[i, j] = dresidual_NC[i, j] + (dy_NC[i, j] * weight_C[j] - total - normed * along) * rstd_N[i]
+            dweight_C[j] += dy_NC[i, j] * normed
+            dbias_C[j] += dy_NC[i, j]
 
 
 @register(RESIDUAL_LAYER_NORM_BACKWARD)

@@ -1,6 +1,7 @@
+// Dims: N = rows (batch x time), C = channels.
+// dy, x, dx (N, C); weight, dweight (C); rstd (N).
 #include "crucible.cuh"
 
-// Dims: N rows, C channels. dy_NC, x_NC, weight_C, rstd_N, dx_NC.
 extern "C" __global__ void rms_norm_backward_rows_naive(const floatX* dy, const floatX* x, const floatX* weight,
                                                         const float* rstd, floatX* dx, long long rows, int channels) {
   const long long row = thread_index();

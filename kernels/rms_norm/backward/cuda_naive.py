@@ -5,6 +5,7 @@ Idea: with n = x * rstd and g = dy * weight, dx = (g - n * mean(g * n)) * rstd a
 Source: B. Zhang and R. Sennrich, Root Mean Square Layer Normalization (2019), arXiv:1910.07467, section 4.2; the division into
     two kernels is that of kernels/layer_norm/backward/cuda_naive.py.
 Costs: dy and x are read three times; in two of these reads, neighbouring threads read addresses that lie a row apart.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -1,10 +1,12 @@
+// Dims: N = rows (batch x time), C = channels, G = blocks of the grid.
+// dy, x, dx (N, C); weight, dweight (C); rstd (N); partials (G, C).
 #include "crucible.cuh"
 
 constexpr int THREADS = 128;
 
 extern __shared__ float4 sums_C[];  // dweight over the rows of this block
 
-// Dims: C channels. dy_C, x_C, weight_C, dx_C: one row; dweight_C: the sums of the block.
+// One row: dy, x, weight and dx (C); dweight (C) holds the sums of the block.
 template <class Packed>
 __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight, float scale, floatX* dx, float* dweight,
                         int channels, float* shares) {
@@ -35,7 +37,6 @@ __device__ void one_row(const floatX* dy, const floatX* x, const floatX* weight,
   }
 }
 
-// Dims: N rows, C channels, B blocks. dy_NC, x_NC, weight_C, rstd_N, dx_NC, partials_BC.
 extern "C" __global__ void __launch_bounds__(THREADS)
     rms_norm_backward_rows(const floatX* dy, const floatX* x, const floatX* weight, const float* rstd, floatX* dx,
                            float* partials, long long rows, int channels) {
@@ -58,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (int c = threadIdx.x; c < channels; c += THREADS) partials[c] = dweight[c];
 }
 
-// Dims: B blocks, C channels. partials_BC, dweight_C. The order of the sum depends on the number of blocks alone.
+// partials (G, C), dweight (C). The order of the sum depends on the number of blocks alone.
 extern "C" __global__ void rms_norm_backward_columns(const float* partials, floatX* dweight, int blocks, int channels,
                                                      bool accumulate) {
   __shared__ float shares[GROUPS][WARP];

@@ -9,6 +9,7 @@ Costs: workspace of a row for each block, and two barriers for each row. Rows th
     move one element at a time. In bfloat16, the eight sums of a thread lie in the same banks as those of the thread four
     places on. The registers of the first kernel limit a multiprocessor to seven blocks in float32; the launch asks for
     about two.
+Dims: N = rows (batch x time), C = channels.
 """
 
 from kernels.cuda import ceil_div

@@ -2,6 +2,7 @@
 
 Idea: with n = x * rstd and g = dy * weight, dx = (g - n * mean(g * n)) * rstd and dweight = sum over rows of dy * n.
 Source: B. Zhang and R. Sennrich, Root Mean Square Layer Normalization (2019), arXiv:1910.07467, section 4.2.
+Dims: N = rows (batch x time), C = channels.
 """
 
 import numpy as np
@@ -11,7 +12,6 @@ from kernels.simd import naive
 from registry import register
 
 
-# Dims: N rows, C channels.
 @naive
 def _rms_norm_backward(dy_NC, x_NC, weight_C, rstd_N, dx_NC, dweight_C, accumulate):
     rows, channels = x_NC.shape

@@ -4,6 +4,7 @@ Builds on: numba_naive, in which all rows add to one dweight.
 Idea: the partial sums of a thread stay in its first cache. One thread adds them up at the end, in the order of the threads.
 Source: kernels/layer_norm/backward/numba_rows.py, whose partial sums follow karpathy/llm.c, dev/cuda/layernorm_backward.cu.
 Costs: workspace of one row for each thread; the last bits depend on the number of threads.
+Dims: N = rows (batch x time), C = channels, P = threads.
 """
 
 import numpy as np
@@ -15,7 +16,6 @@ from kernels.simd.partial_sums import add_up
 from registry import register
 
 
-# Dims: N rows, C channels, P threads.
 @jit
 def _row(dy_C, x_C, weight_C, rstd, dx_C, partial_C):
     along = np.float32(0)

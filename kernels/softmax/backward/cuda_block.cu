@@ -1,3 +1,5 @@
+// Dims: N = rows, C = classes.
+// dy, y, dx (N, C).
 #include "crucible.cuh"
 
 constexpr int THREADS = 256;

@@ -1,3 +1,5 @@
+// Dims: N = rows, C = classes.
+// dy, y, dx (N, C).
 #include "crucible.cuh"
 
 extern "C" __global__ void softmax_backward_naive(const float* dy, const float* y, float* dx, long long rows, int classes) {

@@ -3,6 +3,7 @@
 Idea: the Jacobian of softmax is diag(y) - y·yᵀ, so that one dot product serves the whole row.
 Source: the derivation is in J. S. Bridle, Neurocomputing F68 (1990), 227.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
+Dims: N = rows, C = classes.
 """
 
 from kernels.cuda import ceil_div

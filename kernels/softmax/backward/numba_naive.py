@@ -2,6 +2,7 @@
 
 Idea: the Jacobian of softmax is diag(y) - y·yᵀ, so that one dot product serves the whole row.
 Source: the derivation is in J. S. Bridle, Neurocomputing F68 (1990), 227.
+Dims: N = rows, C = classes.
 """
 
 import numpy as np
@@ -12,13 +13,13 @@ from registry import register
 
 
 @naive
-def _softmax_backward(dy, y, dx):
-    for i in range(y.shape[0]):
+def _softmax_backward(dy_NC, y_NC, dx_NC):
+    for i in range(y_NC.shape[0]):
         along = np.float32(0)
-        for j in range(y.shape[1]):
-            along += dy[i, j] * y[i, j]
-        for j in range(y.shape[1]):
-            dx[i, j] = y[i, j] * (dy[i, j] - along)
+        for j in range(y_NC.shape[1]):
+            along += dy_NC[i, j] * y_NC[i, j]
+        for j in range(y_NC.shape[1]):
+            dx_NC[i, j] = y_NC[i, j] * (dy_NC[i, j] - along)
 
 
 @register(SOFTMAX_BACKWARD)

@@ -3,6 +3,7 @@
 Builds on: numba_naive, whose dot product adds one value at a time.
 Idea: let the compiler split the dot product into a vector of partial sums; the second loop finds the row in the cache.
 Source: the same scheme as vec_softmax_backward_lastdim in pytorch/pytorch, aten/src/ATen/native/cpu/SoftMaxKernel.cpp.
+Dims: N = rows, C = classes.
 """
 
 import numpy as np
@@ -14,18 +15,18 @@ from registry import register
 
 
 @jit
-def _row(dy, y, dx):
+def _row(dy_C, y_C, dx_C):
     along = np.float32(0)
-    for j in range(y.size):
-        along += dy[j] * y[j]
-    for j in range(y.size):
-        dx[j] = y[j] * (dy[j] - along)
+    for j in range(y_C.size):
+        along += dy_C[j] * y_C[j]
+    for j in range(y_C.size):
+        dx_C[j] = y_C[j] * (dy_C[j] - along)
 
 
 @parallel
-def _rows(dy, y, dx):
-    for i in prange(y.shape[0]):
-        _row(dy[i], y[i], dx[i])
+def _rows(dy_NC, y_NC, dx_NC):
+    for i in prange(y_NC.shape[0]):
+        _row(dy_NC[i], y_NC[i], dx_NC[i])
 
 
 @register(SOFTMAX_BACKWARD)

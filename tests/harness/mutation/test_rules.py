@@ -152,7 +152,7 @@ def test_battery_finds_planted_bugs(capsys):
     written = json.loads(capsys.readouterr().out)
     assert (written["score"], written["counts"]) == (1.0, {"found": 1})
     mutant = written["mutants"][0]
-    assert (mutant["status"], mutant["file"], mutant["line"]) == ("out_of_bounds", "kernels/residual/cuda_naive.cu", 5)
+    assert (mutant["status"], mutant["file"], mutant["line"]) == ("out_of_bounds", "kernels/residual/cuda_naive.cu", 7)
     assert mutant["mutated"] == mutant["original"].replace("i < size", "i <= size")
     assert "--kernels-path" in mutant["reproduce"]
 
