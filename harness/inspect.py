@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from registry.op import Op
     from registry.variant import Variant
     from simulator import Counters
-    from simulator.checks.counters import LineCounters
+    from simulator.interface.counters import LineCounters
 
 __all__ = ["Report", "inspect", "lines_listing", "main", "parser"]
 

@@ -4,9 +4,9 @@ It stands alone: numpy, llvmlite, clang and the standard library.
 """
 
 from simulator.ahead import compile_ahead, compile_kernels
-from simulator.checks.counters import Counters, LineCounters
-from simulator.checks.findings import Finding
 from simulator.errors import CompileError, LaunchError, SimulatorError, UnsupportedInstruction
+from simulator.interface.counters import Counters, LineCounters
+from simulator.interface.findings import Finding
 from simulator.module import Kernel, Module
 from simulator.runtime.launch import Launch
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from simulator.ptx.model import BITS
 
 if TYPE_CHECKING:
-    from simulator.codegen.layout import StateLayout
     from simulator.codegen.translate import Translation
+    from simulator.interface.warp_state import StateLayout
     from simulator.ptx.model import Block, Instruction, Kernel, Signature
-    from simulator.runtime.variables import KernelMemory
+    from simulator.variables import KernelMemory
 
 __all__ = ["Facts", "facts_of"]
 

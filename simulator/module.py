@@ -15,7 +15,7 @@ from simulator.program import Program
 from simulator.runtime.arguments import three
 from simulator.runtime.launch import Request
 from simulator.runtime.run import run_fast
-from simulator.runtime.variables import ModuleMemory
+from simulator.variables import ModuleMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from simulator.codegen.translate import translate
 from simulator.facts import facts_of
 from simulator.files import read_and_mark, write_atomically
-from simulator.runtime.variables import lay_out_kernel
+from simulator.variables import lay_out_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from simulator.facts import Facts
     from simulator.ptx.model import Kernel, Module
-    from simulator.runtime.variables import KernelMemory, ModuleMemory
+    from simulator.variables import KernelMemory, ModuleMemory
 
 __all__ = ["Prepared", "path_of", "prepare"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.checks.layout import PATTERN
 from simulator.clang import CACHE
 from simulator.codegen.compile import compile_texts
-from simulator.runtime.grid import BASIC_BLOCK
+from simulator.interface.checker import PATTERN
+from simulator.interface.grid import BASIC_BLOCK
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulator.codegen.compile import Target
     from simulator.prepared import Prepared
     from simulator.ptx.model import Kernel
-    from simulator.runtime.variables import ModuleMemory
+    from simulator.variables import ModuleMemory
 
 __all__ = ["Program"]
 
@@ -39,7 +39,9 @@ class Program:
     def __init__(self, prepared: Prepared, memory: ModuleMemory, target: Target) -> None:
         self._prepared = prepared
         self.facts, self.memory = prepared.facts, memory
-        self.code = compile_texts(self.facts, lambda: prepared.texts, target, CACHE / "objects")
+        self.code = compile_texts(
+            self.facts.digests, lambda: prepared.texts, target, CACHE / "objects", blocks=len(self.facts.blocks)
+        )
 
     @property
     def kernel(self) -> Kernel:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.checks.counters import count_lines
-from simulator.checks.findings import Finding, finding_at, told
-from simulator.checks.layout import CHECKER, COPY, COUNTER, GRANULE, QUEUE_LENGTH, RECORD, REPORT, Shadow
-from simulator.codegen.layout import LANES, PARAMETER_BYTES, PARAMETERS
+from simulator.checks.reports import finding_of_report
 from simulator.errors import LaunchError
-from simulator.runtime.grid import Outcome
+from simulator.interface.checker import CHECKER, COPY, COUNTER, GRANULE, QUEUE_LENGTH, RECORD, REPORT, Shadow
+from simulator.interface.findings import Finding, finding_at
+from simulator.interface.grid import Outcome
+from simulator.interface.warp_state import LANES, PARAMETER_BYTES, PARAMETERS
 from simulator.runtime.launch import Execution, Launch, Request
 from simulator.runtime.memory import Reserve
 from simulator.runtime.run import stopped_by
@@ -20,7 +21,7 @@ from simulator.runtime.run import stopped_by
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from simulator.checks.counters import Counters
+    from simulator.interface.counters import Counters
     from simulator.program import Program
 
 __all__ = ["run_checked"]
@@ -116,7 +117,7 @@ def run_checked(program: Program, request: Request) -> Launch:
     execution = Execution(program, request)
     checker = _Checker(execution)
     outcome = execution.run(checker.state.ctypes.data)
-    findings = [told(program.kernel, execution.arena, row) for row in checker.rows.tolist()]
+    findings = [finding_of_report(program.kernel, execution.arena, row) for row in checker.rows.tolist()]
     status = findings[-1].kind if outcome is Outcome.FAULT and findings else "ok"
     stopped = stopped_by(execution, outcome)
     if stopped:

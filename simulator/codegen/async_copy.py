@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import ZERO, ints
-from simulator.codegen.layout import COMMIT, Access
 from simulator.codegen.memory import guard, locate, near
 from simulator.codegen.moves import copy_bytes
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import COMMIT, Access
 from simulator.ptx.model import Address, Immediate, Register
 
 if TYPE_CHECKING:

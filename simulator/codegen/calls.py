@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import ints
 from simulator.codegen.floating import each_lane
-from simulator.codegen.layout import Fault
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import Fault
 from simulator.ptx.model import BITS, Symbol, Vector
 
 if TYPE_CHECKING:

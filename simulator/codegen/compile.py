@@ -19,15 +19,13 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from simulator.codegen.calls import BINARY, UNARY
-from simulator.codegen.layout import FUNCTIONS
 from simulator.files import read_sealed, write_sealed
+from simulator.interface.warp_state import FUNCTIONS
 from simulator.native.library import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from simulator.facts import Facts
 
 __all__ = ["CompiledCode", "Target", "compile_texts"]
 
@@ -126,25 +124,29 @@ def _one_of(texts: Callable[[], Sequence[str]], number: int) -> str:
     return texts()[number]
 
 
-def compile_texts(facts: Facts, texts: Callable[[], Sequence[str]], target: Target, folder: Path) -> CompiledCode:
+def compile_texts(
+    digests: Sequence[str], texts: Callable[[], Sequence[str]], target: Target, folder: Path, *, blocks: int
+) -> CompiledCode:
     """Return machine code for a translated kernel, from the cache in `folder` where it is there.
 
     Parameters
     ----------
-    facts
-        Of the kernel.
+    digests
+        SHA-256 of each text of the kernel's LLVM IR.
     texts
-        Returns its LLVM IR, and is asked only for what the cache lacks.
+        Returns the texts; called only if the cache lacks one of them.
     target
         The processor to compile for.
     folder
-        Where objects are kept.
+        The cache of objects.
+    blocks
+        The number of basic blocks of the kernel.
     """
     _start_llvm()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target, _KERNEL_LEVEL))
-    for number, digest in enumerate(facts.digests):
+    for number, digest in enumerate(digests):
         level = _HELPER_LEVEL if number else _KERNEL_LEVEL
         code = _object_of(digest, partial(_one_of, texts, number), target, level, folder)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return CompiledCode(engine, len(facts.blocks))
+    return CompiledCode(engine, blocks)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import MASK, ZERO, ints, signed
-from simulator.codegen.layout import ALL_LANES, BARRIERS, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import ALL_LANES, BARRIERS, DONE, LANES, SCRATCH, WAITS, Barrier, Fault, Status
 from simulator.ptx.model import Immediate, Register
 
 if TYPE_CHECKING:

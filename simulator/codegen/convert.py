@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from simulator.codegen.emitter import MASK, ZERO, floats, ints
 from simulator.codegen.floating import FLOAT_TYPES
 from simulator.codegen.formats import PACKED, bf16_to_float, finish, float_to_bf16, join, read_flushed
-from simulator.codegen.layout import ADDRESS_BIAS, LANES
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import ADDRESS_BIAS, LANES
 from simulator.ptx.model import BITS, SINK, Register, Vector
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.layout import LANES, OFFSETS, SCRATCH, SLOT_BYTES
+from simulator.interface.warp_state import LANES, OFFSETS, SCRATCH, SLOT_BYTES
 from simulator.ptx.model import BITS
 
 if TYPE_CHECKING:

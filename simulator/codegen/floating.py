@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import MASK, ZERO, floats, ints
 from simulator.codegen.formats import PACKED, elementwise, one
-from simulator.codegen.layout import LANES
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import LANES
 from simulator.ptx.model import BITS
 
 if TYPE_CHECKING:

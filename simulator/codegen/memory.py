@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulator.codegen.control import flush_refused
 from simulator.codegen.convert import local_base
 from simulator.codegen.emitter import MASK, ints
-from simulator.codegen.layout import ADDRESS_BIAS, ATOMIC_OPERATIONS, ATOMIC_TYPES, PARAMETERS, Access
 from simulator.codegen.moves import load_lanes, store_lanes
 from simulator.codegen.warp_emitter import items_of, refuse
+from simulator.interface.warp_state import ADDRESS_BIAS, ATOMIC_OPERATIONS, ATOMIC_TYPES, PARAMETERS, Access
 from simulator.ptx.model import BITS, SINK, Address, Register, Symbol
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import ZERO, ints
-from simulator.codegen.layout import LANES
+from simulator.interface.warp_state import LANES
 
 if TYPE_CHECKING:
     from simulator.codegen.warp_emitter import WarpEmitter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.codegen.layout import LANES, aligned
+from simulator.interface.warp_state import LANES, aligned
 
 if TYPE_CHECKING:
     from simulator.ptx.model import Kernel

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from simulator.codegen.control import flush_refused
 from simulator.codegen.emitter import ZERO, floats, ints, signed
 from simulator.codegen.formats import canonical, halves, join
-from simulator.codegen.layout import LANES, Access
 from simulator.codegen.memory import guard, locate, near
 from simulator.codegen.moves import load_rows
 from simulator.codegen.warp_emitter import items_of, refuse
+from simulator.interface.warp_state import LANES, Access
 
 if TYPE_CHECKING:
     from simulator.codegen.warp_emitter import WarpEmitter

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from simulator.codegen import async_copy, calls, compare, convert, floating, integer, memory, tensor_core, warp
 from simulator.codegen.control import emit_block
-from simulator.codegen.layout import FUNCTIONS
 from simulator.codegen.warp_emitter import WarpEmitter, refuse
 from simulator.errors import UnsupportedInstruction
+from simulator.interface.warp_state import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulator.codegen.layout import StateLayout
     from simulator.codegen.warp_emitter import Place
+    from simulator.interface.warp_state import StateLayout
     from simulator.ptx.model import Instruction, Kernel
 
 __all__ = ["Translation", "translate"]

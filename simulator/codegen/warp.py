@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.codegen.emitter import MASK, ZERO, ints
-from simulator.codegen.layout import LANES, REDUCTIONS
 from simulator.codegen.warp_emitter import refuse
+from simulator.interface.warp_state import LANES, REDUCTIONS
 from simulator.ptx.model import BITS, Immediate, Pair
 
 if TYPE_CHECKING:

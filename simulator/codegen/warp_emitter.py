@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.codegen.emitter import MASK, ZERO, Emitter, ints, signed
-from simulator.codegen.layout import (
+from simulator.codegen.registers import allocate
+from simulator.errors import UnsupportedInstruction
+from simulator.interface.warp_state import (
     ADDRESS_BIAS,
     ALL_LANES,
     LANES,
@@ -19,8 +21,6 @@ from simulator.codegen.layout import (
     Status,
     returned,
 )
-from simulator.codegen.registers import allocate
-from simulator.errors import UnsupportedInstruction
 from simulator.ptx.dataflow import bits_read
 from simulator.ptx.model import BITS, SINK, Immediate, Negated, Pair, Register, Special, Symbol, Vector
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.checks import layout as checks
-from simulator.codegen import layout as codegen
-from simulator.runtime.grid import BASIC_BLOCK, GRID, Outcome
-from simulator.runtime.printing import PRINT_ARGUMENT_BYTES, PRINT_HEAD_BYTES, PRINTED
+from simulator.interface import checker, warp_state
+from simulator.interface.grid import BASIC_BLOCK, GRID, Outcome
+from simulator.interface.print_buffer import PRINT_ARGUMENT_BYTES, PRINT_HEAD_BYTES, PRINTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,37 +17,37 @@ if TYPE_CHECKING:
 __all__ = ["declarations"]
 
 _STRUCTS = {
-    "Header": codegen.HEADER,
-    "BlockCounter": codegen.BLOCK_COUNTER,
+    "Header": warp_state.HEADER,
+    "BlockCounter": warp_state.BLOCK_COUNTER,
     "BasicBlock": BASIC_BLOCK,
     "Grid": GRID,
     "Printed": PRINTED,
-    "Checker": checks.CHECKER,
-    "Report": checks.REPORT,
-    "Counter": checks.COUNTER,
-    "Pattern": checks.PATTERN,
-    "Copy": checks.COPY,
-    "Record": checks.RECORD,
-    "Granule": checks.GRANULE,
+    "Checker": checker.CHECKER,
+    "Report": checker.REPORT,
+    "Counter": checker.COUNTER,
+    "Pattern": checker.PATTERN,
+    "Copy": checker.COPY,
+    "Record": checker.RECORD,
+    "Granule": checker.GRANULE,
 }
 _ENUMS: tuple[type[IntEnum | IntFlag], ...] = (
-    *(codegen.Status, codegen.Access, codegen.Barrier),
-    *(Outcome, checks.Code, checks.Shadow),
+    *(warp_state.Status, warp_state.Access, warp_state.Barrier),
+    *(Outcome, checker.Code, checker.Shadow),
 )
-_NAMES = {"Atomic": codegen.ATOMIC_OPERATIONS, "Kind": codegen.ATOMIC_TYPES, "Reduction": codegen.REDUCTIONS}
+_NAMES = {"Atomic": warp_state.ATOMIC_OPERATIONS, "Kind": warp_state.ATOMIC_TYPES, "Reduction": warp_state.REDUCTIONS}
 _CONSTANTS = {
-    "ADDRESS_BIAS": codegen.ADDRESS_BIAS,
-    "BARRIERS": codegen.BARRIERS,
-    "PENDING": codegen.PENDING,
-    "WAITS": codegen.WAITS,
-    "DONE": codegen.DONE,
+    "ADDRESS_BIAS": warp_state.ADDRESS_BIAS,
+    "BARRIERS": warp_state.BARRIERS,
+    "PENDING": warp_state.PENDING,
+    "WAITS": warp_state.WAITS,
+    "DONE": warp_state.DONE,
     "PRINT_ARGUMENT_BYTES": PRINT_ARGUMENT_BYTES,
     "PRINT_HEAD_BYTES": PRINT_HEAD_BYTES,
-    "QUEUE_LENGTH": checks.QUEUE_LENGTH,
-    "COMMIT": codegen.COMMIT,
-    "WARPS": checks.WARPS,
-    "THREADS": checks.THREADS,
-    "VARIABLES": checks.VARIABLES,
+    "QUEUE_LENGTH": checker.QUEUE_LENGTH,
+    "COMMIT": warp_state.COMMIT,
+    "WARPS": checker.WARPS,
+    "THREADS": checker.THREADS,
+    "VARIABLES": checker.VARIABLES,
 }
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.codegen.layout import BLOCK_COUNTER, HEADER, LANES, Fault
 from simulator.errors import LaunchError
+from simulator.interface.grid import GRID, Outcome
+from simulator.interface.warp_state import BLOCK_COUNTER, HEADER, LANES, Fault
 from simulator.native.library import library
 from simulator.runtime.arguments import Dimensions, arrays_of, check_geometry, pack
-from simulator.runtime.grid import GRID, Outcome
 from simulator.runtime.memory import Arena
 from simulator.runtime.printing import PrintBuffer
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from simulator.checks.counters import Counters
-    from simulator.checks.findings import Finding
-    from simulator.codegen.layout import StateLayout
+    from simulator.interface.counters import Counters
+    from simulator.interface.findings import Finding
+    from simulator.interface.warp_state import StateLayout
     from simulator.program import Program
 
 __all__ = ["Execution", "Launch", "Request"]
@@ -132,7 +132,7 @@ class Execution:
         )
         pointers = {buffer.argument: self.arena.pointer(buffer.argument) for buffer in self.arena.buffers}
         self.arena.write_parameters(pack(kernel, request.arguments, pointers))
-        program.memory.copy_into(self.arena)
+        program.memory.copy_into(self.arena.memory)
         self.states = self._prepare_states()
         self.grid = np.zeros(1, GRID)
         self.prints = PrintBuffer(prints=program.facts.prints)
@@ -187,7 +187,7 @@ class Execution:
             self.grid[name] = value
         outcome = library().run_grid(self.grid.ctypes.data)
         arena.copy_back()
-        self.program.memory.copy_back(arena)
+        self.program.memory.copy_back(arena.memory)
         return Outcome(outcome)
 
     # afterwards

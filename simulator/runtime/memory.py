@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.codegen.layout import ADDRESS_BIAS, PARAMETERS, aligned
 from simulator.errors import LaunchError
+from simulator.interface.warp_state import ADDRESS_BIAS, PARAMETERS, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,14 +152,10 @@ class Arena:
         """Return the device address of an argument's array."""
         return next(ADDRESS_BIAS + buffer.offset for buffer in self.buffers if buffer.argument == argument)
 
-    def write(self, offset: int, content: bytes | npt.NDArray[np.uint8]) -> None:
-        """Copy bytes in."""
-        if len(content):
-            self.memory[offset : offset + len(content)] = np.frombuffer(content, np.uint8)
-
     def write_parameters(self, block: bytes | bytearray) -> None:
         """Copy the parameter block in."""
-        self.write(PARAMETERS, bytes(block))
+        if block:  # numpy has no view of an empty buffer
+            self.memory[PARAMETERS : PARAMETERS + len(block)] = np.frombuffer(block, np.uint8)
 
     def copy_back(self) -> None:
         """Copy the arrays the caller may see changed back out."""

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.codegen.layout import ADDRESS_BIAS
+from simulator.interface.print_buffer import PRINT_ARGUMENT_BYTES, PRINT_HEAD_BYTES, PRINTED
+from simulator.interface.warp_state import ADDRESS_BIAS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["PRINTED", "PRINT_ARGUMENT_BYTES", "PRINT_HEAD_BYTES", "PrintBuffer"]
+__all__ = ["PrintBuffer"]
 
-PRINT_ARGUMENT_BYTES = 128
-PRINTED = np.dtype([("format", np.int64), ("lane", np.int64), ("arguments", np.int64, (PRINT_ARGUMENT_BYTES // 8,))])
-"""One call of printf: the format's address, the lane, and the values."""
 _CALLS = 4096
-PRINT_HEAD_BYTES = 16
-"""In front of them: the calls so far, and the most there may be."""
 _HEAD = PRINT_HEAD_BYTES // 8
 _CONVERSION = re.compile(r"%(?P<flags>[-+ #0]*\d*(?:\.\d+)?)(?P<length>hh|h|ll|l|z)?(?P<kind>[diuoxXcsfFeEgGaAp%])")
 _LONG = {"ll", "l", "z"}

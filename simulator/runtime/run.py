@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.checks.findings import Finding, finding_at
-from simulator.codegen.layout import LANES, PENDING, Fault
-from simulator.runtime.grid import Outcome
+from simulator.interface.findings import Finding, finding_at
+from simulator.interface.grid import Outcome
+from simulator.interface.warp_state import LANES, PENDING, Fault
 from simulator.runtime.launch import Execution, Launch, Request
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from registry.paths import ROOT
 from registry.records import Champion, Evidence, Row, Run
 from registry.table import Unloadable, discover
 from simulator import Counters
-from simulator.checks.counters import LineCounters
+from simulator.interface.counters import LineCounters
 from trainer.program.arena import Plan
 from trainer.report.console import choices_table, plan_table
 from trainer.selection.kernel_set import Choice

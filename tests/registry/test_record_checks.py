@@ -9,7 +9,7 @@ from registry import CrucibleError
 from registry.comparison import Comparison
 from registry.enums import Device, Status
 from registry.records import Champion, Evidence, Row, Run, Store
-from simulator.checks.findings import KINDS
+from simulator.interface.findings import KINDS
 
 ABOUT = {"op": "gelu", "variant": "numba_tanh", "source": "1", "contract": "2"}
 ROW = Row(variant="numba_tanh", source="1", status="passed", samples_ms=[1.0])

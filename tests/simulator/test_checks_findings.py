@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulator.checks.findings import KINDS
+from simulator.interface.findings import KINDS
 from tests.simulator.sources import only_kernel
 
 N = 64

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.codegen.layout import ADDRESS_BIAS, VARIABLES, aligned
 from simulator.errors import CompileError
+from simulator.interface.warp_state import ADDRESS_BIAS, VARIABLES, aligned
 from simulator.ptx.model import Address, Pair, Symbol, Vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from simulator.codegen.warp_emitter import Place
     from simulator.ptx.model import Kernel, Module, Operand, Variable
-    from simulator.runtime.memory import Arena
 
 __all__ = ["KernelMemory", "ModuleMemory", "lay_out_kernel"]
 
@@ -48,13 +49,13 @@ class ModuleMemory:
             address = ADDRESS_BIAS + self.places[symbol.name][1] + symbol.offset
             self.image[start + offset : start + offset + 8] = np.frombuffer(struct.pack("<Q", address), np.uint8)
 
-    def copy_into(self, arena: Arena) -> None:
-        """Put the values into a launch's memory."""
-        arena.write(VARIABLES, self.image)
+    def copy_into(self, memory: npt.NDArray[np.uint8]) -> None:
+        """Copy the values into the memory of a launch."""
+        memory[VARIABLES : self.end] = self.image
 
-    def copy_back(self, arena: Arena) -> None:
-        """Keep the values a launch left."""
-        self.image[:] = arena.memory[VARIABLES : self.end]
+    def copy_back(self, memory: npt.NDArray[np.uint8]) -> None:
+        """Copy the values back from the memory of a launch."""
+        self.image[:] = memory[VARIABLES : self.end]
 
 
 GAP = 256

@@ -1,0 +1,62 @@
+"""Findings: what is wrong with a kernel, with the line of the source."""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulator.ptx.model import Instruction
+
+__all__ = ["KINDS", "Finding", "finding_at"]
+
+KINDS = (
+    "race", "barrier_divergence", "uninitialised", "out_of_bounds", "misaligned", "deadlock", "missing_wait", "read_only",
+    "trap", "unsupported", "same_value_race",
+)  # fmt: skip
+"""Every kind a finding can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a kernel, at a line of its source.
+
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    message
+        What happened, with the values.
+    path, line, code
+        The place in the source; an empty path where only PTX is known, whose text is then the code.
+    count
+        How often it happened.
+    block, thread
+        Where it happened first: the block's number in the grid and the thread's in the block.
+    """
+
+    kind: str
+    message: str
+    path: str
+    line: int
+    code: str
+    count: int
+    block: int
+    thread: int
+
+    def __str__(self) -> str:
+        times = f" ({self.count} times)" if self.count > 1 else ""
+        where = f"{self.path}:{self.line}" if self.path else f"PTX line {self.line}"
+        return f"{where}: {self.kind}{times}: {self.message}, block {self.block}, thread {self.thread}: {self.code}"
+
+
+def finding_at(instruction: Instruction | None, kind: str, message: str, *, block: int, thread: int, count: int = 1) -> Finding:
+    """Return a finding at an instruction's line of the source."""
+    if instruction is None:
+        return Finding(kind, message, "", 0, "", count, block, thread)
+    location = instruction.location
+    if location is None:
+        return Finding(kind, message, "", instruction.ptx_line, instruction.text, count, block, thread)
+    code = linecache.getline(location.path, location.line).strip() or instruction.text
+    return Finding(kind, message, location.path, location.line, code, count, block, thread)
