@@ -16,10 +16,10 @@ import models
 from benchmarks.torch_gpt2 import TorchGPT2, gradient_tolerance, gradients
 from registry.cli import add_results, guarded
 from registry.errors import DONE, FAILED
+from trainer import session
 from trainer.data.loader import Loader
 from trainer.schedule import clip_scale
 from trainer.settings import Settings
-from trainer.stages import build, prepare
 
 __all__ = ["main"]
 
@@ -46,9 +46,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(settings: Settings) -> int:
     """Train both models, print each step, and return an exit code."""
-    prepared = prepare(settings, Console(stderr=True).print)
-    OUT.print(prepared.kernels.names())
-    program, loader = build(prepared).program, Loader(prepared.data.train, settings.B, settings.T)
+    selection = session.select(settings, Console(stderr=True).print)
+    kernels, data = session.prepare(selection)
+    OUT.print(kernels.names())
+    program, _ = session.build(selection, kernels, data)
+    loader = Loader(data.train, settings.B, settings.T)
     net = TorchGPT2(settings.model, program.parameters)
     optimiser, rate = net.optimiser(settings.schedule.peak, fused=True), settings.schedule.peak
     worst, failed = 0.0, False

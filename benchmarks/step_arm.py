@@ -24,13 +24,13 @@ from benchmarks.mkl_avx512 import LIBRARY
 from harness.race.clock import settle
 from registry.cli import add_results, guarded
 from registry.errors import DONE, CrucibleError
+from trainer import session
 from trainer.data.dataset import open_data
 from trainer.data.loader import Loader
 from trainer.program.initialise import initialise
 from trainer.report.machine_facts import peak_rss_mib
 from trainer.schedule import clip_scale
 from trainer.settings import Settings
-from trainer.stages import Built, build, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainer.data.dataset import Dataset
+    from trainer.program.program import Program
+    from trainer.selection.selection import Kernels
 
 __all__ = ["Step", "add_options", "hide_library", "main", "settings_of", "words"]
 
@@ -124,8 +126,8 @@ def use_caches(folder: Path) -> None:
     numba.config.CACHE_DIR = str(folder)
 
 
-def crucible_run(settings: Settings, caches: Path | None) -> Built:
-    """Return a run with memory and kernels. Missing champions are proven and raced first.
+def crucible_run(settings: Settings, caches: Path | None) -> tuple[Program, Kernels]:
+    """Return a program and its kernels. Missing champions are proven and raced first.
 
     Parameters
     ----------
@@ -134,7 +136,8 @@ def crucible_run(settings: Settings, caches: Path | None) -> Built:
     """
     if caches:
         use_caches(caches)
-    return build(prepare(settings, _say))
+    selection = session.select(settings, _say)
+    return session.build(selection, *session.prepare(selection))
 
 
 def crucible_step(settings: Settings, caches: Path | None) -> Step:
@@ -142,8 +145,7 @@ def crucible_step(settings: Settings, caches: Path | None) -> Step:
     import numba
     from threadpoolctl import threadpool_info
 
-    built = crucible_run(settings, caches)
-    program = built.program
+    program, kernels = crucible_run(settings, caches)
 
     def run(inputs: NDArray[np.int32], targets: NDArray[np.int32], number: int) -> float:
         program.load(inputs, targets)
@@ -155,7 +157,7 @@ def crucible_step(settings: Settings, caches: Path | None) -> Step:
     def threads() -> set[int]:
         return {numba.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())}
 
-    return Step(run, threads, str(program.parameters["wte"].dtype), built.kernels.names())
+    return Step(run, threads, str(program.parameters["wte"].dtype), kernels.names())
 
 
 def torch_step(settings: Settings, *, compiled: bool) -> Step:

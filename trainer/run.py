@@ -22,10 +22,10 @@ from registry.dtypes import DTYPES
 from registry.enums import Device
 from registry.errors import DONE, CrucibleError
 from registry.machine import thread_count
+from trainer import session
 from trainer.ranks.process_group import joined
 from trainer.report.console import choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
-from trainer.stages import plan_run, train_run
 from trainer.state.output_folder import output_folder
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from trainer.program.arena import Plan
     from trainer.ranks.interface import Ranks
-    from trainer.selection.kernel_choice import Kernels
-    from trainer.train import Result
+    from trainer.report.result import Result
+    from trainer.selection.selection import Kernels
 
 __all__ = ["main", "parser"]
 
@@ -126,13 +126,13 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> int:
         console.print(plan_table(plan))
 
     if options.plan:
-        kernels, plan = plan_run(settings, _say, ranks)
+        kernels, plan = session.plan(settings, _say, ranks)
         show(kernels, plan)
         if options.json:
             _print_json({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
         return DONE
     with _cleanup_on_sigterm(), output_folder(settings.out, settings.model.name, _say) as folder:
-        result = train_run(settings, _say, show, ranks, folder)
+        result = session.train(settings, _say, show, ranks, folder)
     if options.json:
         _print_json(result.to_json())
     else:
@@ -146,7 +146,7 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> int:
         return DONE
     options = parser().parse_args(argv)
     options.kernels = kernels
-    result = train_run(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
+    result = session.train(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
     return INTERRUPTED if result.interrupted else DONE
 
 

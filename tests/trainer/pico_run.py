@@ -13,7 +13,7 @@ import numpy as np
 
 from models import MODELS
 from tests.trainer.tiny import PICO, break_call
-from trainer import run, stages, train
+from trainer import run, session
 from trainer.data.dataset import open_data
 from trainer.loop import fit
 from trainer.ranks.interface import SINGLE_PROCESS
@@ -60,9 +60,9 @@ def main(argv):
     """Train; return an exit code."""
     MODELS[PICO.name] = PICO
     cache = Path(next(word for word in argv if word.startswith("--results=")).partition("=")[2])
-    stages.open_data = functools.partial(open_data, cache=cache)
-    train.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
-    train.fit = watched_fit
+    session.open_data = functools.partial(open_data, cache=cache)
+    session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
+    session.fit = watched_fit
     return run.main([f"--model={PICO.name}", *argv])
 
 

@@ -14,10 +14,11 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.records import Champion, Evidence, Store
 from registry.table import ROOT, discover
 from tests.trainer.tiny import PICO
-from trainer import build, run, stages, train
+from trainer import run, session
 from trainer.data.dataset import open_data
 from trainer.program.template import StepTemplate
 from trainer.sampling import sample
+from trainer.selection import pick_faster_set
 from trainer.state import checkpoint, output_folder
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
@@ -51,8 +52,8 @@ OPTIONS = {
 def pico(monkeypatch, tmp_path):
     """Add a tiny model and a text; return the arguments of a run that the references train in a moment."""
     monkeypatch.setitem(MODELS, PICO.name, PICO)
-    monkeypatch.setattr(stages, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
-    monkeypatch.setattr(train, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
+    monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
+    monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     out, results = tmp_path / "out", tmp_path / "results"
@@ -125,7 +126,7 @@ def test_the_saved_file_holds_the_trained_model(pico, capsys, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_run(pico, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "why_no_sample", lambda *_: "")
+    monkeypatch.setattr(session, "why_no_sample", lambda *_: "")
     documents = []
     for number, seed in enumerate((1, 1, 2)):
         run.main([*pico, "--json", f"--seed={seed}", f"--out={tmp_path / str(number)}"])
@@ -161,14 +162,14 @@ def test_accumulation_counts_its_tokens(pico, capsys):
 
 
 def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypatch):
-    original = train.ProgressBar.stepped
+    original = session.ProgressBar.stepped
 
     def stepped(self, step, loss, seconds):
         original(self, step, loss, seconds)
         if step == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train.ProgressBar, "stepped", stepped)
+    monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
     assert run.main(pico) == 130
     saved = tmp_path / "out" / checkpoint.FILE
     assert f"interrupted after step 2 of 4; saved {saved}" in capsys.readouterr().err
@@ -176,7 +177,7 @@ def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypa
 
 
 def test_a_run_that_is_terminated_tidies_up(pico, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "warm_up", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(session, "warm_up", lambda *_: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as caught:
         run.main(pico)
     assert caught.value.code == 128 + signal.SIGTERM
@@ -221,13 +222,13 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
     assert said[0].endswith("gpt2-pico-4")
 
 
-@pytest.mark.parametrize("moment", ["build.Program", "build.warm_up", "stages.open_data"])
+@pytest.mark.parametrize("moment", ["Program", "warm_up", "open_data"])
 def test_ctrl_c_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment):
     def interrupt(*_, **__):
         assert (tmp_path / "out").is_dir()
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(f"trainer.{moment}", interrupt)
+    monkeypatch.setattr(f"trainer.session.{moment}", interrupt)
     assert run.main(pico) == 130
     assert capsys.readouterr().err.endswith("interrupted; nothing more was written\n")
     assert not (tmp_path / "out").exists()
@@ -327,7 +328,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
 
 def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
     monkeypatch.setattr("trainer.selection.child.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
-    monkeypatch.setattr(stages, "open_data", lambda *_, **__: pytest.fail("the text was read"))
+    monkeypatch.setattr(session, "open_data", lambda *_, **__: pytest.fail("the text was read"))
     assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: layer_norm/numba_welford has no fresh evidence")
@@ -374,7 +375,7 @@ def test_real_steps_decide_between_champions_and_one_thread_pool(pico, capsys, m
             op=op, workload="w", dims=dict(dims), variant=variant.name, source=source_hash(variant), threads=1, median_ms=1.0
         )
         store.write_champions([*store.champions(), crown])
-    monkeypatch.setattr(build, "step_seconds", lambda *_: seconds)
+    monkeypatch.setattr(pick_faster_set, "step_seconds", lambda *_: seconds)
     assert run.main([*pico, "--kernels=best", "--steps=1", "--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["kernels"]["matmul"] == chosen

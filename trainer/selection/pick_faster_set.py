@@ -11,17 +11,34 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from trainer.selection.selection import Kernels
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from registry.variant import Variant
     from trainer.program.program import Program
     from trainer.program.template import CallKey
     from trainer.selection.kernel_set import Choice
 
-__all__ = ["ROUNDS", "step_seconds", "swaps"]
+__all__ = ["ROUNDS", "pick_faster_set", "step_seconds", "swaps"]
 
 ROUNDS = 3
+
+
+def pick_faster_set(program: Program, kernels: Kernels, say: Callable[[str], None]) -> Kernels:
+    """Time steps on the loaded batch with the chosen and the alternative kernels, bind the faster set, and return it."""
+    champions, alternative = step_seconds(program, kernels.sets)
+    times = f"a step takes {1e3 * champions:.0f} ms with the champions and {1e3 * alternative:.0f} ms with one thread pool"
+    if alternative < champions:
+        changes = swaps(kernels.choices, kernels.alternative)
+        say("\n".join([f"{times}; the run takes one thread pool, with these changes:", *changes]))
+        faster = Kernels(kernels.alternative)
+    else:
+        say(f"{times}; the run keeps the champions")
+        faster = Kernels(kernels.choices)
+    program.bind(faster.variants)
+    return faster
 
 
 def step_seconds(program: Program, sets: Sequence[Mapping[CallKey, Variant]], rounds: int = ROUNDS) -> list[float]:

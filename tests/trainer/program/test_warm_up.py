@@ -14,12 +14,10 @@ from registry import discover
 from registry.devices import device
 from registry.machine import thread_count
 from tests.trainer.tiny import TINY, B, T, variant_sets
-from trainer import build
-from trainer.opened import open_run
+from trainer import session
 from trainer.program.program import Program
 from trainer.program.template import StepTemplate
 from trainer.program.warm_up import return_free_memory, warm_up
-from trainer.selection.kernel_choice import choose_kernels
 from trainer.settings import Settings
 
 
@@ -91,11 +89,11 @@ def test_a_kernel_that_fails_on_a_tiny_model_is_reported_in_a_line_and_stops_not
 def test_a_run_warms_up_before_it_takes_its_memory(monkeypatch, tmp_path):
     order = []
     for name in ("warm_up", "return_free_memory"):
-        monkeypatch.setattr(build, name, lambda *_, name=name: order.append(name))
-    monkeypatch.setattr(build, "Program", lambda *arguments: order.append("program") or Program(*arguments))
+        monkeypatch.setattr(session, name, lambda *_, name=name: order.append(name))
+    monkeypatch.setattr(session, "Program", lambda *arguments: order.append("program") or Program(*arguments))
     settings = Settings(model=TINY, kernels="numpy", batch=B, sequence=T, results=tmp_path)
-    run = open_run(settings, [].append)
-    build.build_program(run, choose_kernels(run))
+    selection = session.select(settings, [].append)
+    session.build(selection, selection.choose(), data=None)
     assert order == ["warm_up", "return_free_memory", "program"]
 
 

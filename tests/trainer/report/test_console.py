@@ -9,7 +9,7 @@ from registry.records import Run, Store
 from trainer import run
 from trainer.report.console import ProgressBar
 from trainer.report.machine_facts import peak_gflops
-from trainer.train import Result
+from trainer.report.result import Result
 
 RESULT = Result(
     model="gpt2-nano",
