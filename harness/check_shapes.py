@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from harness.proof.call_at_shape import CallAtShape, limits_for
+from harness.proof.cases.memory import CALL_COPIES, require_memory
 from harness.proof.reference.oracle import load
 from harness.proof.sandbox.client import Worker
 from registry.cli import add_kernels_path, add_results, guarded, wide_console
@@ -88,6 +89,7 @@ def _calls(table: Table, options: argparse.Namespace, place: Device) -> list[Cal
     if options.calls is None:
         variant = table.variant(options.op, options.variant)
         wanted = [(variant, parse_problem(variant.op, options.problem))]
+        require_memory(variant.op, wanted[0][1].dims, "--problem", CALL_COPIES)
     else:
         wanted = [
             (table.variant(entry["op"], entry["variant"]), _problem(table, entry, options.calls))

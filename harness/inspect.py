@@ -200,8 +200,8 @@ def _show(report: Report, console: Console) -> None:
     ]
     if resources := report.footprint:
         lines.append(
-            f"sm_80 by NVRTC: {resources.registers} registers, {resources.spilled} bytes spilled, {resources.shared} bytes of "
-            f"shared memory, occupancy {resources.occupancy:.0%}"
+            f"{resources.architecture} by NVRTC: {resources.registers} registers, {resources.spilled} bytes spilled, "
+            f"{resources.shared} bytes of shared memory, occupancy {resources.occupancy:.0%}"
         )
     lines.append(f"least time of one call of {report.workload} by data sheets (not measured on a GPU):")
     lines += [f"  {name}: {time:.1f} us, limited by {unit}" for name, (time, unit) in report.bounds.items()]

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from harness.proof.cases.memory import require_memory
 from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
 from harness.proof.sandbox.client import Worker
@@ -231,6 +232,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
         if len(ops) > 1:
             raise RequestError(f"--problem needs one op, and --op {options.op!r} matches {len(ops)}")
         problem = parse_problem(ops[0], options.problem)
+        require_memory(ops[0], problem.dims, "--problem")
         if options.dtype not in {None, problem.dtype}:
             raise RequestError(f"--dtype {options.dtype}, but the problem says dtype={problem.dtype}")
     console = wide_console(stderr=options.json)

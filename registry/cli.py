@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from registry.commands import Folders
-from registry.errors import CrucibleError
+from registry.errors import FAILED, CrucibleError
 from registry.records import RESULTS
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _interrupted_once() -> Iterator[None]:
 
 
 def guarded(body: Callable[[], int]) -> int:
-    """Run `body` and return its exit code. A `CrucibleError` or Ctrl-C becomes one line on standard error."""
+    """Run `body` and return its exit code. A `CrucibleError`, a lack of memory or Ctrl-C becomes one line on standard error."""
     _leave_garbage()
     try:
         with _interrupted_once():
@@ -131,6 +131,9 @@ def guarded(body: Callable[[], int]) -> int:
     except CrucibleError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the output of the command)
         return error.exit_code
+    except MemoryError as error:
+        print(f"error: not enough memory: {error or 'an allocation failed'}", file=sys.stderr)  # noqa: T201 (the output of the command)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted; nothing more was written", file=sys.stderr)  # noqa: T201 (the output of the command)
         return INTERRUPTED

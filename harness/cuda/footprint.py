@@ -23,6 +23,8 @@ class Footprint:
 
     Attributes
     ----------
+    architecture : str
+        The architecture for which the kernels were compiled, such as ``"sm_80"``.
     occupancy : float
         The smallest occupancy of the kernels. Dynamic shared memory is not counted, since the launch decides its size.
     """
@@ -32,6 +34,7 @@ class Footprint:
     spilled: int
     shared: int
     occupancy: float
+    architecture: str = ARCHITECTURE
 
 
 def footprint(variant: Variant, dtype: str = "float32", architecture: str = ARCHITECTURE) -> Footprint | None:
@@ -47,4 +50,5 @@ def footprint(variant: Variant, dtype: str = "float32", architecture: str = ARCH
         spilled=max(r.spilled for r in kernels),
         shared=max(r.shared for r in kernels),
         occupancy=min(occupancy(r) for r in kernels),
+        architecture=architecture,
     )

@@ -15,16 +15,15 @@ Three steps reduce the cost without loosening any tolerance:
 from __future__ import annotations
 
 import itertools
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 from threadpoolctl import threadpool_limits
 
+from harness.proof.cases.memory import PROOF_COPIES, shortage
 from harness.proof.reference.oracle import run_oracle, run_reference
 from harness.proof.reference.slices import Part, parts
 from harness.proof.reference.sums_of_products import is_sum_of_products, root_of_squared_terms
@@ -51,7 +50,7 @@ __all__ = ["Outcome", "TooLargeError", "compare"]
 PART_ELEMENTS = 1 << 20  # of all arrays of a part together; larger arrays are mapped and unmapped for each part
 FEWEST = 1 << 12  # indices for the full judge, enough for a typical value of torch's error, by which gamma is cut
 # The most memory in use at a time, in float64 copies of all arguments: for a bound, and for the full judge.
-COPIES, FULL_JUDGE_COPIES = 5, 8
+COPIES, FULL_JUDGE_COPIES = 5, PROOF_COPIES
 
 
 class TooLargeError(Exception):
@@ -205,7 +204,5 @@ def _judge_fully(part: Part) -> Verdict:
 
 
 def _check_memory(part: Part, copies: int) -> None:
-    needed = copies * 8 * sum(math.prod(a.shape(part.problem.dims)) for a in part.op.arguments)
-    there = psutil.virtual_memory().available
-    if needed > there:
-        raise TooLargeError(f"the reference needs {needed / 2**30:.1f} GiB of memory, {there / 2**30:.1f} GiB are free")
+    if message := shortage(part.op, part.problem.dims, copies):
+        raise TooLargeError(f"the reference {message}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.proof.cases.memory import CALL_COPIES, require_memory
 from models.workloads import workloads_of
 from registry.errors import RequestError, UnknownNameError
 from registry.op import Role
@@ -87,7 +88,7 @@ def parse_dims(op: Op, text: str) -> dict[str, int]:
     Raises
     ------
     RequestError
-        A word has another form, the op does not take a value, or a dim is missing.
+        A word has another form, the op does not take a value, a dim is missing, or the arrays do not fit into memory.
     """
     dims: dict[str, int] = {}
     for word in text.replace(",", " ").split():
@@ -103,6 +104,7 @@ def parse_dims(op: Op, text: str) -> dict[str, int]:
         raise RequestError(f"--dims of {op.name}: no value for {', '.join(missing)}; it takes {', '.join(op.domain)}")
     if not _nbytes(op, dims, "float32", Role.OUTPUT, Role.INOUT):
         raise RequestError(f"--dims {text!r}: {op.name} has nothing to compute at this size")
+    require_memory(op, dims, "--dims", CALL_COPIES)
     return dims
 
 

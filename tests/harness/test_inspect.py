@@ -59,6 +59,7 @@ def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
     assert half["bounds_us"]["A100"]["time"] < 0.6 * usual["bounds_us"]["A100"]["time"]
     if half["footprint"]:
         assert half["footprint"]["registers"] > 0
+        assert half["footprint"]["architecture"] == "sm_80"
 
 
 @pytest.mark.parametrize(

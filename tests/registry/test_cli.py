@@ -51,3 +51,13 @@ def test_a_second_ctrl_c_does_not_interrupt_the_clean_up_after_the_first(capsys)
         signal.signal(signal.SIGINT, outside)
     assert tidied
     assert capsys.readouterr().err == "interrupted; nothing more was written\n"
+
+
+def test_a_lack_of_memory_is_one_line(capsys):
+    def body():
+        raise MemoryError("Unable to allocate 85.8 GiB for an array with shape (23040000000,)")
+
+    assert guarded(body) == 1
+    assert capsys.readouterr().err == (
+        "error: not enough memory: Unable to allocate 85.8 GiB for an array with shape (23040000000,)\n"
+    )

@@ -105,7 +105,7 @@ def test_a_reference_without_room_is_refused(monkeypatch):
     op, problem, values = drawn("layer_norm_backward")
     outputs = {n: a + 1 for n, a in stored(op, run_oracle(op, values, problem.params)).items()}
     monkeypatch.setattr(at_shape, "COPIES", 1 << 40)
-    with pytest.raises(TooLargeError, match="GiB are free"):
+    with pytest.raises(TooLargeError, match="GiB are available"):
         compare(op, problem, values, outputs)
 
 
