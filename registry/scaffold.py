@@ -5,10 +5,12 @@ The test of a new variant fails with a sentence that names the arrays to write.
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import re
 import shlex
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scaffold", "new_op", "new_variant"]
 
+LINE = 120  # characters of a line of the legend
 LONGEST = 80  # characters of a name: it is part of file names and of columns
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 BUILDS_ON = {"numba": "numba_naive", "cuda": "cuda_naive", "numpy": "numpy"}
@@ -34,12 +37,14 @@ VARIANT = '''"""One sentence that says how this variant computes the op.
 Builds on: {below}.
 Idea: the one idea that this file teaches.
 Source: the paper, book or repository that the idea is from.
+{legend}
 """
 
 from kernels.{family}.spec import {constant}
 from registry import register
 
-# Shapes: {shapes}
+# Shapes: {shapes}.
+# A suffix names the dims of an array where a function receives it: x_NC.
 
 
 @register({constant}{options})
@@ -52,13 +57,15 @@ NUMBA = '''"""One sentence that says how this variant computes the op.
 Builds on: {below}.
 Idea: the one idea that this file teaches.
 Source: the paper, book or repository that the idea is from.
+{legend}
 """
 
 from kernels.{family}.spec import {constant}
 from kernels.simd import jit
 from registry import register
 
-# Shapes: {shapes}
+# Shapes: {shapes}.
+# A suffix names the dims of an array where a function receives it: x_NC.
 
 
 @jit
@@ -76,6 +83,7 @@ CUDA_PYTHON = '''"""One sentence that says how this variant computes the op.
 Builds on: {below}.
 Idea: the one idea that this file teaches.
 Source: the paper, book or repository that the idea is from.
+{legend}
 """
 
 from kernels.cuda import ceil_div
@@ -83,7 +91,8 @@ from kernels.{family}.spec import {constant}
 from registry import register
 from registry.cuda import CudaKernel, launch
 {dtypes_import}
-# Shapes: {shapes}
+# Shapes: {shapes}.
+# A suffix names the dims of an array where a function receives it: x_NC.
 
 THREADS = 256
 _KERNEL = CudaKernel(__file__, "{kernel}")
@@ -95,10 +104,11 @@ def {name}({arguments}):
         launch(_KERNEL, ceil_div({first}.size, THREADS), THREADS, ({launched}, {first}.size))
 '''
 
-CUDA_SOURCE = """#include "crucible.cuh"
-
+CUDA_SOURCE = """{legend_comment}
 // Shapes: {shapes}
-// floatX is float or __nv_bfloat16. The body is missing: {task}.
+#include "crucible.cuh"
+
+// floatX is float or bf16. The body is missing: {task}.
 extern "C" __global__ void {kernel}({parameters}, long long size) {{
   const long long i = thread_index();
   if (i >= size) return;
@@ -107,7 +117,7 @@ extern "C" __global__ void {kernel}({parameters}, long long size) {{
 
 SPEC = '''"""One sentence that says what the op computes, with its paper.
 
-Dims: N rows, C channels.
+Dims: N = rows, C = channels.
 """
 
 from __future__ import annotations
@@ -169,6 +179,13 @@ def _constant(op: Op) -> str:
     """Return the name under which the spec exports the op."""
     module = sys.modules[op.reference.__module__]
     return next(name for name, value in vars(module).items() if value is op)
+
+
+def _legend(op: Op) -> str:
+    """Return the legend of dims in the docstring of the op's spec, or one to fill in."""
+    paragraphs = inspect.cleandoc(sys.modules[op.reference.__module__].__doc__ or "").split("\n\n")
+    known = next((" ".join(text.split()) for text in paragraphs if text.startswith("Dims: ")), "")
+    return known or f"Dims: {', '.join(f'{dim} = the meaning of {dim}' for dim in op.domain)}."
 
 
 def _shown(path: Path) -> str:
@@ -249,6 +266,8 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
         "task": f"write {', '.join(outputs)}", "first": outputs[0], "kernel": f"{op}_{name.removeprefix('cuda_')}",
         "launched": ", ".join(arrays), "options": _options(contract, backend),
         "dtypes_import": "from registry.dtypes import DTYPES\n" if contract.dtypes == DTYPES else "",
+        "legend": textwrap.fill(_legend(contract), LINE, subsequent_indent="    "),
+        "legend_comment": textwrap.fill(_legend(contract), LINE, initial_indent="// ", subsequent_indent="// "),
         "parameters": _cpp(contract, {"int32": "int", "float32": "float"}),
     }  # fmt: skip
     contents = {path: {"numba": NUMBA, "cuda": CUDA_PYTHON}.get(backend, VARIANT).format(**words)}

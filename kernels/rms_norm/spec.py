@@ -45,7 +45,8 @@ def rms_norm_backward(
 
 
 def _saved(x, **_):
-    return {"rstd": 1 / np.sqrt(np.square(x.astype(np.float64)).mean(axis=1) + EPS)}
+    _, rstd = rms_norm(x, 1, eps=EPS)
+    return {"rstd": rstd}
 
 
 def _oracle(torch, x, weight, *, eps):

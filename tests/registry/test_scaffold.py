@@ -24,6 +24,8 @@ def test_a_new_variant_of_every_op_loads(op, backend, tmp_path, capsys):
     assert found.unloadable_of([op]) == []
     assert str(variant.path) in output
     assert variant.path.with_suffix(".cu").exists() == (backend == "cuda")
+    texts = [path.read_text() for path in (variant.path, variant.path.with_suffix(".cu")) if path.exists()]
+    assert all("Dims: " in text and all(f"{dim} = " in text for dim in op.domain) for text in texts)
     assert [word for word in shlex.split(output.splitlines()[-1]) if word.startswith("--kernels-path")] == [
         f"--kernels-path={tmp_path}"
     ]
