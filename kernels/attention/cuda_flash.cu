@@ -1,4 +1,4 @@
-// A block takes 32 queries of a head through the keys and values before them, 32 at a time, with a running softmax.
+// A block computes 32 queries of a head against the keys and values before them, 32 at a time, with a running softmax.
 // kernels/cuda/attention_tile.cuh.
 // Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 // qkv (B, T, W); y (B, T, E); lse (B, H, T).

@@ -1,15 +1,15 @@
-"""Query tile against key tile, with a running softmax: the T x T matrix of scores never exists.
+"""Attention in tiles of queries and keys with a running softmax: the T x T matrix of scores never exists.
 
 Builds on: cuda_naive, which writes and reads a T x T matrix for each head.
-Idea: a block keeps 32 queries, their sums and their softmax so far, and takes in 32 keys and values at a time; where a new
-    score is larger than all before, what was summed shrinks. A thread has 2 x 4 scores of a tile, so that six 128-bit loads
-    from shared memory feed 32 multiplications; the eight lanes of a row settle its maximum by shuffles. Tiles above the
+Idea: a block keeps 32 queries, their sums and their softmax so far, and reads 32 keys and values at a time. Where a new score
+    is larger than all earlier ones, the earlier sums are rescaled. A thread has 2 x 4 scores of a tile, so that six 128-bit
+    loads from shared memory feed 32 multiplications. The eight lanes of a row find its maximum by shuffles. Tiles above the
     diagonal are left out. kernels/cuda/attention_tile.cuh.
 Source: T. Dao et al., FlashAttention, arXiv:2205.14135; the running softmax is of M. Milakov and N. Gimelshein,
     arXiv:1805.02867.
-Costs: heads are rounded up to 32, 64 or 96 numbers; keys and values take turns in one tile of shared memory, which is four
-    barriers for each. Every query tile reads all keys and values before it again. For heads of 96 in bfloat16, five
-    registers are spilled on sm_90.
+Costs: heads are rounded up to 32, 64 or 96 numbers. Keys and values share one tile of shared memory, which takes four
+    barriers for each pair of tiles. Every query tile reads all earlier keys and values again. For heads of 96 in bfloat16,
+    five registers are spilled on sm_90.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 

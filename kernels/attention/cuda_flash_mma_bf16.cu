@@ -3,7 +3,7 @@
 // qkv (B, T, W); y (B, T, E); lse (B, H, T).
 #include "flash_mma.cuh"
 
-// Two bf16, zeros in place of those that are not finite.
+// Returns two bf16, with a zero in place of one that is not finite.
 __device__ __forceinline__ unsigned without_infinite(unsigned pair) {
   if ((pair & 0x7f80u) == 0x7f80u) pair &= 0xffff0000u;
   if ((pair & 0x7f800000u) == 0x7f800000u) pair &= 0x0000ffffu;

@@ -1,14 +1,14 @@
-"""Queries, keys and values of bfloat16 go to tensor cores as they are; only the weights are split, in three.
+"""Queries, keys and values of bfloat16 are factors of tensor cores without a conversion; only the weights are split, in three.
 
 Builds on: cuda_flash_mma, which splits both factors of both products, and takes tf32 at half the depth.
-Idea: what memory holds is a bf16 already: a score is one product, exact in its factors, and no infinity needs mending. A weight
-    is not: as one bf16 it misses the error law by a factor of thousands, as two by three, so it goes in as three, which make up
-    all 24 digits. Keys and values stay bf16 in shared memory, half the bytes, and come out by ldmatrix, turned where they are
-    values. Four products where six of half the depth were. kernels/cuda/flash_mma.cuh.
+Idea: memory already holds bf16, so a score is one product with exact factors, and an infinity needs no correction. A weight
+    is not a bf16: one bf16 misses the error law by a factor of thousands, two by a factor of three, so a weight becomes
+    three, which hold all 24 digits. Keys and values stay bf16 in shared memory, half the bytes, and ldmatrix loads them,
+    transposed for the values. Four products replace six of half the depth. kernels/cuda/flash_mma.cuh.
 Source: T. Dao, FlashAttention-2, arXiv:2307.08691; for the three parts, G. Henry, P. Tang and A. Heinecke, Leveraging the
     bfloat16 Artificial Intelligence Datatype for Higher-Precision Computations, ARITH 2019, arXiv:1904.06376.
-Costs: three products for one with the values. Rows that do not start at multiples of 16 bytes are copied number by number, and
-    waited for. The registers of queries, weights and sums leave few threads resident.
+Costs: three products with the values instead of one. Rows that do not start at multiples of 16 bytes are copied number by
+    number, and the threads wait for the copies. The registers of queries, weights and sums leave few threads resident.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
@@ -20,7 +20,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 
 _KERNELS = {head: CudaKernel(__file__, f"attention_flash_mma_bf16_{head}") for head in (32, 64, 96)}
-QUERIES, KEYS, THREADS = 64, 32, 128
+QUERIES, KEYS, THREADS = 64, 32, 128  # as in flash_mma.cuh: 16 queries for each of four warps
 
 
 def _refuses(*, D, **_):

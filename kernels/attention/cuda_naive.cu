@@ -1,4 +1,4 @@
-// Three kernels with a T x T matrix of scores for each head between them. Along a row of qkv lie the queries of all heads, then
+// Three kernels with a T x T matrix of scores for each head between them. A row of qkv holds the queries of all heads, then
 // their keys, then their values.
 // Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 // qkv (B, T, W); y (B, T, E); lse (B, H, T).

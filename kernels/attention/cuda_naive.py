@@ -1,6 +1,6 @@
 """Scores, softmax, weighted sum of the values: a kernel for each, with all scores in memory between them.
 
-Idea: every number of every step is a thread's: a score for each pair, a softmax for each query, a sum for each output.
+Idea: one thread for each number of each step: a score for each pair, a softmax for each query, a sum for each output.
 Source: karpathy/llm.c, dev/cuda/attention_forward.cu, kernel 1.
 Costs: a T x T matrix for each head, written twice and read four times; the threads of the upper triangle return at once.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
@@ -17,7 +17,7 @@ from registry.dtypes import DTYPES
 _SCORES = CudaKernel(__file__, "attention_scores")
 _SOFTMAX = CudaKernel(__file__, "attention_softmax")
 _VALUES = CudaKernel(__file__, "attention_values")
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 
 
 def _workspace(_threads, *, B, T, H, D):  # noqa: ARG001 (all dims come)

@@ -1,8 +1,8 @@
 """One query at a time, every loop vectorised, heads shared between threads.
 
 Builds on: numba_naive, whose dot products add one value at a time.
-Idea: the dot product of a score may be summed in any order, and the weighted sum goes over whole rows of values, so that
-    both run along the head; the exponential is a polynomial. A thread keeps one row of scores.
+Idea: the compiler may reorder the sum of a dot product, and the weighted sum adds whole rows of values, so both loops run
+    along the head. The exponential is a polynomial. A thread keeps one row of scores.
 Source: the loops of karpathy/llm.c, train_gpt2.c, attention_forward; the polynomial is kernels/simd/math.py.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E, P = threads.
 """

@@ -28,7 +28,7 @@ def _join(x):
 
 
 def _gather(weights, values, seen):
-    """Return the sum of `values` for each row of `weights`; what a row does not see counts for nothing, even infinity."""
+    """Return the sum of `values` for each row of `weights`, without values that the row does not see, even if infinite."""
     finite = np.isfinite(values).all(axis=(0, 1, 3))
     if finite.all():
         return weights @ values
@@ -58,7 +58,7 @@ def attention_backward(
     *,
     num_heads: int,
 ) -> Float[Array, "B T 3*H*D"]:
-    """Return the gradient of `qkv`, with the probabilities made again from `lse`."""
+    """Return the gradient of `qkv`, with the probabilities computed again from `lse`."""
     (q, k, v), (dy,), (y,) = _heads(qkv, 3, num_heads), _heads(dy, 1, num_heads), _heads(y, 1, num_heads)
     seen, scale = np.tri(q.shape[2], dtype=bool), 1 / np.sqrt(q.shape[3])
     p = np.exp(np.where(seen, q @ k.swapaxes(2, 3) * scale - lse[..., None], -np.inf))

@@ -1,8 +1,8 @@
 """One thread for each row, with two plain loops: its maximum, then the sum of exponentials.
 
-Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
+Idea: the loss is log(sum(exp(x - max))) + max - x[target], so no probability can underflow before the logarithm.
 Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
-Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+Costs: a row of a vocabulary is long and rows are few, so most of the GPU is idle.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
@@ -12,7 +12,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _KERNEL = CudaKernel(__file__, "cross_entropy_naive")
 
 

@@ -2,7 +2,7 @@
 // logits (N, W); targets, losses (N).
 #include "online.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_online(const floatX* logits, const int* targets, float* losses, int columns, int vocab_size) {

@@ -1,9 +1,9 @@
 """One block for each row, which finds maximum and sum in one read of the logits.
 
 Builds on: cuda_naive, which reads each row twice, with one thread.
-Idea: each thread keeps a running sum relative to the largest logit it has seen; the pairs of maximum and sum are merged by
-    shuffles within a warp and in shared memory between warps. The logits, read once in pieces of 128 bits, are all that
-    moves.
+Idea: each thread keeps a running sum relative to the largest logit so far. Shuffles merge the pairs of maximum and sum within
+    a warp, and shared memory merges them between warps. The logits are read once, in loads of 128 bits, and nothing else of
+    that size is read or written.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867; the forward half of
     karpathy/llm.c, llmc/fused_classifier.cuh, prepare_softmax_blockwide3.
 Costs: rows that do not start at a multiple of 16 bytes move one element at a time.
@@ -16,7 +16,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "cross_entropy_online")
 
 

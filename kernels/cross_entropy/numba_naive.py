@@ -1,7 +1,7 @@
 """Two plain loops over each row: its maximum, then the sum of exponentials.
 
-Idea: the loss is log(sum(exp(x - max))) + max - x[target]: no probability is formed that could underflow before the log.
-Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, taken together.
+Idea: the loss is log(sum(exp(x - max))) + max - x[target], so no probability can underflow before the logarithm.
+Source: karpathy/llm.c, train_gpt2.c, softmax_forward and crossentropy_forward, combined.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 

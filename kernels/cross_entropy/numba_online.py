@@ -1,9 +1,9 @@
 """Each row read once, in blocks, with a running maximum and a running sum.
 
 Builds on: numba_naive, which reads each row twice and takes one exponential at a time.
-Idea: a block of the row stays in the first-level cache for its maximum and its exponentials; what was summed before is
-    rescaled when a block raises the maximum. The maximum is taken over whole numbers that sort as the floats do, which
-    the compiler may reorder although NaN must survive.
+Idea: a block of the row stays in the first-level cache for its maximum and its exponentials. Where a block raises the
+    maximum, the earlier sum is rescaled. The maximum is taken over integers that sort as the floats do: the compiler may
+    reorder an integer maximum, and NaN is kept.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """

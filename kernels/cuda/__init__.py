@@ -1,4 +1,4 @@
-"""What the CUDA variants share: device headers beside this file, and the arithmetic of launches."""
+"""Shared code of the CUDA variants: device headers beside this file, and the arithmetic of launches."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-// What CUDA variants share: indices, reductions over warps and blocks, 128-bit access, bfloat16 by its bits.
-// Plain CUDA C++17 without any include: NVRTC compiles it as it stands, clang with the simulator's builtins in front.
+// Shared code of the CUDA variants: indices, reductions over warps and blocks, 128-bit access, bfloat16 by its bits.
+// Plain CUDA C++17 without any include: NVRTC compiles it alone, clang after the simulator's builtins.
 #pragma once
 
 constexpr int WARP = 32;
@@ -20,7 +20,7 @@ __device__ __forceinline__ long long thread_count() { return static_cast<long lo
 __device__ __forceinline__ int lane_index() { return threadIdx.x % WARP; }
 __device__ __forceinline__ int warp_index() { return threadIdx.x / WARP; }
 
-// Every lane gets the result, and the same bits: lanes that trade values add the same two numbers.
+// Every lane gets the result, and the same bits: two lanes that exchange values add the same two numbers.
 __device__ __forceinline__ float warp_sum(float value) {
   for (int distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(FULL_WARP, value, distance);
   return value;
@@ -57,7 +57,7 @@ __device__ __forceinline__ float block_max(float value, float* scratch) {
 }
 
 // The sum down one column of a row-major matrix, by the threads (x, 0) to (x, GROUPS - 1) of a block of WARP x GROUPS
-// threads, in an order that only the number of rows decides. Threads beyond the last column come along for the barriers.
+// threads, in an order that only the number of rows decides. Threads beyond the last column only take part in the barriers.
 constexpr int GROUPS = 8;
 template <class T>
 __device__ __forceinline__ float column_sum(const T* matrix, long long rows, int columns, int column, float (*shares)[WARP]) {
@@ -77,7 +77,7 @@ __device__ __forceinline__ float bf16_to_float(unsigned short bits) {
   return __uint_as_float(static_cast<unsigned>(bits) << 16);
 }
 
-// To nearest, ties to even; NaN stays NaN, made quiet so that cutting its lower bits cannot turn it into infinity.
+// Rounds to nearest, ties to even. NaN becomes a quiet NaN, since cutting its lower bits could turn it into infinity.
 __device__ __forceinline__ unsigned short float_to_bf16(float value) {
   const unsigned bits = __float_as_uint(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<unsigned short>((bits >> 16) | 0x40u);
@@ -92,7 +92,7 @@ __device__ __forceinline__ unsigned short float_to_bf16_stochastic(float value, 
   return static_cast<unsigned short>((bits + (random & 0xffffu)) >> 16);
 }
 
-// A float that is stored in two bytes: read as a float, rounded when it is written, never summed up in.
+// A float that is stored in two bytes: read as a float, rounded when it is written. Sums are float, never bf16.
 struct bf16 {
   unsigned short bits;
   bf16() = default;
@@ -100,7 +100,7 @@ struct bf16 {
   __device__ __forceinline__ operator float() const { return bf16_to_float(bits); }
 };
 
-// What the problem at hand stores its floats in: the launcher says bf16 where an array of the call is bfloat16.
+// The dtype in which a problem stores its floats: the launcher defines bf16 if an array of the call is bfloat16.
 #ifndef FLOATX
 #define FLOATX float
 #endif
@@ -114,7 +114,7 @@ __device__ __forceinline__ bool aligned16(Pointers... pointers) {
 __device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
 __device__ __forceinline__ void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
 
-// How the elements of a row move: one at a time wherever they lie, or as many as fill 128 bits where every row is aligned.
+// A pack is the elements that one load or store moves: one element at any address, or 128 bits where every row is aligned.
 struct Packed1 {
   static constexpr int SIZE = 1;
   float v[SIZE];
@@ -124,7 +124,7 @@ struct Packed1 {
   __device__ void store(T* to) const { *to = v[0]; }
 };
 
-// `SIZE` neighbours, as many as 128 bits hold of floatX; a pointer to float is moved by several instructions if need be.
+// As many neighbours as 128 bits hold of floatX (llm.c: x128). In a bfloat16 problem, eight floats take two instructions.
 struct Packed128 {
   static constexpr int SIZE = 16 / sizeof(floatX);
   float v[SIZE];

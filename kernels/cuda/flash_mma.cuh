@@ -1,6 +1,6 @@
-// Attention on tensor cores: a block of four warps takes 64 queries of a head, 16 to a warp, through the keys and values before
-// them, 32 at a time, with a running softmax. How factors become fragments is up to `Products<HEAD>`, which holds the queries:
-//     load(row, stride, first, end, size)  takes in rows `first` and `first` + 8, zeros from row `end` and place `size` on
+// Attention on tensor cores: a block of four warps computes 64 queries of a head, 16 to a warp, against the keys and values
+// before them, 32 at a time, with a running softmax. `Products<HEAD>` holds the queries and turns factors into fragments:
+//     load(row, stride, first, end, size)  loads rows `first` and `first` + 8, zeros from row `end` and column `size` on
 //     score(scores, keys)                  scores = queries * keys^T
 //     add(sums, weights, values, tame)     sums += weights * values; unless `tame`, without values that are not finite
 // Fragments: kernels/cuda/mma.cuh. HEAD is the size of a head rounded up to 32, 64 or 96.
@@ -18,7 +18,7 @@ struct Rows {
   T values[KEYS][STRIDE];
 };
 
-// What a thread holds of a 16 x 8 fragment: two neighbours of row lane / 4, then two of row lane / 4 + 8.
+// A thread's part of a 16 x 8 fragment: two neighbours of row lane / 4, then two of row lane / 4 + 8.
 typedef float Fragment[4];
 
 __device__ __forceinline__ bool is_finite(float value) { return fabsf(value) < infinity(); }

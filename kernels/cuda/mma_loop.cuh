@@ -1,9 +1,9 @@
-// The loop over k of a block's tile on tensor cores, and what becomes of the sums: the end of mma_tile.cuh and
-// mma_tile_bf16.cuh, which say before it how large tiles are, how panels lie, and how two of them are multiplied.
+// The loop over k of a block's tile on tensor cores, and the loop over its sums: the end of mma_tile.cuh and
+// mma_tile_bf16.cuh, which define the sizes of tiles, the layout of panels, and the product of two panels.
 #pragma once
 
 // Sums a(i, k) * b(k, j) over k for the tile of this block: blockIdx.y counts tiles down, blockIdx.x across. While one pair of
-// panels is multiplied, the next is on its way.
+// panels is multiplied, the next pair is being copied.
 template <bool A_ALONG_K, bool B_ALONG_K, class T>
 __device__ __forceinline__ void multiply_tile(Sums& sums, const T* a, const T* b, int rows, int columns, int depth) {
   __shared__ alignas(16) Panel<A_ALONG_K, TILE_ROWS> a_panel[2];
@@ -37,7 +37,7 @@ __device__ __forceinline__ void multiply_tile(Sums& sums, const T* a, const T* b
   }
 }
 
-// Calls use(row, column, sum) for each sum of this thread that lies inside the result.
+// Calls use(row, column, sum) for each sum of this thread inside the result.
 template <class Use>
 __device__ __forceinline__ void for_each_sum(const Sums& sums, int rows, int columns, Use use) {
   const int lane = lane_index(), warp = warp_index();

@@ -10,8 +10,8 @@ constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;  // fragments of
 // The sums of one thread: four of each fragment.
 typedef float Sums[DOWN][ACROSS][4];
 
-// How an operand lies in shared memory: as in global memory, so that asynchronous copies can bring it. ALONG_K: k runs along
-// memory, [i][k]; otherwise i does, [k][i]. i goes from 0 to EXTENT. Rows are padded so that the lanes of a warp read from
+// The layout of an operand in shared memory: that of global memory, as asynchronous copies need. ALONG_K: rows of k, [i][k];
+// otherwise rows of i, [k][i]. i goes from 0 to EXTENT. Rows are padded so that the lanes of a warp read from
 // different banks.
 template <bool ALONG_K, int EXTENT>
 struct Panel {
@@ -70,7 +70,7 @@ __device__ __forceinline__ Split<ROWS> read_fragment(const Panel<ALONG_K, EXTENT
 }
 
 // Adds the products of two panels. They are summed from zero in the tensor cores, whose additions may cut digits off, and
-// only then added to what was there, with correct rounding.
+// only then added to the earlier sum, with correct rounding.
 template <bool A_ALONG_K, bool B_ALONG_K>
 __device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K, TILE_ROWS>& a,
                                              const Panel<B_ALONG_K, TILE_COLUMNS>& b) {

@@ -11,18 +11,18 @@ constexpr int STEPS = DEPTH / 16;                                // products of 
 // The sums of one thread: four of each fragment.
 typedef float Sums[DOWN][ACROSS][4];
 
-// How an operand lies in shared memory: as in global memory, so that asynchronous copies can bring it. ALONG_K: k runs along
-// memory, [i][k]; otherwise i does, [k][i]. i goes from 0 to EXTENT. Rows are cut into pieces of 16 bytes, whose places in a
-// row are exchanged by the row's number: eight that are copied at once, side by side, and eight that ldmatrix reads at once,
-// one above the other, then share no bank, and no room is lost to padding.
+// The layout of an operand in shared memory: that of global memory, as asynchronous copies need. ALONG_K: rows of k, [i][k];
+// otherwise rows of i, [k][i]. i goes from 0 to EXTENT. A row consists of units of 16 bytes, whose order within the row depends
+// on the number of the row: the eight neighbouring units of one copy share no bank, nor do the eight units of one ldmatrix,
+// which are in eight rows. So the rows need no padding.
 template <bool ALONG_K, int EXTENT>
 struct Panel {
   static constexpr int ROWS = ALONG_K ? EXTENT : DEPTH, LENGTH = ALONG_K ? DEPTH : EXTENT;
-  static constexpr int PIECES = LENGTH < 64 ? LENGTH / 8 : 8, ROWS_AT_ONCE = 8 / PIECES;  // all banks hold eight pieces
+  static constexpr int UNITS = LENGTH < 64 ? LENGTH / 8 : 8, ROWS_AT_ONCE = 8 / UNITS;  // all banks together hold eight units
   bf16 values[ROWS * LENGTH];
 
   __device__ __forceinline__ static int place(int row, int column) {
-    return row * LENGTH + (column ^ row / ROWS_AT_ONCE % PIECES * 8);
+    return row * LENGTH + (column ^ row / ROWS_AT_ONCE % UNITS * 8);
   }
 };
 
@@ -69,7 +69,7 @@ __device__ __forceinline__ void read_fragment(unsigned (&fragment)[4], const Pan
 }
 
 // Adds the products of two panels. They are summed from zero in the tensor cores, whose additions may cut digits off, and
-// only then added to what was there, with correct rounding.
+// only then added to the earlier sum, with correct rounding.
 template <bool A_ALONG_K, bool B_ALONG_K>
 __device__ __forceinline__ void add_products(Sums& sums, const Panel<A_ALONG_K, TILE_ROWS>& a,
                                              const Panel<B_ALONG_K, TILE_COLUMNS>& b) {

@@ -11,8 +11,8 @@ struct Online {
     total = 0.0f;
   }
 
-  // What was summed before is rescaled where the maximum is raised. As long as everything was -infinity, so is the maximum,
-  // and -infinity - -infinity would be NaN; a NaN that is added passes both comparisons and stays in the sum.
+  // Where x raises the maximum, the earlier sum is rescaled. The maximum is -infinity until the first larger x, and
+  // -infinity - -infinity would be NaN. A NaN passes both comparisons and stays in the sum.
   __device__ void add(float x) {
     if (x > largest) {
       total *= expf(largest - x);

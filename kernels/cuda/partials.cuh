@@ -1,9 +1,10 @@
-// The last stage of two: gradients of two parameters out of the sums that blocks kept.
+// The second of two stages: the gradients of two parameters from the sums of all blocks.
 #pragma once
 
 #include "crucible.cuh"
 
-// Adds up `parts` rows of dweight and dbias, side by side, one block for each WARP columns, in one order whatever ran first.
+// Adds up `parts` rows, each of dweight and then dbias, with a block for each WARP columns. The order of the sum depends on the
+// shape alone.
 __device__ __forceinline__ void add_partials(const float* partials, floatX* dweight, floatX* dbias, int parts, int channels,
                                              bool accumulate) {
   __shared__ float shares[GROUPS][WARP];

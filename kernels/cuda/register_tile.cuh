@@ -91,7 +91,7 @@ __device__ __forceinline__ void multiply_tile(Sums& sums, const floatX* a, const
   }
 }
 
-// Calls use(row, column, sum) for each sum of this thread that lies inside the result.
+// Calls use(row, column, sum) for each sum of this thread inside the result.
 template <class Use>
 __device__ __forceinline__ void for_each_sum(const Sums& sums, int rows, int columns, Use use) {
   const int row = blockIdx.y * TILE + threadIdx.x / (TILE / ACROSS) * DOWN;

@@ -1,6 +1,6 @@
 """One thread for each element of the result.
 
-Idea: write the reference as one kernel: a thread finds its position and channel, looks up the token, adds two rows.
+Idea: write the reference as one kernel: a thread finds its position and channel, looks up the token, and adds two elements.
 Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_forward.cu.
 Costs: two divisions and a lookup of the token for every element.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
@@ -13,7 +13,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "embedding_naive")
 
 

@@ -1,4 +1,4 @@
-"""Plain loops: every position copies the row of its token and adds the row of its place.
+"""Plain loops: every position copies the row of its token and adds the row of its position.
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, encoder_forward.

@@ -1,7 +1,7 @@
-"""Positions shared between threads, each the sum of two rows taken as vectors.
+"""Threads share the positions; each position is the sum of two rows, added as vectors.
 
-Builds on: numba_naive, which is one thread and looks the token up again for each channel.
-Idea: once both rows are found, what is left is a sum of contiguous arrays.
+Builds on: numba_naive, which has one thread and looks the token up again for each channel.
+Idea: the token is looked up once for each position. The rest is a sum of contiguous arrays.
 Source: the GPU kernel of karpathy/llm.c, llmc/encoder.cuh, encoder_forward, which gives positions to threads likewise.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
     T, R = V + P, L = T + S.

@@ -28,7 +28,7 @@ def embedding_backward(
     accumulate_wte: bool,
     accumulate_wpe: bool,
 ) -> tuple[Float[Array, "V+P C"], Float[Array, "T+S C"]]:
-    """Return dwte and dwpe, added to what is there if asked; a row that no token reaches is zero otherwise.
+    """Return dwte and dwpe, added to their old values if the flags say so; otherwise the row of an absent token is zero.
 
     The two flags differ where the token embedding is also the weight of the classifier, whose gradient came first.
     """

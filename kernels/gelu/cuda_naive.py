@@ -2,7 +2,7 @@
 
 Idea: write the reference as one kernel.
 Source: the first kernel of karpathy/llm.c, dev/cuda/gelu_forward.cu.
-Costs: tanhf takes an exponential, a division and a polynomial beside it, and a branch between them.
+Costs: tanhf computes an exponential, a division and a polynomial, with a branch between them.
 Dims: N = rows (batch x time), C = channels.
 """
 
@@ -12,7 +12,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "gelu_naive")
 
 

@@ -1,8 +1,8 @@
 """GELU as x times the logistic function of 2u.
 
-Builds on: cuda_naive, which makes tanh of an exponential, and then the logistic function of that tanh.
-Idea: (1 + tanh u) / 2 = 1 / (1 + exp(-2u)): one exponential and one division without any branch, and no cancellation in
-    the lower tail.
+Builds on: cuda_naive, which computes tanh from an exponential, and then the logistic function from that tanh.
+Idea: (1 + tanh u) / 2 = 1 / (1 + exp(-2u)): one exponential and one division without any branch, and no cancellation in the
+    lower tail.
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2, where it yields the SiLU.
 Dims: N = rows (batch x time), C = channels.
 """
@@ -13,7 +13,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "gelu_sigmoid")
 
 

@@ -2,7 +2,7 @@
 
 Idea: write the reference as plain scalar loops.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, gelu_forward.
-Costs: a call for each element, which no compiler vectorises.
+Costs: a library call for each element, which no compiler vectorises.
 Dims: N = rows (batch x time), C = channels.
 """
 

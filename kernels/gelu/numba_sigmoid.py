@@ -1,6 +1,6 @@
 """GELU as x times the logistic function of 2u.
 
-Builds on: numba_tanh, which makes tanh of an exponential, and then the logistic function of that tanh.
+Builds on: numba_tanh, which computes tanh from an exponential, and then the logistic function from that tanh.
 Idea: (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), one exponential and one division, and no cancellation in the lower tail.
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2, where it yields the SiLU.
 Dims: N = rows (batch x time), C = channels, M = N x C.

@@ -1,8 +1,8 @@
-"""The same formula over a tanh that vectorises, cut between threads.
+"""The same formula with a tanh that vectorises, in a loop whose range the threads share.
 
 Builds on: numba_naive, which calls the C library for each element.
-Idea: tanh as a polynomial without branches lets the compiler take a vector of elements at a time.
-Source: kernels/simd/math.py, which names where its polynomials come from.
+Idea: tanh is a polynomial without branches, so the compiler computes a vector of elements at a time.
+Source: kernels/simd/math.py, which names the sources of its polynomials.
 Dims: N = rows (batch x time), C = channels, M = N x C.
 """
 

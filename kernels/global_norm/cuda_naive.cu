@@ -2,7 +2,7 @@
 // grad (K); norm (1).
 #include "crucible.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern "C" __global__ void global_norm_naive(const floatX* grad, float* norm, long long size) {
   __shared__ double shares[THREADS];

@@ -1,9 +1,9 @@
-"""One block of threads goes over all elements; the first thread adds up what the others found.
+"""One block of threads reads all elements; its first thread adds up the sums of the others.
 
-Idea: a hundred million squares lose half their digits in a float32 sum, and overflow it where the norm would not: each
-    thread adds up in double precision.
+Idea: a float32 sum of a hundred million squares loses half its digits, and may overflow where the norm would not, so each
+    thread adds in double.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
-Costs: all but one of the GPU's multiprocessors stand idle.
+Costs: all but one of the GPU's multiprocessors are idle.
 Dims: K = gradients.
 """
 
@@ -12,7 +12,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "global_norm_naive")
 
 

@@ -2,9 +2,9 @@
 // grad (K); norm (1).
 #include "crucible.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
-// Workspace is float32, and may start in the middle of a double: the first whole one stands at most four bytes on.
+// Workspace is float32, and may start in the middle of a double: the first whole double begins at most four bytes later.
 __device__ double* doubles_in(float* workspace) {
   return reinterpret_cast<double*>((reinterpret_cast<unsigned long long>(workspace) + 7) / 8 * 8);
 }

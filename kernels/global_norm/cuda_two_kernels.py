@@ -1,11 +1,11 @@
-"""Every block sums the squares of its share of the elements; a second kernel adds the shares up.
+"""Every block sums the squares of its share of the elements; a second kernel adds the sums up.
 
 Builds on: cuda_naive, which uses one block, since blocks of one launch cannot wait for each other.
-Idea: the end of a kernel is the barrier between blocks: the first leaves one number for each block in workspace, the second
-    adds these in an order that only the number of elements decides, where atomic additions would come in any order.
+Idea: the end of a kernel is the barrier between blocks. The first kernel stores one number for each block in workspace. The
+    second adds them in an order that depends on the number of elements alone; atomic additions would come in any order.
 Source: M. Harris, Optimizing parallel reduction in CUDA (2007), on kernel decomposition; karpathy/llm.c,
     llmc/global_norm.cuh, which avoids atomic addition in the same way.
-Costs: double precision runs at 1/64 of the float32 rate on consumer GPUs, which still keeps up with their memory.
+Costs: double precision runs at 1/64 of the float32 rate on consumer GPUs, which is still as fast as their memory.
 Dims: K = gradients.
 """
 
@@ -15,7 +15,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS, MOST_BLOCKS = 256, 1024
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+MOST_BLOCKS = 1024  # about eight for each multiprocessor of an A100 (108) or H100 (132): all that are resident
 _SQUARES = CudaKernel(__file__, "global_norm_squares")
 _TOTAL = CudaKernel(__file__, "global_norm_total")
 

@@ -1,8 +1,8 @@
-"""Blocks of elements shared between threads, a partial sum for each block.
+"""Threads share blocks of elements, with a partial sum for each block.
 
 Builds on: numba_naive, in which each addition waits for the one before.
-Idea: within a block the compiler keeps a vector of partial sums; blocks, unlike threads, are cut the same way on every
-    machine, so that the number of threads does not change the result.
+Idea: within a block the compiler keeps a vector of partial sums. The blocks, unlike the threads, are the same on every
+    machine, so the number of threads does not change the result.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2, on blocked sums.
 Dims: K = gradients, G = blocks, L = gradients of a block.
 """
@@ -14,7 +14,7 @@ from kernels.global_norm.spec import GLOBAL_NORM
 from kernels.simd import jit, parallel
 from registry import register
 
-BLOCK = 4096
+BLOCK = 4096  # 16 KB: enough work for a thread, and a block stays in the first-level cache
 
 
 @jit

@@ -1,6 +1,7 @@
 """One plain loop with a running sum in double precision.
 
-Idea: a hundred million squares lose half their digits in a float32 sum, and overflow it where the norm would not.
+Idea: a float32 sum of a hundred million squares loses half its digits, and may overflow where the norm would not, so the sum
+    is double.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
 Dims: K = gradients.
 """

@@ -2,7 +2,7 @@
 // x, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 // The sum over the block, in a tree: half of the threads add what the other half holds, then a quarter, and so on.
 __device__ float tree_sum(float value, float* shares) {

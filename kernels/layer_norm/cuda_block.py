@@ -1,10 +1,10 @@
-"""One block of threads for each row, which add up their shares in shared memory.
+"""One block of threads for each row, whose threads add up their sums in shared memory.
 
-Builds on: cuda_naive, whose neighbouring threads read memory that lies a row apart.
-Idea: neighbouring threads take neighbouring channels, so that a warp's load is one stretch of memory; the threads' partial
-    sums meet in shared memory, in a tree that halves itself.
-Source: M. Harris, Optimizing parallel reduction in CUDA (2007), for the tree; karpathy/llm.c,
-    dev/cuda/layernorm_forward.cu, version 2, for its use here: there, mean, rstd and result have a kernel each.
+Builds on: cuda_naive, whose neighbouring threads read addresses that are a row apart.
+Idea: neighbouring threads read neighbouring channels, so a load of a warp is contiguous. The partial sums of the threads are
+    added in shared memory by a tree, in half as many threads at each level.
+Source: M. Harris, Optimizing parallel reduction in CUDA (2007), for the tree; karpathy/llm.c, dev/cuda/layernorm_forward.cu,
+    version 2, which has a kernel each for mean, rstd and result.
 Costs: a barrier at every level of the tree, twice for each row.
 Dims: N = rows (batch x time), C = channels.
 """
@@ -14,7 +14,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "layer_norm_block")
 
 

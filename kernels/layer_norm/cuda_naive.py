@@ -1,6 +1,6 @@
 """One thread for each row, with the three plain loops of the reference.
 
-Idea: rows do not depend on each other, so every one is given a thread of its own.
+Idea: no row depends on another row, so each row gets a thread of its own.
 Source: the first kernel of karpathy/llm.c, dev/cuda/layernorm_forward.cu.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
 Dims: N = rows (batch x time), C = channels.
@@ -12,7 +12,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _KERNEL = CudaKernel(__file__, "layer_norm_naive")
 
 

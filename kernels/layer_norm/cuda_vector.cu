@@ -2,7 +2,7 @@
 // x, y (N, C); weight, bias (C); mean, rstd (N).
 #include "crucible.cuh"
 
-extern __shared__ float4 kept[];  // a row for each warp of the block, stored as it came
+extern __shared__ float4 kept[];  // a row for each warp of the block, as it was loaded
 
 template <class Packed>
 __device__ void normalise(const floatX* x, const floatX* weight, const floatX* bias, floatX* y, float* mean, float* rstd,

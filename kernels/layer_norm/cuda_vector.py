@@ -1,12 +1,12 @@
-"""A row waits in shared memory between its three sweeps, and moves in loads and stores of 128 bits.
+"""A row stays in shared memory between its three sweeps, and moves in loads and stores of 128 bits.
 
 Builds on: cuda_warp, which reads each row from global memory three times, four bytes for each lane.
-Idea: a lane's 16 bytes are the most that one instruction moves, so a quarter of the loads and stores is issued, of
-    bfloat16 an eighth; what was loaded stays as it came in shared memory, where every lane reads back only what it wrote
-    itself and nothing needs a barrier.
+Idea: an instruction moves at most 16 bytes for a lane, so a quarter of the loads and stores is issued, or an eighth in
+    bfloat16. Shared memory holds the row as it was loaded. Each lane reads back only its own elements, so nothing needs a
+    barrier.
 Source: karpathy/llm.c, the sixth kernel of dev/cuda/layernorm_forward.cu for the row in shared memory, the fifth of
-    dev/cuda/fused_residual_forward.cu for 128 bits; J. Luitjens, Increase performance with vectorized memory access
-    (NVIDIA developer blog, 2013).
+    dev/cuda/fused_residual_forward.cu for 128 bits; J. Luitjens, Increase performance with vectorized memory access (NVIDIA
+    developer blog, 2013).
 Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
 Dims: N = rows (batch x time), C = channels.
 """

@@ -1,8 +1,8 @@
-"""One warp for each row, whose lanes trade partial sums by shuffles.
+"""One warp for each row, whose lanes exchange partial sums by shuffles.
 
-Builds on: cuda_block, whose threads wait at sixteen barriers and more for each row.
+Builds on: cuda_block, whose threads wait at sixteen or more barriers for each row.
 Idea: the lanes of a warp run together: five shuffles between registers replace the tree in shared memory and all of its
-    barriers, and the rows of a block need not wait for each other.
+    barriers. The rows of a block need not wait for each other.
 Source: M. Harris, Faster parallel reductions on Kepler (NVIDIA developer blog, 2014), for shuffles; the third kernel of
     karpathy/llm.c, dev/cuda/layernorm_forward.cu.
 Dims: N = rows (batch x time), C = channels.

@@ -1,7 +1,7 @@
-"""One row at a time, rows shared between threads, inner loops that vectorise.
+"""Threads share the rows, and the loops over a row are vectorised.
 
-Builds on: numba_naive, which is one thread and one running sum.
-Idea: let the compiler reorder the two sums of a row, so that each becomes a vector of partial sums.
+Builds on: numba_naive, which has one thread and one running sum.
+Idea: allow the compiler to reorder the two sums of a row, so that each becomes a vector of partial sums.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, layernorm_forward.
 Dims: N = rows (batch x time), C = channels.
 """

@@ -1,11 +1,11 @@
 """Both statistics of a row in one sweep, chunk by chunk.
 
 Builds on: numba_rows, which sweeps a row once for its mean and again for its variance.
-Idea: a chunk that fits the vector registers gives its own mean and squared deviation, and these merge without
-    cancellation, however far the mean lies from zero.
-Source: B. P. Welford, Technometrics 4 (1962), doi:10.1080/00401706.1962.10490022, for the running mean; T. F. Chan,
-    G. H. Golub and R. J. LeVeque, The American Statistician 37 (1983), doi:10.1080/00031305.1983.10483115, for the merge.
-Costs: a division per chunk; it pays only where a row has left the first cache before its second sweep.
+Idea: a chunk that fits the vector registers gives its own mean and squared deviation. They merge without cancellation, also
+    for a mean far from zero.
+Source: B. P. Welford, Technometrics 4 (1962), doi:10.1080/00401706.1962.10490022, for the running mean; T. F. Chan, G. H.
+    Golub and R. J. LeVeque, The American Statistician 37 (1983), doi:10.1080/00031305.1983.10483115, for the merge.
+Costs: a division per chunk; it is faster only where a row has left the first cache before its second sweep.
 Dims: N = rows (batch x time), C = channels, L = channels of a chunk.
 """
 
@@ -16,7 +16,7 @@ from kernels.layer_norm.spec import LAYER_NORM
 from kernels.simd import jit, parallel
 from registry import register
 
-CHUNK = 128
+CHUNK = 128  # floats: eight vector registers with AVX-512
 
 
 @jit

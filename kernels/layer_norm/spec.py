@@ -35,7 +35,7 @@ def layer_norm_backward(
     *,
     accumulate: bool,
 ) -> tuple[Float[Array, "N C"], Float[Array, "C"], Float[Array, "C"]]:
-    """Return dx, dweight and dbias; the parameter gradients are added to what is there if `accumulate`."""
+    """Return dx, dweight and dbias; the parameter gradients are added to the old gradients if `accumulate`."""
     dy, x = dy.astype(np.float64), x.astype(np.float64)
     normed = (x - mean[:, None]) * rstd[:, None]
     dnormed = dy * weight

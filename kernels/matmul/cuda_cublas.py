@@ -1,11 +1,11 @@
-"""NVIDIA's library's matrix product, into a result that already holds the bias. Unverified: no GPU has run it yet.
+"""The matrix product of NVIDIA's library, added to the bias. Unverified: no GPU has run it yet.
 
-Builds on: cuda_mma, as the measure of what is left to gain.
-Idea: cuBLAS takes row-major matrices as the transposes of what it calls matrices, and adds to what stands in the result: the
-    bias, broadcast over the rows, is put there first. Called through CuPy, by its sgemm in plain float32.
+Builds on: cuda_mma, as a measure of the speed that is still to gain.
+Idea: cuBLAS reads a row-major matrix as the transpose of a column-major one, and adds the product to the result, which holds
+    the bias in every row. Called through CuPy, by its sgemm in plain float32.
 Source: NVIDIA, cuBLAS Library, section 2.7.1, cublas<t>gemm(); CuPy, cupy.cublas.gemm.
-Costs: the result is written twice and read once: in bfloat16 it would be rounded twice, so this is float32 only. It runs on
-    a GPU only: the simulator runs kernels, and knows no library.
+Costs: the result is written twice and read once. In bfloat16 it would be rounded twice, so this variant is float32 only. It
+    runs on a GPU only: the simulator runs kernels and has no library.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
@@ -38,7 +38,7 @@ def _refuses(**_):
 @register(MATMUL, refuses=_refuses)
 def cuda_cublas(x, weight, bias, y):
     if isinstance(y, np.ndarray):
-        raise ContractError(f"cuda_cublas was given arrays of the host: {_REASON}")
+        raise ContractError(f"cuda_cublas was given CPU arrays: {_REASON}")
     from cupy import cublas
 
     y[...] = bias

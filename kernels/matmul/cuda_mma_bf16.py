@@ -1,16 +1,17 @@
-"""Factors of bfloat16 on tensor cores: one product each, fetched by ldmatrix from where cp.async put them.
+"""Factors of bfloat16 on tensor cores: one product for each pair, loaded by ldmatrix from shared memory.
 
-Builds on: cuda_mma, which makes six products of three parts, since its factors are float32.
-Idea: a bf16 is what a tensor core takes. So panels stay bf16 all the way: copies bring half the bytes, one ldmatrix fetches
-    the four registers of a fragment as they are wanted, and nothing is converted. Pieces of 16 bytes are exchanged within the
-    rows of a panel so that neither meets another in a bank. A warp has 64 x 32 sums, and uses each fragment four times. A
-    panel's products are summed in the tensor cores, and the panels in float32 beside them, whose additions round and do not
-    cut. Each sum is rounded to bf16 once, when it is stored. kernels/cuda/mma_tile_bf16.cuh.
-Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA (its software pipeline and warp tiles), and PTX ISA, ldmatrix; the sums outside
-    the tensor cores are of H. Ootomo and R. Yokota, Recovering single precision accuracy from Tensor Cores, IJHPCA 36 (2022),
-    arXiv:2203.03341.
-Costs: two panels of each matrix in shared memory, and a thread's 64 sums, leave a fifth of the threads resident. Rows that do
-    not start at multiples of 16 bytes are copied number by number, and waited for. Results are written number by number.
+Builds on: cuda_mma, which computes six products of three parts, since its factors are float32.
+Idea: the factors of a tensor core are bf16, so panels stay bf16: copies move half the bytes, one ldmatrix loads the four
+    registers of a fragment, and nothing is converted. Units of 16 bytes are exchanged within the rows of a panel, so that no
+    two of one access are in the same bank. A warp has 64 x 32 sums, and uses each fragment four times. Tensor cores sum the
+    products of a panel; ordinary additions, which round and do not truncate, sum the panels in float32. Each sum is rounded
+    to bf16 once, when it is stored. kernels/cuda/mma_tile_bf16.cuh.
+Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA (its software pipeline and warp tiles), and PTX ISA, ldmatrix; the sums
+    outside the tensor cores are of H. Ootomo and R. Yokota, Recovering single precision accuracy from Tensor Cores, IJHPCA 36
+    (2022), arXiv:2203.03341.
+Costs: two panels of each matrix in shared memory, and the 64 sums of a thread, leave a fifth of the threads resident. Rows
+    that do not start at multiples of 16 bytes are copied number by number, and the threads wait for the copies. Results are
+    written number by number.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

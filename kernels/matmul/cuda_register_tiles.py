@@ -1,12 +1,13 @@
 """A register tile for each thread: 8 x 4 sums at once, fed by 128-bit loads.
 
-Builds on: cuda_tiled, where every multiplication waits for two loads from shared memory.
-Idea: a thread that owns 8 x 4 sums needs 12 numbers for 32 multiplications, which three 128-bit loads bring. Tiles stand in
-    shared memory with k down, so that what a thread needs lies side by side. Where a matrix does not start at a multiple of 16
-    bytes, or its rows do not, it is loaded number by number. kernels/cuda/register_tile.cuh.
+Builds on: cuda_tiled, in which every multiplication waits for two loads from shared memory.
+Idea: a thread that owns 8 x 4 sums needs 12 numbers for 32 multiplications, in three 128-bit loads. Shared memory stores both
+    tiles with k as the row, so that the numbers of a thread are contiguous. A matrix is loaded number by number where it or
+    its rows do not start at a multiple of 16 bytes. kernels/cuda/register_tile.cuh.
 Source: V. Volkov and J. Demmel, Benchmarking GPUs to tune dense linear algebra, SC 2008, doi:10.1109/SC.2008.5214359.
-Costs: the registers of a thread limit how many threads are resident. With k turned downwards, two stores to shared memory at a
-    time meet in one bank. Results are written number by number, neighbouring lanes four apart.
+Costs: the registers of a thread limit how many threads are resident. Where k has to become the row, two stores to shared
+    memory at a time conflict in one bank. Results are written number by number, and neighbouring lanes write four elements
+    apart.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

@@ -1,8 +1,8 @@
 """Square tiles of both matrices in shared memory.
 
 Builds on: cuda_naive, which loads each number of x once for every output, and each weight once for every row.
-Idea: the threads of a block together load a tile of each matrix, along its memory, wait for each other, and read every number
-    32 times from shared memory.
+Idea: the threads of a block together load a tile of each matrix, in contiguous loads, wait for each other, and read every
+    number 32 times from shared memory.
 Source: NVIDIA, CUDA C++ Programming Guide, section 3.2.4 (shared memory).
 Costs: two loads from shared memory for every multiplication, and two barriers for every tile.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

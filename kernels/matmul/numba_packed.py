@@ -1,8 +1,8 @@
-"""Packed panels and a tile of the result that lives in vector registers.
+"""Packed panels, and a tile of the result in vector registers.
 
-Builds on: numba_tiles, whose tile is as large as the compiler dares, and whose operands are read as they lie.
+Builds on: numba_tiles, whose tile is as large as the compiler allows, and which reads its operands in their own layout.
 Idea: rearrange blocks of both matrices into panels that are read strictly in order, and keep 8 x 48 sums (with AVX-512) in
-    registers: eleven loads for 24 vector multiplications. The bias is what the sums are added to. kernels/simd/gemm.py.
+    registers: eleven loads for 24 vector multiplications. The sums start from the bias. kernels/simd/gemm.py.
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008), 12:1-12:25.
 Costs: scratch memory for the panels.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

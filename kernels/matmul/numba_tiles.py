@@ -1,9 +1,10 @@
 """Small tiles of dot products, over blocks of the weight that stay in the cache.
 
 Builds on: numba_naive, which loads two numbers for every multiplication.
-Idea: eight dot products at once share their loads: two rows of x times four of the weight. A block of the weight's rows is
-    used for all rows of x before the next one; blocks are shared between threads. Each sum is a vector of partial sums.
-Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
+Idea: eight dot products at once share their loads: two rows of x times four rows of the weight. A block of rows of the weight
+    is used for all rows of x before the next block. Threads share the blocks. Each sum is a vector of partial sums.
+Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991),
+    63-74.
 Costs: six loads for eight multiplications.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
@@ -15,7 +16,7 @@ from kernels.matmul.spec import MATMUL
 from kernels.simd import jit, parallel
 from registry import register
 
-BLOCK = 64  # rows of the weight
+BLOCK = 64  # rows of the weight: with 768 channels 192 KB, which fit the second-level cache
 
 
 @jit

@@ -26,13 +26,13 @@ def matmul_backward_input(dy: Float[Array, "N O"], weight: Float[Array, "O C"]) 
 def matmul_backward_weight(
     dy: Float[Array, "N O"], x: Float[Array, "N C"], dweight: Float[Array, "O C"], *, accumulate: bool
 ) -> Float[Array, "O C"]:
-    """Return dweight = dy.T @ x, added to what is there if `accumulate`."""
+    """Return dweight = dy.T @ x, added to the old gradients if `accumulate`."""
     gradient = dy.astype(np.float64).T @ x.astype(np.float64)
     return gradient + dweight if accumulate else gradient
 
 
 def matmul_backward_bias(dy: Float[Array, "N O"], dbias: Float[Array, "O"], *, accumulate: bool) -> Float[Array, "O"]:
-    """Return dbias = dy summed over the rows, added to what is there if `accumulate`."""
+    """Return dbias = dy summed over the rows, added to the old gradients if `accumulate`."""
     gradient = dy.sum(axis=0, dtype=np.float64)
     return gradient + dbias if accumulate else gradient
 

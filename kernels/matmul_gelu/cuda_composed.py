@@ -1,10 +1,10 @@
 """The matrix product in register tiles, then a GELU: two kernels in a row.
 
 Builds on: cuda_naive, whose multiplications wait for two loads each.
-Idea: what a program does that knows no fused op, as the measure of what fusing gains.
+Idea: the baseline for the fused variants: a program without a fused op makes these two calls.
 Source: kernels/matmul/cuda_register_tiles.py.
-Costs: the product is written to memory and read back. What is stored in bfloat16 is rounded in between, and the GELU of a
-    rounded number is not what is asked for: float32 only.
+Costs: the product is written to memory and read back. In bfloat16 the product would be rounded in between, and the op is the
+    GELU of the unrounded product: float32 only.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
@@ -15,7 +15,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 
 _KERNEL = CudaKernel(__file__, "gelu_pass")
-THREADS, BLOCKS = 256, 1024
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+BLOCKS = 1024  # at most: about eight for each multiprocessor of an A100 (108) or H100 (132), all that are resident
 
 
 @register(MATMUL_GELU, tiles={"N": (TILE,), "O": (TILE,), "C": (DEPTH,)})

@@ -1,7 +1,7 @@
 """One thread for each element of the result.
 
-Idea: the two outer loops become the grid: a thread finds its row and column, runs the inner loop alone, and takes the GELU of
-    what it has summed.
+Idea: the two outer loops become the grid: a thread finds its row and column, runs the inner loop alone, and computes the GELU
+    of its sum.
 Source: karpathy/llm.c, dev/cuda/matmul_forward.cu, kernel 1, and dev/cuda/gelu_forward.cu, kernel 1.
 Costs: two loads from memory for every multiplication, and a warp's 32 loads of the weight touch 32 rows.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

@@ -1,9 +1,9 @@
 """The matrix product in register tiles, with GELU as its epilogue.
 
 Builds on: cuda_composed, which reads the whole product back from memory for its second pass.
-Idea: a thread takes the GELU of its sums while they are still in its registers, and writes both.
+Idea: a thread computes the GELU of its sums while they are still in its registers, and writes both.
     kernels/cuda/register_tile.cuh.
-Source: the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS), which likewise return both the product and its GELU.
+Source: the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS), which also return both the product and its GELU.
 Costs: while a block computes its 4,096 hyperbolic tangents, it multiplies nothing.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """

@@ -1,7 +1,7 @@
-"""The best matrix product, then the best GELU: two ops in a row.
+"""The fastest matrix product, then the fastest GELU: two ops in a row.
 
-Builds on: numba_naive, which is three loops and a scalar tanh.
-Idea: what a program does that knows no fused op, as the measure of what fusing gains.
+Builds on: numba_naive, which has three plain loops and a scalar tanh.
+Idea: the baseline for the fused variants: a program without a fused op makes these two calls.
 Source: kernels/matmul/numba_packed.py and kernels/gelu/numba_sigmoid.py.
 Costs: the product is written to memory and read back.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

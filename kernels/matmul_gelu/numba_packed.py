@@ -1,9 +1,9 @@
 """The packed matrix product with GELU as its epilogue.
 
 Builds on: numba_composed, which reads the whole product back from memory for its second pass.
-Idea: a thread takes the GELU of each chunk of the product right after it is complete, while it is still in the second-level
-    cache. kernels/simd/gemm.py and gemm_epilogue.py.
-Source: the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS), which likewise return both the product and its GELU.
+Idea: a thread computes the GELU of each chunk of the product right after it is complete, while it is still in the
+    second-level cache. kernels/simd/gemm.py and gemm_epilogue.py.
+Source: the epilogues of NVIDIA's cuBLASLt (GELU_AUX_BIAS), which also return both the product and its GELU.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

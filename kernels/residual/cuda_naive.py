@@ -1,6 +1,6 @@
 """One thread for each element.
 
-Idea: write the reference as one kernel; rows do not matter to a sum.
+Idea: write the reference as one kernel; a sum does not depend on the rows.
 Source: the first kernel of karpathy/llm.c, dev/cuda/residual_forward.cu.
 Dims: N = rows (batch x time), C = channels.
 """
@@ -11,7 +11,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "residual_naive")
 
 

@@ -1,7 +1,7 @@
-"""The sum over one flat range of elements, cut between threads.
+"""The sum as one loop over all elements, whose range the threads share.
 
-Builds on: numba_naive, which is one thread and starts a new loop with each row.
-Idea: rows do not matter to a sum, so that each thread gets one long loop without a seam.
+Builds on: numba_naive, which has one thread and starts a new loop with each row.
+Idea: a sum does not depend on the rows, so each thread gets one long loop without breaks.
 Source: the elementwise kernels of PyTorch's TensorIterator, which coalesce dimensions in the same way.
 Dims: N = rows (batch x time), C = channels, M = N x C.
 """

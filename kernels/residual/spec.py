@@ -21,7 +21,7 @@ def residual(x1: Float[Array, "N C"], x2: Float[Array, "N C"]) -> Float[Array, "
 def residual_backward(
     dy: Float[Array, "N C"], dx1: Float[Array, "N C"], dx2: Float[Array, "N C"], *, accumulate: bool
 ) -> tuple[Float[Array, "N C"], Float[Array, "N C"]]:
-    """Return dx1 and dx2, both equal to dy; added to what is there if `accumulate`."""
+    """Return dx1 and dx2, both equal to dy; added to the old gradients if `accumulate`."""
     dy = dy.astype(np.float64)
     return dy + dx1 if accumulate else dy, dy + dx2 if accumulate else dy
 

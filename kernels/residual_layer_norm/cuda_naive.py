@@ -1,7 +1,7 @@
 """One thread for each row: the sum, its mean, its variance, the normalisation.
 
-Idea: the row that a thread sums is the row that it normalises, so one kernel can do both ops. The sum is made anew from
-    its terms where it is needed: what was stored of it may have been rounded.
+Idea: the thread that sums a row normalises it, so one kernel does both ops. The sum is computed again from its terms wherever
+    it is needed, since the stored sum may have been rounded.
 Source: the second kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
 Costs: the 32 lanes of a warp read 32 rows at once, so that each load touches 32 separate stretches of memory.
 Dims: N = rows (batch x time), C = channels.
@@ -13,7 +13,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _KERNEL = CudaKernel(__file__, "residual_layer_norm_naive")
 
 

@@ -1,11 +1,11 @@
 """The same warps load and store 128 bits at a time.
 
 Builds on: cuda_warp, whose lanes move one element with each instruction.
-Idea: both terms, their sum and the result pass in a quarter of the instructions, in bfloat16 an eighth; the values that
-    a lane has in registers give the sums something to overlap with.
+Idea: both terms, their sum and the result take a quarter of the instructions, or an eighth in bfloat16. The additions overlap
+    with the loads of the values that a lane holds in registers.
 Source: the fifth kernel of karpathy/llm.c, dev/cuda/fused_residual_forward.cu.
-Costs: a row must fit shared memory; rows that do not start at a multiple of 16 bytes are moved one element at a time.
-    Of bfloat16, the eight sums of a lane meet those of the lane four places on in the same banks of shared memory.
+Costs: a row must fit shared memory. Rows that do not start at a multiple of 16 bytes are moved one element at a time. In
+    bfloat16, the eight sums of a lane are in the same banks of shared memory as those of the lane four places on.
 Dims: N = rows (batch x time), C = channels.
 """
 

@@ -1,10 +1,10 @@
 """One warp for each row, which keeps the sum in shared memory until it is normalised.
 
 Builds on: cuda_naive, which reads both terms from global memory three times, in steps of a whole row.
-Idea: lanes take neighbouring channels and trade partial sums by shuffles; the row is read once and its sum written once,
-    and each lane reads back from shared memory, unrounded, only what it wrote there, without a barrier.
-Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row
-    in shared memory.
+Idea: lanes read neighbouring channels and exchange partial sums by shuffles. The row is read once and its sum written once.
+    Each lane reads back from shared memory only its own sums, unrounded, without a barrier.
+Source: karpathy/llm.c, dev/cuda/fused_residual_forward.cu: the third kernel for a warp to each row, the fifth for the row in
+    shared memory.
 Costs: a row must fit shared memory.
 Dims: N = rows (batch x time), C = channels.
 """

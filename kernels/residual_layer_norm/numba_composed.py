@@ -1,9 +1,9 @@
 """The two unfused ops, one after the other.
 
 Builds on: numba_naive, whose loops do not vectorise.
-Idea: what fusion has to beat: the best sum, then the best layer normalisation of it.
+Idea: the baseline for the fused variants: the fastest sum, then the fastest layer normalisation.
 Source: kernels/residual/numba_flat.py and kernels/layer_norm/numba_rows.py.
-Costs: the sum is written, and read again once every row of it is there.
+Costs: the sum is written for all rows, and read again after that.
 Dims: N = rows (batch x time), C = channels.
 """
 

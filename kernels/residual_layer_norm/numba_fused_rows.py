@@ -1,7 +1,7 @@
 """A row is summed, measured and normalised while it is in the first cache.
 
-Builds on: numba_composed, which passes over all rows twice and starts two parallel loops.
-Idea: the loop that adds the row also sums it for its mean; one parallel loop does everything.
+Builds on: numba_composed, which reads all rows twice and starts two parallel loops.
+Idea: the loop that adds the row also sums it for its mean, and one parallel loop does everything.
 Source: the fused kernel of karpathy/llm.c, llmc/layernorm.cuh, fused_residual_forward.
 Dims: N = rows (batch x time), C = channels.
 """

@@ -35,7 +35,7 @@ def residual_layer_norm_backward(
     *,
     accumulate: bool,
 ) -> tuple[Float[Array, "N C"], Float[Array, "C"], Float[Array, "C"]]:
-    """Return dx, the gradient of x1 and of x2 alike, and dweight and dbias, added to what is there if `accumulate`."""
+    """Return dx, the gradient of both x1 and x2, and dweight and dbias, added to the old gradients if `accumulate`."""
     dx, dweight, dbias = layer_norm_backward(dy, residual, weight, mean, rstd, dweight, dbias, accumulate=accumulate)
     return add(dresidual, dx), dweight, dbias
 

@@ -2,7 +2,7 @@
 // x, y (N, C); weight (C); rstd (N).
 #include "crucible.cuh"
 
-constexpr int THREADS = 128;
+constexpr int THREADS = 128;  // as in the Python file, which launches the kernel
 
 extern __shared__ float4 row_C[];  // the block's row of x, as it is stored
 

@@ -1,4 +1,4 @@
-"""What the numba variants share: how they are compiled, and functions that LLVM vectorises.
+"""Shared code of the numba variants: their compilation, and functions that LLVM vectorises.
 
 A compiled file is cached beside all others under a folder named after the sources of this package, since numba's cache
 notices a change of the file that holds a function, but not of a file whose functions it calls. For the same reason a

@@ -53,7 +53,7 @@ def workspace_size(threads, rows, columns, depth):
 
 
 def multiply(left, right, result, workspace, *, bias=None, accumulate=False, gelu=None, gelu_slope_at=None):
-    """Set result = left @ right, plus `bias` in every row, or added to what is there.
+    """Set result = left @ right, plus `bias` in every row, or added to the old result.
 
     Parameters
     ----------

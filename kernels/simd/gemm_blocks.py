@@ -1,8 +1,8 @@
-"""The blocks of a packed matrix product, and what one thread does about them.
+"""The blocks of a packed matrix product, and the share of one thread in them.
 
 All threads pack the shared panels together, then each takes chunks of the other side, packs them for itself and multiplies.
-Work is taken by adding to counters. A thread waits only for what a running thread has taken, so that nothing stands still
-however many of the threads are running.
+A thread takes work by adding to counters. It waits only for work that a running thread has taken, so there is no deadlock with
+any number of running threads.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = ["Target", "share_of"]
 _FLOAT = 4  # bytes
 _TAKEN, _PACKED, _CHUNKS_TAKEN, _CHUNKS_DONE = (LINE * i for i in range(COUNTERS))
 _PANELS_AT_ONCE = 8
-_PATIENCE = 1000  # looks at a counter, about a microsecond, before the core is offered to somebody else
+_PATIENCE = 1000  # looks at a counter, about a microsecond, before the core is offered to another thread
 
 
 class Target(NamedTuple):
-    """Where the result goes and what is added to it: addresses, and strides in bytes.
+    """The result and its addend: addresses, and strides in bytes.
 
     The addend is the result itself, or one row for all rows (a stride of 0), or one zero. `other` is the array of the
     epilogue, laid out as the result.
@@ -101,7 +101,7 @@ def _pack_shared(side, first, count, top, depth, block, panels, counters):
 
 @jit
 def _multiply_chunk(chunk, left, right, depth, first, count, top, length, target, plan, scratch, thread):
-    """Multiply one chunk of the one side with all that is shared of the other."""
+    """Multiply one chunk of the one side with the shared panels of the other."""
     own = scratch + plan.chunk_panels + thread * plan.chunk_bytes
     spare = scratch + plan.tiles + thread * _FLOAT * ROWS * COLUMNS
     zeros = scratch + plan.zeros

@@ -32,7 +32,7 @@ def _scale_by_slope(x, y):
         size = abs(x[j])
         square = size * size
         square = _FAR if square > _FAR else square  # noqa: FURB136 (min would lose a NaN)
-        power = exp(-size * (_LINEAR + _CUBIC * square))  # at most 1: whatever it is multiplied by first, nothing overflows
+        power = exp(-size * (_LINEAR + _CUBIC * square))  # at most 1, so no product with it overflows
         gate = _ONE / (_ONE + power)
         rest = power * gate
         bump = size * gate * rest * (_LINEAR + _THREE * _CUBIC * square)

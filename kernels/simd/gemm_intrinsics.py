@@ -237,7 +237,7 @@ def as_integers(_context, address):  # noqa: ARG001 (a type)
 
 @intrinsic
 def add_atomically(_context, address, value):  # noqa: ARG001 (types)
-    """Add to the int64 at an address that threads share; return what was there before."""
+    """Add to the int64 at an address that threads share; return its old value."""
 
     def generate(_context, builder, _signature, arguments):
         return builder.atomic_rmw("add", _pointer(builder, arguments[0], _I64), arguments[1], "acq_rel")

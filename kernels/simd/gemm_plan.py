@@ -16,13 +16,13 @@ from kernels.simd.gemm_intrinsics import COLUMNS, ROWS, UNROLL
 
 __all__ = ["COUNTERS", "JOB", "LINE", "Blocks", "Plan", "make_plan"]
 
-LINE = 64  # bytes of a cache line: scratch memory is aligned to it, shared counters stand that far apart
+LINE = 64  # bytes of a cache line: scratch memory is aligned to it, shared counters are that far apart
 JOB = 34  # numbers that describe a product to its threads: the plan, both sides, the target, depth and scratch memory
 COUNTERS = 4  # a stage counts shared panels taken and packed, chunks taken and done
 
 
 class Blocks(NamedTuple):
-    """The wanted block sizes: depth of a panel, depth and extent of what is shared at a time, extent of a chunk."""
+    """The wanted block sizes: depth of a panel, depth and extent of the shared side at a time, extent of a chunk."""
 
     depth: int = 1024
     shared_depth: int = 3072
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
         How often the shared panels are filled.
     counters, zeros, tiles, panels, chunk_panels, chunk_bytes : int
         Offsets of the counters, a row of zeros, each thread's tile for ragged edges, the shared panels, each thread's chunk,
-        and its size; the table of the job stands in front.
+        and its size; the table of the job is in front.
     size : int
         Bytes in all, a line for alignment included.
     """

@@ -1,4 +1,4 @@
-"""How flash attention takes the columns of one head out of rows that hold all heads."""
+"""Copies of the columns of one head from rows that hold all heads, for flash attention."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def round_up(size, unit):
 def copy_columns(rows, column, target, size):
     """Copy columns of `rows` into the corner of `target`, zeros around them; return whether all are finite.
 
-    Beside each row lies that of the next head: it is asked for now, since a row is too short for the machine to guess it.
+    The row of the next head follows in memory. It is prefetched here, since a row is too short for the hardware prefetcher.
     """
     largest = np.int32(0)
     for i in range(rows.shape[0]):

@@ -1,4 +1,4 @@
-"""Add up what the threads summed for themselves, in the order of the threads."""
+"""Add up the partial sums of the threads, in the order of the threads."""
 
 from kernels.simd import jit
 

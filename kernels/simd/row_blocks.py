@@ -1,4 +1,7 @@
-"""A product as sums of whole rows: multiples of four rows are added to a row with one load and store of the sum."""
+"""A product as sums of whole rows: multiples of four rows are added to a row with one load and store of the sum.
+
+Dims: I = rows of the product, J = columns, K = depth.
+"""
 
 from kernels.simd import jit
 
@@ -18,14 +21,14 @@ def _add_one(row, a, b):
 
 
 @jit
-def add_product(target, left, right):
-    """Add left @ right to `target`; `left` may be a transposed view."""
-    depth = right.shape[0]
+def add_product(target_IJ, left_IK, right_KJ):
+    """Add ``left_IK @ right_KJ`` to `target_IJ`; `left_IK` may be a transposed view."""
+    depth = right_KJ.shape[0]
     fours = depth // 4 * 4
     for k in range(0, fours, 4):
-        b0, b1, b2, b3 = right[k], right[k + 1], right[k + 2], right[k + 3]
-        for i in range(target.shape[0]):
-            _add_four(target[i], left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3], b0, b1, b2, b3)
+        b0, b1, b2, b3 = right_KJ[k], right_KJ[k + 1], right_KJ[k + 2], right_KJ[k + 3]
+        for i in range(target_IJ.shape[0]):
+            _add_four(target_IJ[i], left_IK[i, k], left_IK[i, k + 1], left_IK[i, k + 2], left_IK[i, k + 3], b0, b1, b2, b3)
     for k in range(fours, depth):
-        for i in range(target.shape[0]):
-            _add_one(target[i], left[i, k], right[k])
+        for i in range(target_IJ.shape[0]):
+            _add_one(target_IJ[i], left_IK[i, k], right_KJ[k])

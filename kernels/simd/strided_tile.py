@@ -1,7 +1,7 @@
-"""A register tile of a matrix product whose operands lie in memory as they come: no packed panels.
+"""A register tile of a matrix product that reads its operands in their own layout, without packed panels.
 
 With AVX-512 it is 8 x 32, which takes 16 of 32 registers. A row of the right side is loaded as vectors, the left side
-element by element in any order, so that either may be a transposed view. Attention takes all its products from this.
+element by element in any order, so that either may be a transposed view. All products of attention use this tile.
 """
 
 from __future__ import annotations

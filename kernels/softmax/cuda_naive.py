@@ -11,7 +11,7 @@ from kernels.softmax.spec import SOFTMAX
 from registry import register
 from registry.cuda import CudaKernel, launch
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _KERNEL = CudaKernel(__file__, "softmax_naive")
 
 

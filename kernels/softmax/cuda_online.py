@@ -1,8 +1,8 @@
 """One warp for each row, which finds maximum and sum in one read.
 
 Builds on: cuda_naive, which reads a row once for its maximum and again for its sum, in steps of a whole row.
-Idea: each lane keeps a running sum relative to the largest value it has seen, and rescales it when that is raised; at the
-    end the lanes merge their pairs of maximum and sum by shuffles.
+Idea: each lane keeps a running sum relative to its largest value so far, and rescales it when the maximum grows. At the end
+    the lanes merge their pairs of maximum and sum by shuffles.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867.
 Costs: the exponentials are computed twice.
 Dims: N = rows, C = classes.

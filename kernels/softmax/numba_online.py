@@ -1,8 +1,8 @@
 """Maximum and sum of a row in one read, then one write of the result.
 
 Builds on: numba_rows, which goes over each row three times.
-Idea: keep a running sum relative to the largest value so far, and rescale it when a block of the row raises that; a block
-    stays in the first-level cache for its own maximum and its own exponentials.
+Idea: keep a running sum relative to the largest value so far, and rescale it when a block of the row raises the maximum. A
+    block stays in the first-level cache for its own maximum and its own exponentials.
 Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, arXiv:1805.02867.
 Costs: the exponentials are computed twice.
 Dims: N = rows, C = classes.

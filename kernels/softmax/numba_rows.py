@@ -1,8 +1,8 @@
-"""The same three loops, each of which vectorises, and rows shared between threads.
+"""The same three loops, each of which vectorises; threads share the rows.
 
-Builds on: numba_naive, whose comparisons and exponentials take one value at a time.
-Idea: the exponential is a polynomial, and the maximum is taken over whole numbers that sort as the floats do: the
-    compiler may reorder those although NaN must survive (it sorts above everything, or below and then spoils the sum).
+Builds on: numba_naive, which computes one comparison and one exponential at a time.
+Idea: the exponential is a polynomial. The maximum is taken over integers that sort as the floats do: the compiler may reorder
+    an integer maximum, and NaN is kept (it sorts above everything, or below and then makes the sum NaN).
 Source: the polynomial is kernels/simd/math.py; the order of IEEE 754 bit patterns is section 5.10 of the standard.
 Dims: N = rows, C = classes.
 """

@@ -15,7 +15,8 @@ from tests.house.test_files import files
 CORE = ("registry/", "models/", "conftest.py", "tests/registry/", "tests/models/")
 PROSE = ("docs/", "README.md", "CONTRIBUTING.md")
 TESTS = ("tests/harness/", "tests/trainer/", "tests/gpu/", "tests/benchmarks/")
-MOST = (*CORE, *PROSE, *TESTS, "harness/", "trainer/", "benchmarks/")
+KERNELS = ("kernels/", "tests/kernels/")
+MOST = (*CORE, *KERNELS, *PROSE, *TESTS, "harness/", "trainer/", "benchmarks/")
 TEXTS = ("*.py", "*.md", "*.cu", "*.cuh", "*.cpp", "*.hpp")
 
 # Phrase: the words to write instead, and the rooms that keep the phrase out. A room is the beginning of a path.
@@ -25,34 +26,46 @@ HELD = {
     "dear gate": ("expensive check", MOST),
     "definition variant": ("reference variant", MOST),
     "is definition": ("is_reference", MOST),
-    "mutation score": ("fakes_rejected; a mutation score belongs to harness.mutate", CORE),
+    "mutation score": ("fakes_rejected; a mutation score belongs to harness.mutate", (*CORE, *KERNELS)),
     "null kernel": ("fake kernel", MOST),
     "plain definition": ("reference", MOST),
     "replay": ("statelessness for the gate, CUDA graph for launches", CORE),
-    "spike": ("special value", CORE),
+    "spike": ("special value", (*CORE, *KERNELS)),
     "yardstick": ("baseline", MOST),
+    # Kernels.
+    "as it lie": ("in its own layout", KERNELS),
+    "as they lie": ("in their own layout", KERNELS),
+    "chance": ("rounding seed, stochastic rounding", ("kernels/",)),
+    "definition": ("reference", ("kernels/",)),
+    "folded": ("hoisted scalars", ("kernels/",)),
+    "made again": ("computed again", KERNELS),
+    "old1": ("beta1", KERNELS),
+    "new1": ("one_minus_beta1", KERNELS),
+    "shrink": ("rescale", ("kernels/",)),
+    "trade": ("exchange", KERNELS),
+    "wide": ("Packed128, packed_size", ("kernels/",)),
     # The CPU. A record's device keeps the value "cpu".
     "host array": ("CPU array", MOST),
-    "on host": ("on_cpu", CORE),
-    "the host": ("the CPU", CORE),
+    "on host": ("on_cpu", (*CORE, *KERNELS)),
+    "the host": ("the CPU", (*CORE, *KERNELS)),
     # Metaphors and proverbs.
     "by chance": ("with stochastic rounding, or: at random", MOST),
     "dear": ("expensive", MOST),
-    "lies in": ("is in", CORE),
+    "lies in": ("is in", (*CORE, *KERNELS)),
     "lives in": ("is in", MOST),
     "nobody's": ("the actor: nobody owns or checks it", MOST),
     "somebody else's": ("a user's", MOST),
-    "speaks of": ("is about", CORE),
+    "speaks of": ("is about", (*CORE, *KERNELS)),
     "survive the disk": ("are read back from disk", MOST),
     "toss of a coin": ("a random choice", MOST),
     "to the hand": ("to the user", MOST),
     # Participles and pronouns in place of a noun.
     "heard": ("a noun, such as message or kernels", MOST),
-    "is asked": ("the actor and the verb: the harness draws, the user selects", CORE),
-    "those that": ("a noun: the files that, the problems that", CORE),
-    "told": ("a noun, such as message, reason or output", CORE),
-    "whatever": ("any, with a noun", CORE),
-    "whoever": ("the actor: the author, the user", CORE),
+    "is asked": ("the actor and the verb: the harness draws, the user selects", (*CORE, *KERNELS)),
+    "those that": ("a noun: the files that, the problems that", (*CORE, *KERNELS)),
+    "told": ("a noun, such as message, reason or output", (*CORE, *KERNELS)),
+    "whatever": ("any, with a noun", (*CORE, *KERNELS)),
+    "whoever": ("the actor: the author, the user", (*CORE, *KERNELS)),
 }
 
 # File and phrase: the reason why the file may hold the phrase.

@@ -40,7 +40,7 @@ def test_the_random_bits_are_even_and_those_of_two_seeds_have_nothing_in_common(
 
 
 @pytest.mark.parametrize("wrong", ["to nearest", "with the bits of another seed", "with the bits of the next place"])
-def test_other_roundings_than_the_contract_s_are_told_apart(wrong):
+def test_a_rounding_that_differs_from_the_contract_is_rejected(wrong):
     params = {n: v[0] for n, v in OP.params.items()}
     problem = Problem(OP.name, {"K": 500}, params, dtype="bfloat16", seed=5)
     reference = compute_reference(OP, problem, materialise(OP, problem))

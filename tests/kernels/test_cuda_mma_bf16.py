@@ -42,7 +42,7 @@ def test_factors_of_bfloat16_take_one_product_where_float32_takes_six(op):
 
 
 @pytest.mark.parametrize("op", PRODUCTS)
-def test_no_bank_is_asked_twice(op):
+def test_no_bank_is_read_twice_by_one_access(op):
     assert count(op, "cuda_mma_bf16", "bfloat16", SIZES).bank_conflicts == 0
 
 

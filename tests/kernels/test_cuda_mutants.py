@@ -103,7 +103,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize("order", ["ascending", "descending", 5])
 @pytest.mark.parametrize("name", MUTANTS)
-def test_what_is_wrong_is_found_whatever_the_order_of_warps(tmp_path, name, order):
+def test_each_planted_fault_is_found_in_any_order_of_warps(tmp_path, name, order):
     (file, kernel), (right, wrong), call, (kind, code) = MUTANTS[name]
     texts = {path.name: path.read_text() for path in sources(ROOT / "kernels" / f"{file}.py") if path.suffix != ".py"}
     assert sum(right in text for text in texts.values()) == 1

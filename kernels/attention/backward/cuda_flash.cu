@@ -1,5 +1,5 @@
-// The gradients of queries, and those of keys and values, from tiles of 32 x 32 pairs whose probabilities are made again.
-// kernels/cuda/attention_tile.cuh.
+// The gradients of queries, and those of keys and values, from tiles of 32 x 32 pairs. The probabilities follow from the
+// log-sum-exp. kernels/cuda/attention_tile.cuh.
 // Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 // dy, y (B, T, E); qkv, dqkv (B, T, W); lse (B, H, T).
 #include "attention_tile.cuh"

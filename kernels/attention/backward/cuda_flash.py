@@ -1,14 +1,14 @@
-"""Tiles of pairs whose probabilities are made again from the log-sum-exp; no T x T matrix, and no atomics.
+"""Tiles of pairs whose probabilities follow from the log-sum-exp; no T x T matrix, and no atomics.
 
 Builds on: cuda_naive, which writes and reads two T x T matrices for each head.
-Idea: one kernel keeps 32 queries and walks over the keys before them, another keeps 32 keys and values and walks over the
-    queries after them; each sum belongs to one thread, which makes it in one order, so that results agree to the bit. A third,
-    the first to run, leaves sum(dy * y) of each query. kernels/cuda/attention_tile.cuh.
-Source: T. Dao et al., FlashAttention, arXiv:2205.14135, appendix B.2; the two walks instead of atomic additions are those of
+Idea: one kernel keeps 32 queries and reads the keys before them, another keeps 32 keys and values and reads the queries after
+    them. Each sum belongs to one thread, which adds in one order, so that two results agree to the bit. A third kernel runs
+    first and stores sum(dy * y) of each query. kernels/cuda/attention_tile.cuh.
+Source: T. Dao et al., FlashAttention, arXiv:2205.14135, appendix B.2; the two passes instead of atomic additions are those of
     P. Tillet's Triton tutorial 06, fused attention.
 Costs: the scores and dp of a tile are computed twice, seven products instead of five. Three tiles in shared memory and the
-    registers of two sums keep the number of resident threads low, and a few registers are spilled on sm_80. Tiles take turns in
-    one place, at a barrier each, and the queries are loaded twice.
+    registers of two sums keep the number of resident threads low, and a few registers are spilled on sm_80. Tiles share one
+    place in shared memory, with a barrier for each change, and the queries are loaded twice.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 

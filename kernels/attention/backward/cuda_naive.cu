@@ -1,5 +1,5 @@
-// Two kernels with two T x T matrices for each head between them: probabilities p, and the gradients of the scores, ds. Along a
-// row of qkv lie the queries of all heads, then their keys, then their values.
+// Two kernels with two T x T matrices for each head between them: probabilities p, and the gradients of the scores, ds. A row
+// of qkv holds the queries of all heads, then their keys, then their values.
 // Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 // dy, y (B, T, E); qkv, dqkv (B, T, W); lse (B, H, T).
 #include "crucible.cuh"

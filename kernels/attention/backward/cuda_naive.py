@@ -1,11 +1,11 @@
 """Probabilities and the gradients of the scores, then three sums: two kernels, with both matrices in memory between them.
 
-Idea: every number of every step is a thread's: a pair of query and key first, an element of the gradient then. The
-    probabilities come back from the saved log-sum-exp, and the softmax's own dot product, sum(dp * p), equals sum(dy * y).
+Idea: one thread for each number of each step: first a pair of query and key, then an element of the gradient. The
+    probabilities follow from the saved log-sum-exp, and the dot product of the softmax, sum(dp * p), equals sum(dy * y).
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, attention_backward, for the steps (every version in
-    dev/cuda/attention_backward.cu leaves the products to cuBLAS); T. Dao et al., FlashAttention, arXiv:2205.14135,
-    appendix B.2, for the two shortcuts.
-Costs: two T x T matrices for each head; sum(dy * y) is made again for every pair.
+    dev/cuda/attention_backward.cu leaves the products to cuBLAS); T. Dao et al., FlashAttention, arXiv:2205.14135, appendix
+    B.2, for the two shortcuts.
+Costs: two T x T matrices for each head; sum(dy * y) is computed again for every pair.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.
 """
 
@@ -19,7 +19,7 @@ from registry.dtypes import DTYPES
 
 _SCORES = CudaKernel(__file__, "attention_backward_scores")
 _SUMS = CudaKernel(__file__, "attention_backward_sums")
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 
 
 def _workspace(_threads, *, B, T, H, D):  # noqa: ARG001 (all dims come)

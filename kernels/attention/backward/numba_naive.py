@@ -1,7 +1,7 @@
-"""Plain loops: for each query its probabilities again, then its share of all three gradients.
+"""Plain loops: for each query its probabilities, computed again, then its share of all three gradients.
 
-Idea: the probabilities come back from the scores and the saved log-sum-exp, so that no T x T matrix need be kept; the
-    softmax's own dot product, sum(dp * p), equals sum(dy * y), which is at hand.
+Idea: the probabilities follow from the scores and the saved log-sum-exp, so no T x T matrix is stored. The dot product of the
+    softmax, sum(dp * p), equals sum(dy * y), whose terms are stored already.
 Source: the loops of karpathy/llm.c, train_gpt2.c, attention_backward; T. Dao et al., FlashAttention, arXiv:2205.14135,
     appendix B.2, for the two shortcuts.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.

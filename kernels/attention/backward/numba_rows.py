@@ -1,7 +1,7 @@
 """One query at a time, every loop vectorised, heads shared between threads.
 
 Builds on: numba_naive, whose dot products add one value at a time.
-Idea: all loops run along the head, where dot products may be summed in any order; a head of one sequence belongs to one
+Idea: all loops run along the head, where the compiler may reorder a dot product. A head of one sequence belongs to one
     thread, which alone adds to its gradients, always in the same order.
 Source: the loops of karpathy/llm.c, train_gpt2.c, attention_backward; the polynomial is kernels/simd/math.py.
 Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E.

@@ -1,8 +1,8 @@
 """One thread for each row: maximum, sum of exponentials, then the gradient over the logits.
 
-Idea: p - onehot needs the probabilities only once, so they replace the logits and no other array of that size exists.
+Idea: p - onehot needs each probability once, so the gradient replaces the logits and no other array of that size exists.
 Source: karpathy/llm.c, train_gpt2.c, crossentropy_softmax_backward.
-Costs: a row of a vocabulary is long and rows are few: most of the GPU has nothing to do.
+Costs: a row of a vocabulary is long and rows are few, so most of the GPU is idle.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """
 
@@ -12,7 +12,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _KERNEL = CudaKernel(__file__, "cross_entropy_backward_naive")
 
 

@@ -2,7 +2,7 @@
 // targets, losses (N); logits (N, W).
 #include "online.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_backward_online(const int* targets, float* losses, floatX* logits, int columns, int vocab_size, float scale) {

@@ -1,6 +1,6 @@
 """Plain loops over each row: maximum, sum of exponentials, then the gradient over the logits.
 
-Idea: p - onehot needs the probabilities only once, so they replace the logits and no other array of that size exists.
+Idea: p - onehot needs each probability once, so the gradient replaces the logits and no other array of that size exists.
 Source: karpathy/llm.c, train_gpt2.c, crossentropy_softmax_backward.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """

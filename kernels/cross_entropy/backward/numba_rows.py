@@ -1,8 +1,9 @@
 """The same loops, vectorised: each row is read from memory once and written once.
 
 Builds on: numba_naive, which takes one exponential at a time.
-Idea: a row of a large vocabulary (200 KB) fits the second-level cache, so that three passes cost one: the maximum, the
-    exponentials in place with their sum, and the scaling. The target's column is set afterwards, which leaves no branch.
+Idea: a row of a large vocabulary (200 KB) fits the second-level cache, so three passes cost one: the maximum, the
+    exponentials in place with their sum, and the scaling. The column of the target is set afterwards, so the loops have no
+    branch.
 Source: the fused classifier of karpathy/llm.c, llmc/fused_classifier.cuh.
 Dims: N = rows (batch x time), V = classes in use, P = padding columns, W = V + P.
 """

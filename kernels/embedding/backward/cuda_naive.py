@@ -1,11 +1,11 @@
-"""One thread for each element of both tables, which asks all positions whether their gradient belongs to it.
+"""One thread for each element of both tables, which reads all positions to find the gradients that belong to it.
 
-Idea: turn the sum around: where a position would add to the row of its token, an element collects what is its own. No two
-    threads meet at a token that occurs twice, the order of summation is that of the positions, and the sum stays in a
+Idea: reverse the sum: a position does not add to the row of its token, but an element collects its own gradients. No two
+    threads add to one element when a token occurs twice. The order of summation is that of the positions. The sum stays in a
     register until it is stored, rounded once.
 Source: the second kernel of karpathy/llm.c, dev/cuda/encoder_backward.cu, has a thread for each channel, which adds to the
-    table position by position; a table in bfloat16 would be rounded at every step of that.
-Costs: the tokens are read by every element of the table, also by those that no token reaches.
+    table position by position; a table in bfloat16 would be rounded at every step.
+Costs: every element of the table reads all tokens, also an element whose row belongs to no token of the batch.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
     T, R = V + P, L = T + S.
 """
@@ -16,7 +16,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _TOKENS = CudaKernel(__file__, "embedding_backward_tokens_naive")
 _POSITIONS = CudaKernel(__file__, "embedding_backward_positions_naive")
 

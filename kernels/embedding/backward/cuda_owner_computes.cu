@@ -44,7 +44,7 @@ extern "C" __global__ void embedding_backward_tokens(const int* tokens, const fl
   }
 }
 
-// `row_size` elements of every sequence have a place in the table; what lies beyond them is the unused end of the context.
+// `row_size` elements of every sequence have a place in the table; the elements after them are the unused end of the context.
 extern "C" __global__ void embedding_backward_positions(const floatX* dx, floatX* dwpe, int batch, long long row_size,
                                                         long long size, bool accumulate) {
   const long long i = thread_index();

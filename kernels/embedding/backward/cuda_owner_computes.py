@@ -1,14 +1,14 @@
-"""A warp for each position; the first position of a token adds up the gradients of all positions that hold it.
+"""A warp for each position; the first position of a token owns the row of the token and adds up all its gradients.
 
-Builds on: cuda_naive, in which every element of the table asks all positions, also where no token reaches its row.
-Idea: whether a token stood earlier, and where it stands later, 32 positions at a time are asked by one vote of a warp. The
-    warp that finds no earlier one owns the token's row of the table: no sorting, nothing atomic, and always the order of
-    the positions; its sums stay in registers until they are added to the row and rounded once. A position's own row has the
-    batch to add up, by a thread for each element.
-Source: the need of a fixed order made karpathy/llm.c sort tokens into buckets on the host (llmc/encoder.cuh); ballots as
-    in NVIDIA's CUDA C++ Programming Guide, warp vote functions.
-Costs: comparisons grow with the square of the number of positions: a thirty-second of it in loads. Rows of more than 256
-    channels take several rounds, each of which looks for the token again.
+Builds on: cuda_naive, in which every element of the table reads all tokens, also where no token reaches its row.
+Idea: owner computes: one vote of a warp compares 32 positions at a time, first with the earlier positions and then with the
+    later ones. The warp that finds no earlier position with its token owns the row of the token. So there is no sorting and
+    nothing atomic, and the order is always that of the positions. Its sums stay in registers until they are added to the row
+    and rounded once. For the table of positions, a thread for each element adds over the batch.
+Source: karpathy/llm.c needs a fixed order too, and sorts tokens into buckets on the CPU (llmc/encoder.cuh); ballots as in
+    NVIDIA's CUDA C++ Programming Guide, warp vote functions.
+Costs: comparisons grow with the square of the number of positions, and loads with a thirty-second of it. Rows of more than
+    256 channels take several rounds, each of which looks for the token again.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
     T, R = V + P, L = T + S.
 """

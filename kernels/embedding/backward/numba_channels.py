@@ -1,10 +1,10 @@
-"""Channels shared between threads: each owns a band of columns of both tables.
+"""Threads share the channels: each owns a band of columns of both tables.
 
-Builds on: numba_naive, which is one thread, since two positions may hold the same token.
-Idea: threads that own different columns never meet, so that nothing is atomic and the order of summation is that of the
-    positions, whatever the number of threads.
-Source: the same need of a fixed order made karpathy/llm.c sort tokens into buckets (llmc/encoder.cuh); bands of columns
-    need no sorting.
+Builds on: numba_naive, which has one thread, since two positions may hold the same token.
+Idea: threads that own different columns never add to the same element. So nothing is atomic, and the order of summation is
+    that of the positions for any number of threads.
+Source: karpathy/llm.c needs a fixed order too, and sorts tokens into buckets (llmc/encoder.cuh); bands of columns need no
+    sorting.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
     T, R = V + P, L = T + S, K = channels of a thread, A = rows of a table.
 """

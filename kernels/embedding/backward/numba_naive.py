@@ -1,6 +1,6 @@
-"""Plain loops: every position adds its gradient to the row of its token and to the row of its place.
+"""Plain loops: every position adds its gradient to the row of its token and to the row of its position.
 
-Idea: one thread takes the positions in order, so that tokens that occur twice are no race.
+Idea: one thread adds the positions in order, so a token that occurs twice is no race.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, encoder_backward.
 Dims: B = batch, T = time, C = channels, V = vocabulary, P = rows that pad the vocabulary, S = positions of the context after
     T, R = V + P, L = T + S.

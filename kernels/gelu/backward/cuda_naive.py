@@ -11,7 +11,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "gelu_backward_naive")
 
 

@@ -2,7 +2,7 @@
 
 Idea: with t = tanh(u), the derivative is (1 + t) / 2 + x (1 - t*t) u' / 2.
 Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, gelu_backward.
-Costs: a call for each element, which no compiler vectorises.
+Costs: a library call for each element, which no compiler vectorises.
 Dims: N = rows (batch x time), C = channels.
 """
 

@@ -1,8 +1,8 @@
-"""The derivative in terms of the logistic function s of 2u, cut between threads.
+"""The derivative by the logistic function s of 2u, in a loop whose range the threads share.
 
 Builds on: numba_naive, which calls tanh of the C library for each element.
-Idea: s + x s (1 - s) 2u', with 1 - s = e / (1 + e) and e = exp(-2|u|): one exponential and one division an element, no
-    difference of near-equal numbers, and nothing that overflows before the product is zero.
+Idea: s + x s (1 - s) 2u', with 1 - s = e / (1 + e) and e = exp(-2|u|): one exponential and one division per element, no
+    difference of nearly equal numbers, and no overflow before the product is zero.
 Source: the identity is that of D. Hendrycks and K. Gimpel, arXiv:1606.08415, section 2.
 Dims: N = rows (batch x time), C = channels, M = N x C.
 """

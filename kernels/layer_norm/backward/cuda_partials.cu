@@ -2,7 +2,7 @@
 // dy, x, dx (N, C); weight, dweight, dbias (C); mean, rstd (N); partials (G, 2 C).
 #include "layer_norm_backward.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern __shared__ float sums[];  // over the rows of this block: dweight of every channel, then dbias
 

@@ -1,8 +1,9 @@
-"""Blocks walk over the rows and keep sums of their own for both parameter gradients; a second kernel adds these up.
+"""Each block reads several rows and keeps its own sums for both parameter gradients; a second kernel adds these up.
 
 Builds on: cuda_naive, which reads dy and x once for the rows and once more for the channels.
-Idea: a block's threads share a row, and each owns the same channels in every row, so that its sums of dweight and dbias
-    need no atomics: they stay in shared memory until the block has seen all of its rows, and go to workspace once.
+Idea: the threads of a block share a row, and each thread owns the same channels in every row. So its sums of dweight and
+    dbias need no atomics: they stay in shared memory, and go to workspace once, after the last row of the block.
+    kernels/cuda/layer_norm_backward.cuh.
 Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose later kernels keep them in shared memory.
 Costs: workspace of two rows for each block, and four barriers for each row.
 Dims: N = rows (batch x time), C = channels.
@@ -14,7 +15,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS, MOST_BLOCKS = 256, 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+MOST_BLOCKS = 256  # about two for each multiprocessor of an A100 (108) or H100 (132); more blocks need more workspace
 WARP, GROUPS = 32, 8  # threads of a block that adds up columns
 SHARED = 48 * 1024 - 64  # bytes for the sums that every GPU gives a block
 _ROWS = CudaKernel(__file__, "layer_norm_backward_rows")

@@ -1,7 +1,7 @@
-"""Rows shared between threads; every thread sums the parameter gradients of its own rows.
+"""Threads share the rows, and each thread sums the parameter gradients of its own rows.
 
 Builds on: numba_naive, in which all rows add to one dweight and one dbias.
-Idea: a thread's partial sums stay in its first cache, and are added up in the order of the threads at the end.
+Idea: the partial sums of a thread stay in its first cache. One thread adds them up at the end, in the order of the threads.
 Source: the partial sums follow the layernorm_backward ladder of karpathy/llm.c, dev/cuda/layernorm_backward.cu.
 Costs: workspace of two rows for each thread; the last bits depend on the number of threads.
 Dims: N = rows (batch x time), C = channels, P = threads.

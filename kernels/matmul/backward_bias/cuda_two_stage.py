@@ -1,10 +1,10 @@
 """Sums of chunks of rows first, then the sum of these sums.
 
 Builds on: cuda_naive, which has one thread for each column and nothing more to keep the GPU busy.
-Idea: rows are cut into chunks, which blocks add up side by side into workspace; a second kernel adds the
-    chunks' sums. The cut depends on the shape alone and nothing is added atomically, so every run gives the same bits.
-Source: karpathy/llm.c, dev/cuda/matmul_backward_bias.cu: the strips of 32 columns are those of its fourth kernel, the
-    buffer that a separate kernel adds up that of its ninth.
+Idea: blocks sum chunks of rows in parallel and store the sums in workspace; a second kernel adds the sums of the chunks. The
+    chunks depend on the shape alone and nothing is added atomically, so every run gives the same bits.
+Source: karpathy/llm.c, dev/cuda/matmul_backward_bias.cu: the strips of 32 columns are those of its fourth kernel, and the
+    buffer with a second kernel is that of its ninth.
 Costs: a second launch.
 Dims: N = rows (batch x time), O = output channels.
 """

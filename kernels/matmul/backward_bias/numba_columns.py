@@ -1,8 +1,8 @@
-"""Strips of columns shared between threads, eight rows added at a time.
+"""Threads share strips of columns, and add eight rows at a time.
 
 Builds on: numpy_sum, which reads and writes the result once for every row, on one thread.
-Idea: a strip's sums stay in the first-level cache and are read and written once for every eight rows, which are added in
-    pairs. A strip of a row is a slice of its own, so that the compiler knows its elements to be neighbours.
+Idea: the sums of a strip stay in the first-level cache and are read and written once for every eight rows, which are added in
+    pairs. A strip of a row is a slice of its own, so the compiler knows that its elements are contiguous.
 Source: the CUDA kernel matmul_backward_bias of karpathy/llm.c, whose thread blocks take strips of columns.
 Dims: N = rows (batch x time), O = output channels, S = columns of a strip.
 """

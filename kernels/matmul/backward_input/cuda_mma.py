@@ -1,12 +1,12 @@
 """Tensor cores at the accuracy of float32, fed by asynchronous copies.
 
-Builds on: cuda_register_tiles, whose multiplications run one by one, while its loads hold up the threads that issue them.
-Idea: every factor is the sum of three bf16, and six of the nine products of their parts are summed by tensor cores:
-    kernels/matmul/cuda_mma.py. Fragments of the weight want neighbours in k, which are a row apart: each lane reads its own,
-    from rows padded by 4 numbers, which fall on different banks.
+Builds on: cuda_register_tiles, which multiplies one number at a time, and whose threads wait for their loads.
+Idea: every factor is the sum of three bf16, and tensor cores sum six of the nine products of their parts:
+    kernels/matmul/cuda_mma.py. A fragment of the weight holds neighbours in k, which are a row apart in memory. Each lane
+    reads its own numbers, from rows padded by 4 numbers, so that they are in different banks.
 Source: G. Henry, P. Tang and A. Heinecke, Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision
     Computations, ARITH 2019, arXiv:1904.06376.
-Costs: six products for one, and the splitting. Two loads for each pair of the weight.
+Costs: six products instead of one, and the splitting. Two loads for each pair of the weight.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

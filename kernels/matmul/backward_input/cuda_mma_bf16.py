@@ -1,12 +1,12 @@
-"""Factors of bfloat16 on tensor cores: one product each, fetched by ldmatrix from where cp.async put them.
+"""Factors of bfloat16 on tensor cores: one product for each pair, loaded by ldmatrix from shared memory.
 
-Builds on: cuda_mma, which makes six products of three parts, and reads the weight number by number.
-Idea: a bf16 is what a tensor core takes, so each pair of fragments is one product: kernels/matmul/cuda_mma_bf16.py. Fragments
-    of the weight want neighbours in k, which are a row apart; ldmatrix turns each 8 x 8 matrix of 16-bit numbers on the way.
-    kernels/cuda/mma_tile_bf16.cuh.
+Builds on: cuda_mma, which computes six products of three parts, and reads the weight number by number.
+Idea: the factors of a tensor core are bf16, so each pair of fragments is one product: kernels/matmul/cuda_mma_bf16.py. A
+    fragment of the weight holds neighbours in k, which are a row apart in memory; ldmatrix transposes each 8 x 8 matrix of
+    16-bit numbers while it loads. kernels/cuda/mma_tile_bf16.cuh.
 Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA, and PTX ISA, ldmatrix with .trans.
-Costs: a thread's 64 sums leave a fifth of the threads resident. Rows that do not start at multiples of 16 bytes
-    are copied number by number, and waited for. Results are written number by number.
+Costs: the 64 sums of a thread leave a fifth of the threads resident. Rows that do not start at multiples of 16 bytes are
+    copied number by number, and the threads wait for the copies. Results are written number by number.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

@@ -1,8 +1,8 @@
 """One thread for each element of the gradient.
 
-Idea: the two outer loops become the grid. Neighbours in a warp take neighbouring channels, so that each load of the weight is
-    of one piece of memory, and that of dy is the same number for all.
-Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, first of its two rounds of loops.
+Idea: the two outer loops become the grid. Neighbouring threads of a warp compute neighbouring channels, so each load of the
+    weight is contiguous, and each load of dy is the same address for all.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, the first of its two nests of loops.
 Costs: two loads from memory for every multiplication.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """

@@ -1,8 +1,8 @@
-"""Packed panels and a tile of the gradient that lives in vector registers.
+"""Packed panels, and a tile of the gradient in vector registers.
 
 Builds on: numba_tiles, which loads and stores a sum for every four multiplications.
-Idea: the sums of a tile stay in registers for the whole depth of a panel, and both operands are rearranged into the order
-    in which the tile reads them. kernels/simd/gemm.py.
+Idea: the sums of a tile stay in registers for the whole depth of a panel, and both operands are rearranged into the order in
+    which the tile reads them. kernels/simd/gemm.py.
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008), 12:1-12:25.
 Costs: scratch memory for the panels.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

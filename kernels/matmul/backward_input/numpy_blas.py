@@ -1,4 +1,4 @@
-"""The library's matrix product, into memory that is there already.
+"""The matrix product of a BLAS library, written to existing memory.
 
 Builds on: numba_naive, which is three loops.
 Idea: both operands lie as BLAS wants them.

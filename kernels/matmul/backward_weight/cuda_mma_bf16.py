@@ -1,12 +1,12 @@
-"""Factors of bfloat16 on tensor cores: one product each, fetched by ldmatrix from where cp.async put them.
+"""Factors of bfloat16 on tensor cores: one product for each pair, loaded by ldmatrix from shared memory.
 
-Builds on: cuda_mma, which makes six products of three parts, and reads both matrices number by number.
-Idea: a bf16 is what a tensor core takes, so each pair of fragments is one product: kernels/matmul/cuda_mma_bf16.py. Of both
-    matrices, neighbours in k are a row apart; ldmatrix turns each 8 x 8 matrix of 16-bit numbers on the way. What stands in the
-    gradient is added in float32, and the sum rounded once. kernels/cuda/mma_tile_bf16.cuh.
+Builds on: cuda_mma, which computes six products of three parts, and reads both matrices number by number.
+Idea: the factors of a tensor core are bf16, so each pair of fragments is one product: kernels/matmul/cuda_mma_bf16.py. In
+    both matrices, neighbours in k are a row apart in memory; ldmatrix transposes each 8 x 8 matrix of 16-bit numbers while it
+    loads. The old gradient is added in float32, and the sum is rounded once. kernels/cuda/mma_tile_bf16.cuh.
 Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA, and PTX ISA, ldmatrix with .trans.
-Costs: a thread's 64 sums leave a fifth of the threads resident; a small gradient has few tiles, each with a long sum. Rows that
-    do not start at multiples of 16 bytes are copied number by number, and waited for.
+Costs: the 64 sums of a thread leave a fifth of the threads resident; a small gradient has few tiles, each with a long sum.
+    Rows that do not start at multiples of 16 bytes are copied number by number, and the threads wait for the copies.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

@@ -1,8 +1,8 @@
 """One thread for each element of the gradient.
 
-Idea: the two outer loops become the grid. Neighbours in a warp take neighbouring channels, so that each load of x is of one
-    piece of memory, and that of dy is the same number for all. Nothing is added by two threads, so that the sum has one order.
-Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, second of its two rounds of loops.
+Idea: the two outer loops become the grid. Neighbouring threads of a warp compute neighbouring channels, so each load of x is
+    contiguous, and each load of dy is the same address for all. One thread adds up one element, so the sum has one order.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, matmul_backward, the second of its two nests of loops.
 Costs: two loads from memory for every multiplication; where the gradient is small, few threads sum over many rows.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """

@@ -1,8 +1,9 @@
 """A register tile for each thread: 8 x 4 sums at once, fed by 128-bit loads.
 
 Builds on: cuda_naive, which loads two numbers for every multiplication.
-Idea: tiles of both matrices stand in shared memory with k down, which is how they lie: 128-bit loads and stores take them there
-    unturned, and a thread finds the 12 numbers of 32 multiplications in three more. kernels/cuda/register_tile.cuh.
+Idea: shared memory stores tiles of both matrices with k as the row, which is their layout in global memory. 128-bit loads and
+    stores copy them without a transpose, and a thread loads the 12 numbers of 32 multiplications in three more.
+    kernels/cuda/register_tile.cuh.
 Source: V. Volkov and J. Demmel, Benchmarking GPUs to tune dense linear algebra, SC 2008, doi:10.1109/SC.2008.5214359.
 Costs: the registers of a thread limit how many threads are resident; a small gradient has few tiles, each with a long sum.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

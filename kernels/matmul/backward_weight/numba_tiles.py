@@ -1,9 +1,10 @@
-"""Blocks of the gradient to which four rows of x are added at a time.
+"""Blocks of the gradient, to which four rows of x are added at a time.
 
-Builds on: numba_naive, which walks down the columns of both operands and touches two cache lines for every product.
-Idea: add multiples of whole rows of x, four at a time to one load and store of the sum; four rows stay in the first-level
-    cache while a block of the gradient takes them in. Blocks are shared between threads.
-Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991), 63-74.
+Builds on: numba_naive, which reads the columns of both operands and touches two cache lines for every product.
+Idea: add multiples of whole rows of x, four for one load and store of the sum. Four rows stay in the first-level cache while
+    they are added to a block of the gradient. Threads share the blocks.
+Source: M. Lam, E. Rothberg and M. Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS IV (1991),
+    63-74.
 Costs: a load for nearly every multiplication.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """

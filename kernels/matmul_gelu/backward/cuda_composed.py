@@ -1,10 +1,10 @@
 """The input gradient of the matrix product in register tiles, then a backward GELU: two kernels in a row.
 
 Builds on: cuda_naive, whose multiplications wait for two loads each.
-Idea: what a program does that knows no fused op, as the measure of what fusing gains.
+Idea: the baseline for the fused variants: a program without a fused op makes these two calls.
 Source: kernels/matmul/backward_input/cuda_register_tiles.py.
-Costs: the product is written to scratch memory and read back. Scratch memory is float32, and the first kernel stores what it
-    reads: float32 only.
+Costs: the product is written to scratch memory and read back. Scratch memory is float32, and the first kernel stores the
+    dtype that it reads: float32 only.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 
@@ -15,7 +15,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 
 _KERNEL = CudaKernel(__file__, "gelu_slope_pass")
-THREADS, BLOCKS = 256, 1024
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+BLOCKS = 1024  # at most: about eight for each multiprocessor of an A100 (108) or H100 (132), all that are resident
 
 
 def _workspace(_threads, *, N, C, **_):

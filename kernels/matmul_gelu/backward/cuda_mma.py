@@ -1,11 +1,11 @@
 """Tensor cores at the accuracy of float32, with GELU's slope as their epilogue.
 
-Builds on: cuda_register_tiles, whose multiplications run one by one, while its loads hold up the threads that issue them.
-Idea: every factor is the sum of three bf16, and six of the nine products of their parts are summed by tensor cores, as in
-    kernels/matmul/backward_input/cuda_mma.py; the slope multiplies sums that are still in registers.
+Builds on: cuda_register_tiles, which multiplies one number at a time, and whose threads wait for their loads.
+Idea: every factor is the sum of three bf16, and tensor cores sum six of the nine products of their parts, as in
+    kernels/matmul/backward_input/cuda_mma.py. The slope multiplies sums that are still in registers.
 Source: G. Henry, P. Tang and A. Heinecke, Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision
     Computations, ARITH 2019, arXiv:1904.06376; the epilogue DGELU of NVIDIA's cuBLASLt.
-Costs: six products for one, and the splitting.
+Costs: six products instead of one, and the splitting.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

@@ -1,11 +1,11 @@
 """Factors of bfloat16 on tensor cores, one product each, with GELU's slope as their epilogue.
 
-Builds on: cuda_mma, which makes six products of three parts, since its factors are float32.
-Idea: a bf16 is what a tensor core takes, so each pair of fragments is one product, as in
-    kernels/matmul/backward_input/cuda_mma_bf16.py; the slope multiplies sums that are still float32, in registers.
+Builds on: cuda_mma, which computes six products of three parts, since its factors are float32.
+Idea: the factors of a tensor core are bf16, so each pair of fragments is one product, as in
+    kernels/matmul/backward_input/cuda_mma_bf16.py. The slope multiplies float32 sums in registers.
 Source: NVIDIA, CUTLASS, Efficient GEMM in CUDA; the epilogue DGELU of NVIDIA's cuBLASLt.
-Costs: while a block computes its 8,192 hyperbolic tangents, it multiplies nothing. A thread's 64 sums leave a fifth of the
-    threads resident.
+Costs: while a block computes its 8,192 hyperbolic tangents, it multiplies nothing. The 64 sums of a thread leave a fifth of
+    the threads resident.
 Dims: N = rows (batch x time), C = input channels, O = output channels.
 """
 

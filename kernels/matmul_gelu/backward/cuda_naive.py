@@ -1,7 +1,7 @@
 """One thread for each element of the gradient.
 
-Idea: the two outer loops become the grid: a thread finds its row and channel, runs the inner loop alone, and multiplies what it
-    has summed by the slope of GELU.
+Idea: the two outer loops become the grid: a thread finds its row and channel, runs the inner loop alone, and multiplies its
+    sum by the slope of GELU.
 Source: karpathy/llm.c, the CPU kernel matmul_backward of train_gpt2.c and dev/cuda/gelu_backward.cu, kernel 1.
 Costs: two loads from memory for every multiplication.
 Dims: N = rows (batch x time), C = input channels, O = output channels.

@@ -1,7 +1,7 @@
-"""One thread for each element: it takes dy to both gradients.
+"""One thread for each element: it copies or adds dy to both gradients.
 
 Idea: the gradient of a sum goes to both of its terms.
-Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward; a thread is given each turn of its loop.
+Source: the CPU kernel of karpathy/llm.c, train_gpt2.c, residual_backward, with a thread for each iteration of its loop.
 Dims: N = rows (batch x time), C = channels.
 """
 
@@ -11,7 +11,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
 _KERNEL = CudaKernel(__file__, "residual_backward_naive")
 
 

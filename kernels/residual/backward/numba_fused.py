@@ -1,8 +1,8 @@
-"""Both gradients in one flat loop, cut between threads.
+"""Both gradients in one loop over all elements, whose range the threads share.
 
-Builds on: numba_naive, which is one thread and asks at each element whether to accumulate.
-Idea: dy is read once for both gradients, where two calls of a library would read it twice.
-Source: the fused residual of karpathy/llm.c, llmc/layernorm.cuh, saves the same second read.
+Builds on: numba_naive, which has one thread and tests at each element whether to accumulate.
+Idea: dy is read once for both gradients; two library calls would read it twice.
+Source: the fused residual of karpathy/llm.c, llmc/layernorm.cuh, avoids the same second read.
 Dims: N = rows (batch x time), C = channels, M = N x C.
 """
 

@@ -1,10 +1,11 @@
-"""One thread for each row makes dx, then one thread for each channel makes both parameter gradients.
+"""One thread for each row computes dx, then one thread for each channel computes both parameter gradients.
 
-Idea: layer normalisation backward, to which the gradient that bypasses it is added. Whoever owns a row or a channel adds it
-    up alone, in order, so that nothing is atomic.
+Idea: layer normalisation backward, plus the gradient that bypasses it. The thread that owns a row or a channel adds it up
+    alone, in order, so that no addition is atomic.
 Source: the CPU kernels of karpathy/llm.c, train_gpt2.c, layernorm_backward and residual_backward; the cut into rows and
     channels is that of kernels/layer_norm/backward/cuda_naive.cu.
-Costs: dy and the residual are read three times, twice in steps of a whole row.
+Costs: dy and the residual are read three times; in two of these reads, neighbouring threads read addresses that are a row
+    apart.
 Dims: N = rows (batch x time), C = channels.
 """
 
@@ -14,7 +15,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS = 128
+THREADS = 128  # four warps, so that a small problem still spreads over several multiprocessors
 _ROWS = CudaKernel(__file__, "residual_layer_norm_backward_rows_naive")
 _CHANNELS = CudaKernel(__file__, "residual_layer_norm_backward_channels_naive")
 

@@ -2,7 +2,7 @@
 // dy, dresidual, residual, dx (N, C); weight, dweight, dbias (C); mean, rstd (N); partials (G, 2 C).
 #include "layer_norm_backward.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern __shared__ float sums[];  // over the rows of this block: dweight of every channel, then dbias
 
@@ -14,6 +14,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 extern "C" __global__ void
-    residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts, int channels, bool accumulate) {
+    residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts, int channels,
+                                         bool accumulate) {
   add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }

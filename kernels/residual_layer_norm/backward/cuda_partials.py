@@ -1,8 +1,9 @@
-"""Blocks walk over the rows and keep sums of their own for both parameter gradients; a second kernel adds these up.
+"""Each block reads several rows and keeps its own sums for both parameter gradients; a second kernel adds these up.
 
 Builds on: cuda_naive, which reads dy and the residual once for the rows and once more for the channels.
-Idea: the bypassing gradient is one more stream into a sweep that is there already; each thread owns the same channels in
-    all rows of its block, so that the sums of dweight and dbias stay in shared memory and need no atomics.
+Idea: the gradient that bypasses the normalisation is one more load in an existing sweep. Each thread owns the same channels
+    in all rows of its block, so the sums of dweight and dbias stay in shared memory and need no atomics.
+    kernels/cuda/layer_norm_backward.cuh.
 Source: kernels/layer_norm/backward/cuda_partials.cu; karpathy/llm.c, dev/cuda/layernorm_backward.cu.
 Costs: workspace of two rows for each block, and four barriers for each row.
 Dims: N = rows (batch x time), C = channels.
@@ -14,7 +15,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-THREADS, MOST_BLOCKS = 256, 256
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+MOST_BLOCKS = 256  # about two for each multiprocessor of an A100 (108) or H100 (132); more blocks need more workspace
 WARP, GROUPS = 32, 8  # threads of a block that adds up columns
 SHARED = 48 * 1024 - 64  # bytes for the sums that every GPU gives a block
 _ROWS = CudaKernel(__file__, "residual_layer_norm_backward_rows")

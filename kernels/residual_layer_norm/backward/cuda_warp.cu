@@ -13,6 +13,7 @@ extern "C" __global__ void
 }
 
 extern "C" __global__ void
-    residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts, int channels, bool accumulate) {
+    residual_layer_norm_backward_columns(const float* partials, floatX* dweight, floatX* dbias, int parts, int channels,
+                                         bool accumulate) {
   add_partials(partials, dweight, dbias, parts, channels, accumulate);
 }

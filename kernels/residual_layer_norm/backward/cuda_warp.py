@@ -1,12 +1,13 @@
-"""A warp for each row, with sums of its own for both parameter gradients, and loads and stores of 128 bits.
+"""A warp for each row, with its own sums for both parameter gradients, in loads and stores of 128 bits.
 
 Builds on: cuda_partials, whose warps wait for each other at four barriers for each row.
-Idea: the two means of a row come from shuffles, so that rows need no barrier; each warp has its own dweight and dbias in
-    shared memory, and the block adds its warps' sums once, after its last row. The bypassing gradient is one more stream.
+Idea: the two means of a row come from shuffles, so rows need no barrier. Each warp has its own dweight and dbias in shared
+    memory, and the block adds the sums of its warps once, after its last row. The gradient that bypasses the normalisation is
+    one more load in the second sweep. kernels/cuda/layer_norm_backward.cuh.
 Source: kernels/layer_norm/backward/cuda_warp.cu.
-Costs: shared memory of two rows for each warp, so that long rows leave room for few warps; rows that do not start at a
-    multiple of 16 bytes are moved one element at a time. Of bfloat16, the eight sums of a lane meet those of the lane four
-    places on in the same banks.
+Costs: shared memory of two rows for each warp, so long rows leave room for few warps. Rows that do not start at a multiple of
+    16 bytes are moved one element at a time. In bfloat16, the eight sums of a lane are in the same banks as those of the lane
+    four places on.
 Dims: N = rows (batch x time), C = channels.
 """
 
@@ -16,7 +17,9 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-WARP, MOST_WARPS, MOST_BLOCKS = 32, 8, 256
+WARP = 32
+MOST_WARPS = 8  # of a block: more warps share more sums in shared memory
+MOST_BLOCKS = 256  # about two for each multiprocessor of an A100 (108) or H100 (132); more blocks need more workspace
 GROUPS = 8  # rows of threads of a block that adds up columns
 SHARED = 48 * 1024  # bytes that every GPU gives a block
 _ROWS = CudaKernel(__file__, "residual_layer_norm_backward_warps")

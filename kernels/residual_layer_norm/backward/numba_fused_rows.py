@@ -1,8 +1,8 @@
-"""The bypassing gradient is added where dx of a row is computed.
+"""The gradient that bypasses the normalisation is added where dx of a row is computed.
 
 Builds on: numba_composed, which reads and writes dx once more to add it.
-Idea: one more stream into a loop that already has three costs less than a loop of its own.
-Source: kernels/layer_norm/backward/numba_rows.py, whose partial sums for each thread it shares.
+Idea: one more load in a loop that has three costs less than a loop of its own.
+Source: kernels/layer_norm/backward/numba_rows.py, whose partial sums for each thread it uses.
 Costs: workspace of two rows for each thread; the last bits depend on the number of threads.
 Dims: N = rows (batch x time), C = channels, P = threads.
 """

@@ -2,7 +2,7 @@
 // dy, x, dx (N, C); weight, dweight (C); rstd (N); partials (G, C).
 #include "crucible.cuh"
 
-constexpr int THREADS = 128;
+constexpr int THREADS = 128;  // as in the Python file, which launches the kernel
 
 extern __shared__ float4 sums_C[];  // dweight over the rows of this block
 

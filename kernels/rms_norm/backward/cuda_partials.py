@@ -1,14 +1,13 @@
 """Each block walks over rows and keeps a dweight of its own in shared memory; a second kernel adds these up.
 
 Builds on: cuda_naive, which reads dy and x once for the rows and once more for the channels.
-Idea: the threads of a block share a row in vectors of 16 bytes, and each thread owns the same channels in every row. Its
-    sums of dweight need no atomic addition, and go to workspace once, after the last row of the block.
+Idea: the threads of a block share a row in vectors of 16 bytes, and each thread owns the same channels in every row. Its sums
+    of dweight need no atomic addition, and go to workspace once, after the last row of the block.
 Source: the partial sums of karpathy/llm.c, dev/cuda/layernorm_backward.cu, whose later kernels keep them in shared memory;
     kernels/layer_norm/backward/cuda_partials.py.
-Costs: workspace of a row for each block, and two barriers for each row. Rows that do not start at a multiple of 16 bytes
-    move one element at a time. In bfloat16, the eight sums of a thread lie in the same banks as those of the thread four
-    places on. The registers of the first kernel limit a multiprocessor to seven blocks in float32; the launch asks for
-    about two.
+Costs: workspace of a row for each block, and two barriers for each row. Rows that do not start at a multiple of 16 bytes move
+    one element at a time. In bfloat16, the eight sums of a thread are in the same banks as those of the thread four places
+    on. The registers of the first kernel limit a multiprocessor to seven blocks in float32; the launch has about two.
 Dims: N = rows (batch x time), C = channels.
 """
 

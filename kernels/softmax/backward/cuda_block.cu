@@ -2,7 +2,7 @@
 // dy, y, dx (N, C).
 #include "crucible.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     softmax_backward_block(const float* dy, const float* y, float* dx, int classes) {

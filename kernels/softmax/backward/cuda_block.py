@@ -1,6 +1,6 @@
 """One block for each row, in loads and stores of 128 bits.
 
-Builds on: cuda_naive, whose neighbouring threads read memory that lies a row apart.
+Builds on: cuda_naive, whose neighbouring threads read addresses that are a row apart.
 Idea: neighbouring threads take neighbouring packs of 128 bits. The warps add their shares of the dot product in shared
     memory. The second sweep finds the row in the cache.
 Source: the kernels cunn_SoftMaxBackward of PyTorch, aten/src/ATen/native/cuda/SoftMax.cu, share a row in the same way.
@@ -12,7 +12,8 @@ from kernels.softmax.spec import SOFTMAX_BACKWARD
 from registry import register
 from registry.cuda import CudaKernel, launch
 
-THREADS, EACH = 256, 4
+THREADS = 256  # eight warps; memory limits this kernel, not the size of its blocks
+EACH = 4  # elements of a thread: 128 bits hold four floats
 _KERNEL = CudaKernel(__file__, "softmax_backward_block")
 
 

@@ -1,6 +1,6 @@
 """Two plain loops over each row: the sum of dy * y, then the result.
 
-Idea: the Jacobian of softmax is diag(y) - y·yᵀ, so that one dot product serves the whole row.
+Idea: the Jacobian of softmax is diag(y) - y·yᵀ, so one dot product is enough for the whole row.
 Source: the derivation is in J. S. Bridle, Neurocomputing F68 (1990), 227.
 Dims: N = rows, C = classes.
 """

@@ -1,7 +1,7 @@
-"""The same two loops, each of which vectorises, and rows shared between threads.
+"""The same two loops, each of which vectorises; threads share the rows.
 
 Builds on: numba_naive, whose dot product adds one value at a time.
-Idea: let the compiler split the dot product into a vector of partial sums; the second loop finds the row in the cache.
+Idea: allow the compiler to split the dot product into a vector of partial sums. The second loop finds the row in the cache.
 Source: the same scheme as vec_softmax_backward_lastdim in pytorch/pytorch, aten/src/ATen/native/cpu/SoftMaxKernel.cpp.
 Dims: N = rows, C = classes.
 """
