@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from registry.errors import BAD_REQUEST, CrucibleError, RequestError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

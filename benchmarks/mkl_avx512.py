@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -30,9 +30,10 @@ from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, CrucibleError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
+from registry.paths import ROOT
 from registry.profiles import PROFILES
 from registry.records import Store
-from registry.table import ROOT, discover
+from registry.table import discover
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

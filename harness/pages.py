@@ -13,23 +13,25 @@ from rich.console import Console
 
 from harness.report.cuda_page import cuda_board
 from harness.report.ladder import ladder_page
+from harness.report.proof_text import passed_proof, proof_text
 from harness.report.step_sum import TOLERANCE, StepSum, step_sum
 from harness.report.step_times import step_times
 from models.workloads import STANDARD_STEP as STEP
 from registry.cli import guarded
 from registry.devices import kind_of
-from registry.enums import Device, Status
+from registry.enums import Device
 from registry.errors import CrucibleError
-from registry.fingerprint import source_hash
 from registry.machine import machine_key
-from registry.records import RESULTS, Store
-from registry.table import ROOT, Table, discover
+from registry.paths import RESULTS, ROOT
+from registry.records import Store
+from registry.table import Table, discover
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from registry.op import Op
-    from registry.variant import Variant
+    from registry.records import Evidence
 
 __all__ = ["board", "check_sum", "family_board", "folders", "main", "pages", "parser", "tree"]
 
@@ -94,14 +96,7 @@ def tree() -> str:
     return "```\n" + "\n".join(lines) + "\n```"
 
 
-def _proof(variant: Variant, store: Store) -> str:
-    proof = store.newest_proofs(Device.CPU).get((variant.op.name, variant.name))
-    if proof is None or proof.status != Status.PASSED or proof.source != source_hash(variant):
-        return "stale"
-    return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} of tolerance"
-
-
-def _board_row(op: Op, table: Table, store: Store) -> str:
+def _board_row(op: Op, table: Table, store: Store, proven: Mapping[tuple[str, str], Evidence]) -> str:
     times, variants = step_times(op, store.runs(), STEP), table.variants[op.name]
     chosen = times.fastest(name for name, variant in variants.items() if not variant.is_reference)
     torch, naive = times.total("torch"), times.total("numba_naive")
@@ -110,7 +105,7 @@ def _board_row(op: Op, table: Table, store: Store) -> str:
         return f"| `{op.name}` | {calls} | not raced | | | | |"
     total, names = times.total_of(chosen), list(dict.fromkeys(chosen.values()))
     over_naive = f"{naive / total:.0f}x" if naive else ""
-    shown, proofs = ", ".join(f"`{name}`" for name in names), "; ".join(_proof(variants[name], store) for name in names)
+    shown, proofs = ", ".join(f"`{name}`" for name in names), "; ".join(proof_text(variants[name], proven) for name in names)
     return f"| `{op.name}` | {calls} | {shown} | {total:.3g} | {torch / total:.2f}x | {over_naive} | {proofs} |"
 
 
@@ -118,9 +113,8 @@ def _counted(table: Table, store: Store, device: Device) -> str:
     """Return a text with the number of variants that have a fresh proof, and the number of problems of these proofs."""
     newest = store.newest_proofs(device)
     variants = [v for known in table.variants.values() for v in known.values() if kind_of(v) == device]
-    proofs = [(v, newest.get((v.op.name, v.name))) for v in variants]
-    fresh = [e for v, e in proofs if e is not None and e.status == Status.PASSED and e.source == source_hash(v)]
-    return f"{len(fresh)} of {len(variants)} variants proven with {sum(e.problems for e in fresh)} problems"
+    passed = [proof for v in variants if (proof := passed_proof(v, newest)) is not None]
+    return f"{len(passed)} of {len(variants)} variants proven with {sum(proof.problems for proof in passed)} problems"
 
 
 def board(table: Table, store: Store) -> str:
@@ -130,7 +124,8 @@ def board(table: Table, store: Store) -> str:
         "op in one step, each with its fastest proven variant. For an op that no step calls, they are the time of one call.\n"
         f"{_proven(table, store)}"
     )
-    rows = [_board_row(op, table, store) for op in table.ops.values() if "float32" in op.dtypes]
+    newest = store.newest_proofs(Device.CPU)
+    rows = [_board_row(op, table, store, newest) for op in table.ops.values() if "float32" in op.dtypes]
     columns = [
         "",
         "| op | calls | fastest | ms | torch eager = 1 | over naive | proof |",

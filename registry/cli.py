@@ -19,7 +19,7 @@ from rich.console import Console
 
 from registry.commands import Folders
 from registry.errors import FAILED, CrucibleError
-from registry.records import RESULTS
+from registry.paths import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

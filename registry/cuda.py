@@ -20,7 +20,7 @@ import numpy as np
 
 from registry.dtypes import is_bfloat16
 from registry.errors import ContractError, CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -36,7 +36,7 @@ class ForeignCache:
     """The cache place of one function that is compiled with ``cache=True``, with the methods of numba's cache locators."""
 
     def __init__(self, function: FunctionType, path: Path) -> None:
-        self.path, self.line = path, function.__code__.co_firstlineno
+        self.line = function.__code__.co_firstlineno
         self.folder = FOREIGN / _digest(path)
 
     @classmethod

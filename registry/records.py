@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from registry.variant import Variant
 
-__all__ = ["RACE", "RESULTS", "Champion", "Evidence", "Record", "Row", "Run", "Store", "revocation", "standing"]
+__all__ = ["RACE", "Champion", "Evidence", "Row", "Run", "Store", "revocation", "standing"]
 
 LOCAL = "local"  # the sub-folder of RESULTS that git ignores
 

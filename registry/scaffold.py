@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 from registry.op import Op, Role
-from registry.table import ROOT
+from registry.paths import ROOT
 from registry.variant import BACKENDS
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["ROOT", "Table", "Unloadable", "discover"]
+__all__ = ["Table", "Unloadable", "discover"]
 
 SPEC = "spec"
 NO_VARIANT = "it registers no variant: put @register(OP) on the kernel, or start the name of a helper file with an underscore"

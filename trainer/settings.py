@@ -9,7 +9,7 @@ import models
 from registry.dtypes import DTYPES
 from registry.errors import RequestError, UnknownNameError
 from registry.machine import thread_count
-from registry.records import RESULTS
+from registry.paths import RESULTS
 from trainer.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from registry.cuda import INCLUDE
 from registry.errors import CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

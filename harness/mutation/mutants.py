@@ -15,7 +15,7 @@ from harness.cuda.builds import builds_of
 from harness.mutation.rules import mutations_of
 from registry.cuda import INCLUDE
 from registry.errors import CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.proof.reference.oracle import reference_parameters
 from registry.devices import Cpu
 from registry.dtypes import is_bfloat16, is_float
 
@@ -63,11 +63,6 @@ def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[
     return calls
 
 
-def _input_names(op: Op) -> list[str]:
-    parameters = inspect.signature(op.reference).parameters.values()
-    return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-
-
 def _shared(torch: Any, array: NDArray[Any]) -> Any:  # noqa: ANN401 (torch is passed, not imported; its tensor)
     """Return a tensor that shares the memory of an array on the CPU or a GPU.
 
@@ -82,7 +77,7 @@ def bind_torch(op: Op, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, 
     """Return torch's call on one set of arguments; its tensors share the arrays' memory."""
     import torch
 
-    tensors = [_shared(torch, arrays[name]) for name in _input_names(op)]
+    tensors = [_shared(torch, arrays[name]) for name in reference_parameters(op)]
     if op.eager is not None:
         return op.eager(torch, *tensors, **params)
     return partial(op.oracle, torch, *tensors, **params)
@@ -95,7 +90,7 @@ def oracle_outputs(
     import torch
 
     dtype = np.float64 if double else np.float32
-    inputs = (arrays[name] for name in _input_names(op))
+    inputs = (arrays[name] for name in reference_parameters(op))
     tensors = [torch.from_numpy(a.astype(dtype) if is_float(a.dtype) else a.copy()) for a in inputs]
     outputs = op.oracle(torch, *tensors, **params)
     return {name: output.detach().numpy() for name, output in zip(op.outputs, outputs, strict=True)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.enums import Status
 from registry.errors import CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ from harness.race.statistics import summarise
 from registry.enums import Device, Status
 from registry.fingerprint import source_hash
 from registry.machine import machine_key, versions
+from registry.paths import ROOT
 from registry.records import Row, Run
-from registry.table import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ MEASURED_AGAIN = 2
 
 @dataclass
 class Field:
-    """The variants that are raced on one board, and those that are not.
+    """The variants that are raced on one board, and the variants that are not.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Field:
 def field_for(
     board: Board, table: Table, chosen: list[Variant], gap: Callable[[Variant], str], place: Device = Device.CPU
 ) -> Field:
-    """Return the variants of an op that race on `board`, and those that do not with the reasons.
+    """Return the variants of an op that race on `board`, and the variants that do not, with the reasons.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry.errors import CrucibleError, RequestError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,8 +23,8 @@ from harness.race.controls import is_quiet
 from harness.race.rounds import SLOW_FACTOR, run_race
 from registry.enums import Device, Status
 from registry.machine import machine_key
+from registry.paths import ROOT
 from registry.problem import Problem
-from registry.table import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,28 +6,15 @@ from typing import TYPE_CHECKING
 
 from harness.cuda.footprint import ARCHITECTURE, footprint
 from harness.cuda.nvrtc import unavailable
-from registry.enums import Device, Status
-from registry.fingerprint import source_hash
+from harness.report.proof_text import passed_proof, proof_text
+from registry.enums import Device
 
 if TYPE_CHECKING:
-    from registry.records import Evidence, Store
+    from registry.records import Store
     from registry.table import Table
     from registry.variant import Variant
 
 __all__ = ["cuda_board"]
-
-OF_TOLERANCE = "of tolerance"
-
-
-def _proof(variant: Variant, proofs: dict[tuple[str, str], Evidence]) -> str:
-    proof = proofs.get((variant.op.name, variant.name))
-    if proof is None:
-        return "not proven"
-    if proof.source != source_hash(variant):
-        return "stale"
-    if proof.status != Status.PASSED:
-        return proof.status
-    return f"{proof.problems} problems, {proof.worst_over_tolerance:.2f} {OF_TOLERANCE}"
 
 
 def _numbers(variant: Variant) -> list[str]:
@@ -41,7 +28,7 @@ def cuda_board(table: Table, store: Store) -> str:
     """Return, as Markdown, every CUDA variant with its proof in the simulator and the resources that it takes of a GPU."""
     proofs = store.newest_proofs(Device.SIM)
     variants = [v for known in table.variants.values() for v in known.values() if v.device == Device.CUDA]
-    passed = sum(_proof(v, proofs).endswith(OF_TOLERANCE) for v in variants)
+    passed = sum(passed_proof(v, proofs) is not None for v in variants)
     lines = [
         f"{len(variants)} CUDA variants; {passed} proven in the simulator, none on hardware: without a GPU no row has a time.",
         f"Registers, spilled bytes, static shared memory and occupancy are those of {ARCHITECTURE}, by NVRTC.",
@@ -51,6 +38,6 @@ def cuda_board(table: Table, store: Store) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for variant in variants:
-        cells = [f"`{variant.op.name}`", f"`{variant.name}`", ", ".join(variant.dtypes), _proof(variant, proofs)]
+        cells = [f"`{variant.op.name}`", f"`{variant.name}`", ", ".join(variant.dtypes), proof_text(variant, proofs)]
         lines.append(f"| {' | '.join([*cells, *_numbers(variant)])} |")
     return "\n".join(lines)

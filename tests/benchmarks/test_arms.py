@@ -10,7 +10,7 @@ import pytest
 from benchmarks import mkl_avx512
 from benchmarks.arms import ARMS, choose_arms, environment_of, left_out
 from benchmarks.step_arm import hide_library
-from registry.table import ROOT
+from registry.paths import ROOT
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, mkl_avx512.COMPILERS)), reason="no C compiler to build the preloaded library with"

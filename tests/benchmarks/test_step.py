@@ -12,8 +12,8 @@ import pytest
 from benchmarks import step
 from benchmarks.step_record import FILE, StepRun
 from registry.machine import machine_key, thread_count
+from registry.paths import ROOT
 from registry.record_schema import SCHEMA
-from registry.table import ROOT
 
 COMMAND = [sys.executable, "-m", "benchmarks.step"]
 SMALL = ["--model", "gpt2-nano", "--batch", "1", "--sequence", "8", "--kernels", "numpy"]

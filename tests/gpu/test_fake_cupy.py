@@ -9,7 +9,7 @@ import pytest
 
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import BFLOAT16
-from registry.table import ROOT
+from registry.paths import ROOT
 
 ADD_ONE = """extern "C" __global__ void add_one(float* x, int size) {
   int i = blockIdx.x * 32 + threadIdx.x;

@@ -9,8 +9,9 @@ import pytest
 
 from harness import verify
 from registry import records
+from registry.paths import ROOT
 from registry.records import Store
-from registry.table import ROOT, discover
+from registry.table import discover
 
 WRONG = '''"""Zeros.
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from itertools import pairwise
 
-from registry.table import ROOT
+from registry.paths import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))), "tests/README.md")
 SHELLS = {"", "console", "bash", "sh", "shell"}

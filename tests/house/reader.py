@@ -6,8 +6,9 @@ from harness.race import champions
 from models.workloads import workloads_of
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import machine_key, versions
+from registry.paths import ROOT
 from registry.records import Evidence, Row, Run, Store
-from registry.table import ROOT, discover
+from registry.table import discover
 from tests.house.pages import code_lines
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"

@@ -17,7 +17,8 @@ import pytest
 
 from models import find
 from registry.errors import BAD_REQUEST, DONE, FAILED
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 from tests.harness.race_beside_others import RACE_BESIDE_OTHERS
 from tests.house.command_rules import CHANGES, NOT_RUN, OUT, RESULTS, TESTED_ELSEWHERE, TEXT, VARIANTS
 from tests.house.pages import DRY, Command, commands_of, documented

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from registry.table import ROOT
+from registry.paths import ROOT
 
 CEILING = 400
 

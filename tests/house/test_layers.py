@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from registry.table import ROOT
+from registry.paths import ROOT
 
 ROOMS = ("simulator", "registry", "kernels", "harness", "trainer")
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from registry.table import ROOT
+from registry.paths import ROOT
 from tests.house.pages import GENERATED, PAGES, SPAN
 
 ROOMS = "registry|kernels|harness|trainer|simulator|models|tests|docs|results|benchmarks"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from registry.table import ROOT
+from registry.paths import ROOT
 
 LISTING = re.compile(r"```(?:python|c\+\+)\n(?:#|//) (kernels/\S+)\n(.*?)\n```", flags=re.DOTALL)
 PAGES = sorted((ROOT / "docs").glob("*.md"))

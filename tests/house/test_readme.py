@@ -5,8 +5,9 @@ import re
 from harness.pages import board, main, pages
 from models import MODELS
 from registry.fingerprint import contract_hash, source_hash
+from registry.paths import ROOT
 from registry.records import Evidence, Store
-from registry.table import ROOT, discover
+from registry.table import discover
 from trainer.program.template import StepTemplate
 from trainer.selection.kernel_request import parse_kernels
 

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from registry import discover
-from registry.table import ROOT
+from registry.paths import ROOT
 
 TABLE = discover()
 VARIANTS = [v for known in TABLE.variants.values() for v in known.values() if not v.is_reference]
@@ -38,7 +38,7 @@ def test_builds_on_names_a_rung_that_exists(variant):
 
 
 @pytest.mark.parametrize("op", [op for op in TABLE.ops.values() if "float32" in op.dtypes], ids=lambda op: op.name)
-def test_every_op_in_float32_has_a_naive_rung_on_the_host_and_a_faster_one(op):
+def test_every_op_in_float32_has_a_naive_rung_on_the_cpu_and_a_faster_one(op):
     known = set(TABLE.variants[op.name])
     assert "numba_naive" in known
     assert len([n for n in known if n.startswith("numba_")]) >= 2

@@ -3,7 +3,8 @@
 import pytest
 
 from harness.proof.battery import prove
-from registry.table import ROOT, Unloadable
+from registry.paths import ROOT
+from registry.table import Unloadable
 
 
 def test_battery(variant_under_test, worker, helpers, plan, reference_cache):

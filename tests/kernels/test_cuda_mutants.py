@@ -11,7 +11,7 @@ import pytest
 
 from registry.cuda import CudaKernel, SimulatedFault, launch, simulation
 from registry.fingerprint import sources
-from registry.table import ROOT
+from registry.paths import ROOT
 
 ROWS, CHANNELS = 6, 300
 RANDOM = np.random.default_rng(0)

@@ -10,7 +10,8 @@ import pytest
 from registry import ContractError
 from registry.cuda import INCLUDE, CudaKernel, SimulatedFault, compile_ahead, launch, simulation
 from registry.dtypes import BFLOAT16
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 
 
 class Recorder:

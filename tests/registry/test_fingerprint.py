@@ -3,8 +3,8 @@
 from registry import discover
 from registry.fingerprint import contract_hash, source_hash, sources
 from registry.machine import versions
+from registry.paths import ROOT
 from registry.records import Evidence, Store
-from registry.table import ROOT
 
 
 def test_shared_code_and_the_contract_are_part_of_the_hash():

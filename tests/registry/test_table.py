@@ -11,7 +11,7 @@ import pytest
 
 import kernels
 from registry import ContractError, RequestError, UnknownNameError, discover, renamed
-from registry.table import ROOT
+from registry.paths import ROOT
 
 GOOD = '''
 """Call the reference in float32.

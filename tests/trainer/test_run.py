@@ -11,8 +11,9 @@ import pytest
 
 from models import MODELS
 from registry.fingerprint import contract_hash, source_hash
+from registry.paths import ROOT
 from registry.records import Champion, Evidence, Store
-from registry.table import ROOT, discover
+from registry.table import discover
 from tests.trainer.tiny import PICO
 from trainer import run, session
 from trainer.data.dataset import open_data

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import RequestError, nearest
-from registry.table import ROOT
+from registry.paths import ROOT
 from trainer.data.download import fetch
 from trainer.data.tokenizer import package_folder
 

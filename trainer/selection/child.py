@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from registry.cli import INTERRUPTED
 from registry.commands import pasted
 from registry.errors import CrucibleError
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

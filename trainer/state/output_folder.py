@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import RequestError
-from registry.table import ROOT
+from registry.paths import ROOT
 from trainer.state.checkpoint import FILE, saved_in
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
 from harness.proof.cases.strategies import basics, corners, dtypes_of, inside, is_small, longest, problems, some_of_each_kind
+from registry.paths import ROOT
 from registry.problem import parse_problem
-from registry.table import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,7 +37,8 @@ from harness.proof.sandbox.confinement import can_confine
 from registry.errors import CrucibleError
 from registry.fingerprint import contract_hash
 from registry.machine import machine_key, versions
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from harness.proof.sandbox.worker import LONGEST_MESSAGE
 from registry.enums import Device, Status
 from registry.errors import CrucibleError
 from registry.fingerprint import Snapshot
-from registry.table import ROOT
+from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -32,7 +32,8 @@ from harness.proof.sandbox.process_state import ProcessState
 from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
 from registry.devices import set_threads
 from registry.op import Role
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable

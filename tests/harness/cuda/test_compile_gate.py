@@ -8,7 +8,8 @@ import pytest
 from harness.cuda.builds import builds_of
 from harness.cuda.nvrtc import NvrtcError, compile_cuda, unavailable
 from harness.cuda.resources import LIMITS, occupancy, read_resources
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 from registry.variant import read_notes
 
 KERNELS = ROOT / "kernels"

@@ -10,7 +10,8 @@ from harness.mutation.equivalents import EQUIVALENT
 from harness.mutation.mutants import Candidate, candidates, chosen, headers_of, plant, same_code
 from harness.mutation.rules import BLANK, RULES, Mutation, code_of, mutations_of
 from registry.cuda import INCLUDE
-from registry.table import ROOT, discover
+from registry.paths import ROOT
+from registry.table import discover
 from simulator.clang import compile_to_ptx
 
 SOURCES = sorted([*ROOT.glob("kernels/**/*.cu"), *INCLUDE.glob("*.cuh")])

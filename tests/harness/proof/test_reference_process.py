@@ -20,8 +20,9 @@ from harness.proof.reference import process as reference_process
 from harness.proof.reference.process import ReferenceProcess, digest_of_code
 from harness.proof.reference.tolerance import compute_reference
 from registry.errors import CrucibleError
+from registry.paths import ROOT
 from registry.problem import parse_problem
-from registry.table import ROOT, discover
+from registry.table import discover
 
 Array = np.ndarray
 OPS = discover().ops

@@ -11,8 +11,9 @@ from harness.proof.battery import prove
 from harness.proof.plan import Plan
 from harness.proof.sandbox.client import Worker
 from registry.fingerprint import Snapshot, source_hash, sources
+from registry.paths import ROOT
 from registry.records import Store
-from registry.table import ROOT, discover
+from registry.table import discover
 from tests.kernels.test_battery import test_battery as battery_of_pytest
 
 PYTHON = '''"""Softmax.

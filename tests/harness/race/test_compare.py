@@ -18,8 +18,9 @@ from harness.race.old_tree import check_out
 from harness.race.statistics import Interval
 from registry.errors import EvidenceError, RequestError
 from registry.fingerprint import contract_hash, source_hash
+from registry.paths import ROOT
 from registry.records import Evidence, Row, Store
-from registry.table import ROOT, discover
+from registry.table import discover
 
 CHANGED, REMOVED = "numba_naive", "numba_flat"
 
@@ -67,12 +68,12 @@ def session_that_reads(now, then, status="passed"):
 
 
 def run(session, fields, old):
-    told = []
-    found = compare(session, fields, old, 10.0, told.append, lambda *_: None)
-    return {c.variant: c for c in found}, told
+    notices = []
+    found = compare(session, fields, old, 10.0, notices.append, lambda *_: None)
+    return {c.variant: c for c in found}, notices
 
 
-def test_another_revision_is_told_by_the_hashes_of_its_sources(old):
+def test_another_revision_is_recognised_by_the_hashes_of_its_sources(old):
     table = discover()
     here = {v.name: source_hash(v) for v in table.variants["residual"].values()}
     there = {name: found for (op, name), found in old.hashes.items() if op == "residual"}
@@ -170,8 +171,9 @@ def compared(project, folder, capsys, monkeypatch, *words):
     """Run the command against the project's only commit, and return its exit code, its verdicts and its messages."""
     monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=folder / "kept"))
     code = bench.main([*words, "--results", str(folder), "--compare", "HEAD", "--json"])
-    told = capsys.readouterr()
-    return code, {(c["variant"], c["verdict"]) for c in json.loads(told.out)["comparisons"]} if told.out else set(), told.err
+    shown = capsys.readouterr()
+    document = json.loads(shown.out) if shown.out else {"comparisons": []}
+    return code, {(c["variant"], c["verdict"]) for c in document["comparisons"]}, shown.err
 
 
 def prove(folder, op, name):
@@ -183,10 +185,10 @@ def prove(folder, op, name):
 def test_command_with_nothing_changed_races_nothing(project, tmp_path, capsys, monkeypatch):
     prove(tmp_path, "gelu_backward", "numba_naive")
     words = ["--op", "gelu_backward", "--variant", "numba_naive", "--fail-on", "slower,unproven"]
-    code, verdicts, told = compared(project, tmp_path, capsys, monkeypatch, *words)
+    code, verdicts, errors = compared(project, tmp_path, capsys, monkeypatch, *words)
     assert (code, verdicts) == (0, {("numba_naive", "SAME")})
-    assert "took" in told
-    assert "of a time budget of 60 s" in told
+    assert "took" in errors
+    assert "of a time budget of 60 s" in errors
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--fail-on", "slower"], 0), (["--fail-on", "slower,unproven"], 1)])
@@ -207,6 +209,6 @@ def test_command_with_a_changed_unproven_variant_says_so_and_fails_on_request(
 )
 def test_fail_on_that_makes_no_sense_is_one_line(words, message, tmp_path, capsys):
     assert bench.main(["--op", "residual", "--results", str(tmp_path), *words]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -68,10 +68,10 @@ def test_controls_on_a_busy_machine_fail_and_name_the_load(monkeypatch):
     busy = session_with(0.52)
     with pytest.raises(ControlsError) as raised:
         check_controls(busy, [VARIANT], lambda *_: None)
-    told = str(raised.value)
-    assert "the machine is busy: a thread got 52% of a core while 2 computed at the same time, at least 90% is needed" in told
-    assert "other processes keep" in told
-    assert f"of {thread_count()} cores busy, load average" in told
+    reason = str(raised.value)
+    assert "the machine is busy: a thread got 52% of a core while 2 computed at the same time, at least 90% is needed" in reason
+    assert "other processes keep" in reason
+    assert f"of {thread_count()} cores busy, load average" in reason
     assert busy.asked == [("quiet", {"threads": 2})] * controls.ATTEMPTS
 
 
@@ -105,7 +105,9 @@ def test_a_machine_that_gets_busy_during_the_race_leaves_no_record(tmp_path, cap
     monkeypatch.setattr(controls, "_share", lambda _: 0.5)
     words = ["--op", "residua[l]", "--variant", VARIANT.name, "--dims", "N=8 C=12", "--budget", "1s"]
     assert bench.main([*words, "--results", str(tmp_path)]) == 1
-    told = capsys.readouterr()
-    assert "error: the race of residual at N=8,C=12 was not stored: the machine is busy: a thread got 50% of a core" in told.err
-    assert told.out == ""
+    shown = capsys.readouterr()
+    assert (
+        "error: the race of residual at N=8,C=12 was not stored: the machine is busy: a thread got 50% of a core" in shown.err
+    )
+    assert printed.out == ""
     assert Store(tmp_path).runs() == []

@@ -152,9 +152,9 @@ def test_failed_controls_store_nothing_and_say_their_values(folder, tmp_path, ca
     monkeypatch.setattr(race_controls, "ATTEMPTS", 1)
     prove(tmp_path, folder, "numpy_honest")
     assert raced(folder, tmp_path, "--variant", "numpy_honest") == 1
-    told = capsys.readouterr().err
-    assert "the controls failed" in told
-    assert "a_a reads" in told
+    errors = capsys.readouterr().err
+    assert "the controls failed" in errors
+    assert "a_a reads" in errors
     assert Store(tmp_path).runs() == []
 
 
@@ -187,7 +187,7 @@ def entry(name, estimate_ms):
     return race.Entry(name, process=None, estimate_ns=estimate_ms * 1e6)
 
 
-def test_slow_contestants_get_few_rounds_and_are_told_so():
+def test_slow_contestants_get_few_rounds_and_a_note():
     leader, close, slow, endless = entry("a", 1), entry("b", 3), entry("c", 100), entry("d", 4000)
     race.limit_rounds([leader, close, slow, endless], leader.estimate_ns, 10.0)
     assert leader.quota == close.quota == race.MOST_ROUNDS
@@ -269,9 +269,9 @@ def test_a_stored_bfloat16_may_be_a_unit_off(last, right, tmp_path):
     op = discover().op("residual")
     saved(tmp_path, "reference", [1, 2, 3.001])
     write_pristine(tmp_path, "a", {"y": np.asarray([1, 2, last], BFLOAT16)})
-    told = disagreement(op, {"N": 3, "C": 1}, tmp_path, "a")
-    assert (told == "") is right
-    assert right or "where torch has 3.001, allowed error 0.02" in told
+    message = disagreement(op, {"N": 3, "C": 1}, tmp_path, "a")
+    assert (message == "") is right
+    assert right or "where torch has 3.001, allowed error 0.02" in message
 
 
 @pytest.mark.parametrize(("last", "right"), [(3.0, True), (3.0000005, False)])
@@ -323,9 +323,9 @@ def test_entry_that_failed_has_no_time():
 )
 def test_wrong_request_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
     assert bench.main([*arguments, "--results", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5m", 90), ("7", 7), (" 3s ", 3)])

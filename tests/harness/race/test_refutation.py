@@ -63,10 +63,10 @@ def test_a_wrong_answer_in_a_race_revokes_the_proof_until_the_source_changes(tmp
 
     race = command(folder, results, "--dims", SHAPE, "--budget", "1s", "--threads", "1")
     assert bench.main(race) == 1
-    told = capsys.readouterr().err
-    assert "error: residual/numpy_border wrong" in told
-    assert "refuted it (wrong: a timed call's y is wrong in" in told
-    assert "so its proof is revoked until its source changes; see: python -m harness.verify --op residual" in told
+    errors = capsys.readouterr().err
+    assert "error: residual/numpy_border wrong" in errors
+    assert "refuted it (wrong: a timed call's y is wrong in" in errors
+    assert "so its proof is revoked until its source changes; see: python -m harness.verify --op residual" in errors
 
     record = Store(results).proof(variant)
     assert (record.gate, record.status, record.source) == (RACE, "wrong", Store(results).evidence()[0].source)
@@ -76,7 +76,7 @@ def test_a_wrong_answer_in_a_race_revokes_the_proof_until_the_source_changes(tmp
     [reproduced] = json.loads(capsys.readouterr().out)["results"]
     assert reproduced["status"] == "failed"
 
-    assert verify.main([*prove, "--json"]) == 1  # the problem of the race is asked again
+    assert verify.main([*prove, "--json"]) == 1  # the proof repeats the problem of the race
     [result] = json.loads(capsys.readouterr().out)["results"]
     assert result["status"] == "failed"
     assert problem in result["reproduce"]

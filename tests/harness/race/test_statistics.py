@@ -44,7 +44,7 @@ def test_pairing_cancels_what_a_round_does_to_everybody():
 
 
 @given(times, times)
-def test_ratio_lies_in_its_interval_and_turns_round(first, second):
+def test_ratio_is_in_its_interval_and_turns_round(first, second):
     there, back = paired_ratio(first, second), paired_ratio(second, first)
     assert 0 < there.low <= there.ratio * (1 + 1e-9)
     assert there.ratio <= there.high * (1 + 1e-9)
@@ -69,7 +69,7 @@ def test_few_rounds_widen_the_interval_and_one_is_trusted_to_a_factor_of_two():
 
 
 @given(st.integers(0, 1000), st.permutations([1.0, 1.5, 2.0, 3.0]))
-def test_clear_ranking_is_found_whatever_the_order_of_entry(seed, means):
+def test_clear_ranking_is_found_in_any_order_of_entry(seed, means):
     samples = drawn(seed, 40, *means)
     order = sorted(means)
     assert ranks(samples) == [(order.index(m) + 1, order.index(m) + 1) for m in means]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import CrucibleError, RequestError
-from registry.table import ROOT
+from registry.paths import ROOT
 from trainer.data import dataset
 from trainer.data.corpus import TINYSHAKESPEARE_SHA256
 from trainer.data.dataset import open_data, tokenise, unigram_entropy

@@ -12,7 +12,7 @@ import pytest
 from models.tensors import Kind
 from registry import ContractError, Direction, RequestError, discover
 from registry.devices import device
-from registry.table import ROOT
+from registry.paths import ROOT
 from tests.trainer.tiny import TINY, B, T, batch, break_call, build
 from trainer.program.program import Program
 from trainer.program.template import StepTemplate

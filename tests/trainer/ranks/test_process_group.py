@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.machine import thread_count
-from registry.table import ROOT
+from registry.paths import ROOT
 from tests.trainer.tiny import TINY
 from trainer import run
 from trainer.data.loader import Loader

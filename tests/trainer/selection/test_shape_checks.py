@@ -15,8 +15,9 @@ from registry.comparison import Comparison
 from registry.errors import EvidenceError
 from registry.fingerprint import contract_hash, source_hash
 from registry.machine import thread_count, versions
+from registry.paths import ROOT
 from registry.records import Champion, Evidence, Row, Run, Store
-from registry.table import ROOT, discover
+from registry.table import discover
 from tests.trainer.tiny import PICO
 from trainer.program.template import StepTemplate
 from trainer.selection.kernel_request import parse_kernels
