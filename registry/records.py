@@ -37,7 +37,7 @@ from registry.record_schema import UPGRADE, NewerSchemaError
 from registry.table import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from registry.variant import Variant
@@ -48,6 +48,8 @@ LOCAL = "local"  # the sub-folder of RESULTS that git ignores
 
 
 R = TypeVar("R", bound=Record)
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Store:
@@ -79,20 +81,40 @@ class Store:
         self.root = root
         self.folders = (root / name, root / LOCAL / name) if usual and not keep else (root / name,)
         self.folder = self.folders[-1]
-        self._read_before: dict[str, tuple[list[Stamp], list[Any]]] = {}
-        self._indexed: list[Evidence] | None = None
-        self._index: dict[tuple[str, str, str], list[Evidence]] = {}
-        self._digested: tuple[list[Stamp], str] | None = None
+        self._cache: dict[tuple[str, ...], tuple[list[Stamp], Any]] = {}
+
+    def _cached(self, key: tuple[str, ...], paths: Iterable[Path], read: Callable[[], T]) -> T:
+        """Return the result of `read`, which reads some files. The result is cached until one of the files changes."""
+        stamps = [stamp(path) for path in paths]
+        known = self._cache.get(key)
+        if known is None or known[0] != stamps:
+            known = self._cache[key] = stamps, read()
+        value: T = known[1]
+        return value
+
+    def _paths(self, name: str) -> list[Path]:
+        return [folder / name for folder in self.folders]
 
     def _records(self, name: str, kind: type[R]) -> list[R]:
-        """Return the records of one file name in all folders. The list is cached until one of the files changes."""
-        paths = [folder / name for folder in self.folders]
-        stamps = [stamp(path) for path in paths]
-        known = self._read_before.get(name)
-        if known is None or known[0] != stamps:
+        """Return the records of one file name in all folders, oldest first."""
+        paths = self._paths(name)
+
+        def read() -> list[R]:
             parts = ([_record(kind, place, line) for place, line in read_lines(path)] for path in paths)
-            known = self._read_before[name] = stamps, list(heapq.merge(*parts, key=attrgetter("created")))
-        return known[1]
+            return list(heapq.merge(*parts, key=attrgetter("created")))
+
+        return self._cached((name, kind.__name__), paths, read)
+
+    def _indexed(self, name: str, kind: type[R], key: Callable[[R], K]) -> dict[K, list[R]]:
+        """Return the records of one file name by a key, oldest first."""
+
+        def index() -> dict[K, list[R]]:
+            by_key: dict[K, list[R]] = {}
+            for record in self._records(name, kind):
+                by_key.setdefault(key(record), []).append(record)
+            return by_key
+
+        return self._cached((name, "index"), self._paths(name), index)
 
     def _append(self, name: str, records: Iterable[Record]) -> None:
         append_lines(self.folder / name, (record.to_json() for record in records))
@@ -104,6 +126,10 @@ class Store:
     def runs(self) -> list[Run]:
         """Return all races, oldest first."""
         return list(self._records("runs.jsonl", Run))
+
+    def runs_of(self, op: str) -> list[Run]:
+        """Return all races of one op, oldest first."""
+        return list(self._indexed("runs.jsonl", Run, attrgetter("op")).get(op, []))
 
     def read(self, name: str, kind: type[R]) -> list[R]:
         """Return the records of the file called `name`, oldest first. Their kind has a field `created`."""
@@ -135,7 +161,11 @@ class Store:
         The user's champions are derived from tracked and own records. After a change of the tracked records (by ``git pull``,
         for instance) the tracked champions count, and the user's champions count only for other calls.
         """
-        paths = [folder / "champions.json" for folder in self.folders]
+        paths = self._paths("champions.json")
+        derived = [*paths, *(self._tracked_files() if len(paths) > 1 else ())]
+        return list(self._cached(("champions.json",), derived, lambda: self._read_champions(paths)))
+
+    def _read_champions(self, paths: list[Path]) -> list[Champion]:
         first, *own = map(read_document, paths)
         tracked = _champions(paths[0], first or [])
         if not own or own[0] is None:
@@ -155,29 +185,23 @@ class Store:
             content = {"derived_from": self._tracked_digest(), "champions": content}
         write_document(self.folder / "champions.json", content)
 
+    def _tracked_files(self) -> list[Path]:
+        return [self.folders[0] / name for name in ("evidence.jsonl", "runs.jsonl")]
+
     def _tracked_digest(self) -> str:
         """Return a hash of the tracked records."""
-        paths = [self.folders[0] / name for name in ("evidence.jsonl", "runs.jsonl")]
-        stamps = [stamp(path) for path in paths]
-        if self._digested is None or self._digested[0] != stamps:
-            self._digested = stamps, digest(paths)
-        return self._digested[1]
+        paths = self._tracked_files()
+        return self._cached(("digest",), paths, lambda: digest(paths))
 
-    def _about(self, op: str, variant: str, device: Device) -> list[Evidence]:
-        """Return the proofs of one variant on one device, oldest first."""
-        known = self._records("evidence.jsonl", Evidence)
-        if self._indexed is not known:
-            self._indexed, self._index = known, {}
-            for evidence in known:
-                self._index.setdefault((evidence.op, evidence.variant, evidence.device), []).append(evidence)
-        return self._index.get((op, variant, device), [])
+    def _evidence_index(self) -> dict[tuple[str, str, Device], list[Evidence]]:
+        """Return the proofs by op, variant and device, oldest first."""
+        return self._indexed("evidence.jsonl", Evidence, attrgetter("op", "variant", "device"))
 
     def newest_proofs(self, device: Device) -> dict[tuple[str, str], Evidence]:
         """Return, per op and variant, the evidence that counts for the newest source, fresh or stale."""
-        self._about("", "", Device.CPU)
         ops = discover().ops
         newest = {}
-        for (op, variant, place), known in self._index.items():
+        for (op, variant, place), known in self._evidence_index().items():
             same = [e for e in known if e.source == known[-1].source]
             if place == device and op in ops and (counts := standing(same, ops[op])[0]) is not None:
                 newest[op, variant] = counts
@@ -232,7 +256,7 @@ class Store:
 
     def _fresh(self, variant: Variant, device: Device) -> list[Evidence]:
         """Return the fresh evidence about a variant on one device, with each race that refuted its source, oldest first."""
-        known = self._about(variant.op.name, variant.name, device)
+        known = self._evidence_index().get((variant.op.name, variant.name, device))
         if not known:
             return []
         source, contract = source_hash(variant), contract_hash(variant.op)

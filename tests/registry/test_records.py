@@ -236,6 +236,35 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     assert len(reads) == 2
 
 
+def test_champions_and_races_are_read_once_until_their_file_changes(usual, monkeypatch):
+    store, reads = Store(usual, "m"), []
+    for name in ("read_lines", "read_document"):
+        read = getattr(records, name)
+        monkeypatch.setattr(records, name, lambda path, read=read: reads.append(path.name) or read(path))
+    conditions = {"protocol": "cpu-warm", "threads": 2, "controls": {}, "roofline": {}}
+    race = Run(op="layer_norm", workload="w", dims={"N": 1}, params={}, rows=[], **conditions)
+    store.add_run(race, dataclasses.replace(race, op="gelu"))
+    store.write_champions([champion()])
+    for _ in range(3):
+        assert store.champions() == [champion()]
+        assert store.runs_of("layer_norm") == [race]
+        assert store.runs_of("softmax") == []
+    assert sorted(reads) == ["champions.json", "champions.json", "runs.jsonl", "runs.jsonl"]  # one of each folder
+    Store(usual, "m").write_champions([])  # stands in for another process
+    Store(usual, "m").add_run(race)
+    assert store.champions() == []
+    assert store.runs_of("layer_norm") == [race, race]
+
+
+def test_a_caller_that_changes_a_list_of_records_leaves_the_store_as_it_is(tmp_path):
+    store = Store(tmp_path)
+    store.add_evidence(evidence())
+    store.write_champions([champion()])
+    for read in (store.evidence, store.champions):
+        read().clear()
+        assert len(read()) == 1
+
+
 def test_a_race_that_refutes_a_variant_revokes_its_proof_until_the_source_changes(tmp_path):
     store = Store(tmp_path)
     refuted = evidence(status="wrong", gate="race", note="y is wrong", reproduce="python -m harness.verify --problem 'N=1'")

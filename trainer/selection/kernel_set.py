@@ -278,7 +278,7 @@ class Chooser:
             shown = next(iter(wrong.values())).reproduce
             reasons.insert(0, f"{', '.join(wrong)} gave wrong outputs at its shapes, see: {shown}")
         target = "/".join(filter(None, key))
-        if self.device == "cpu":
+        if self.device == Device.CPU:
             reasons.append(f"run the reference with: --kernels {kind},{target}=numpy")
         return EvidenceError(f"no proven {kind} variant of {target} can run in this step: {'; '.join(reasons)}")
 
@@ -305,7 +305,7 @@ class Chooser:
 
     def _races(self, key: CallKey) -> list[Run]:
         """Return the races of an op on the CPU, oldest first."""
-        return [r for r in self.store.runs() if (r.op, r.device, r.dtype) == (key[0], Device.CPU, self.dtype)]
+        return [r for r in self.store.runs_of(key[0]) if (r.device, r.dtype) == (Device.CPU, self.dtype)]
 
     def _fallback(self, key: CallKey, call: Call) -> Choice:
         """Return a variant of an op without a champion: a proven one if there is one, else the reference."""

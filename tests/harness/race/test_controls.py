@@ -109,5 +109,5 @@ def test_a_machine_that_gets_busy_during_the_race_leaves_no_record(tmp_path, cap
     assert (
         "error: the race of residual at N=8,C=12 was not stored: the machine is busy: a thread got 50% of a core" in shown.err
     )
-    assert printed.out == ""
+    assert shown.out == ""
     assert Store(tmp_path).runs() == []
