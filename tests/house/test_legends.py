@@ -6,7 +6,7 @@ import re
 import pytest
 
 from registry import discover
-from registry.table import ROOT
+from registry.paths import ROOT
 
 TABLE = discover()
 VARIANTS = [v for known in TABLE.variants.values() for v in known.values() if not v.is_reference]
