@@ -22,7 +22,6 @@ _KERNEL = CudaKernel(__file__, "adamw_vector")
 
 @register(ADAMW, tiles={"K": (EACH, THREADS * EACH)})
 def cuda_vector(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
-    decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    scalars = hoisted_scalars(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
+    scalars = hoisted_scalars(learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)
     if grad.size:
         launch(_KERNEL, ceil_div(grad.size, THREADS * EACH), THREADS, (grad, param, m, v, grad.size, *scalars))

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["hoisted_scalars"]
 
 
-def hoisted_scalars(*, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
+def hoisted_scalars(learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
     """Return the fields of `HoistedScalars` in ``adamw.cuh``, in order.
 
     The step size holds the bias correction of m, and `v_correction` holds that of v, in the order of D. P. Kingma and J. Ba,

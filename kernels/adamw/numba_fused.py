@@ -18,8 +18,15 @@ from registry import register
 
 
 @parallel
-def _fused(grad_K, param_K, m_K, v_K, scalars):
-    grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, decay_factor, step_size, v_correction, eps = scalars
+def _fused(
+    grad_K, param_K, m_K, v_K, grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, decay_factor, step_size,
+    v_correction, eps,
+):  # fmt: skip
+    # A float64 scalar would make the arithmetic float64.
+    grad_scale, eps = np.float32(grad_scale), np.float32(eps)
+    beta1, one_minus_beta1, beta2 = np.float32(beta1), np.float32(one_minus_beta1), np.float32(beta2)
+    one_minus_beta2, decay_factor = np.float32(one_minus_beta2), np.float32(decay_factor)
+    step_size, v_correction = np.float32(step_size), np.float32(v_correction)
     for k in prange(grad_K.size):
         g = grad_K[k] * grad_scale
         m = beta1 * m_K[k] + one_minus_beta1 * g
@@ -31,6 +38,5 @@ def _fused(grad_K, param_K, m_K, v_K, scalars):
 
 @register(ADAMW)
 def numba_fused(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
-    decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    scalars = hoisted_scalars(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
-    _fused(grad, param, m, v, tuple(np.float32(scalar) for scalar in scalars))  # float64 scalars would widen the arithmetic
+    scalars = hoisted_scalars(learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)
+    _fused(grad, param, m, v, *scalars)

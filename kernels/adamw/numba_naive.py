@@ -13,11 +13,12 @@ from registry import register
 
 
 @naive
-def _adamw(grad_K, param_K, m_K, v_K, scalars):
-    learning_rate, beta1, one_minus_beta1, m_correction, beta2, one_minus_beta2, v_correction, eps, weight_decay, grad_scale = (
-        scalars
-    )
-    one = np.float32(1)
+def _adamw(grad_K, param_K, m_K, v_K, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
+    one_minus_beta1, m_correction = np.float32(1 - beta1), np.float32(1 - beta1**step)
+    one_minus_beta2, v_correction = np.float32(1 - beta2), np.float32(1 - beta2**step)
+    # A float64 scalar would make the arithmetic float64.
+    one, learning_rate, weight_decay = np.float32(1), np.float32(learning_rate), np.float32(weight_decay)
+    beta1, beta2, eps, grad_scale = np.float32(beta1), np.float32(beta2), np.float32(eps), np.float32(grad_scale)
     for k in range(grad_K.size):
         g = grad_K[k] * grad_scale
         m_K[k] = beta1 * m_K[k] + one_minus_beta1 * g
@@ -28,6 +29,4 @@ def _adamw(grad_K, param_K, m_K, v_K, scalars):
 
 @register(ADAMW)
 def numba_naive(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step):
-    decays = beta1, 1 - beta1, 1 - beta1**step, beta2, 1 - beta2, 1 - beta2**step
-    scalars = learning_rate, *decays, eps, weight_decay, grad_scale
-    _adamw(grad, param, m, v, tuple(np.float32(scalar) for scalar in scalars))  # float64 scalars would widen the arithmetic
+    _adamw(grad, param, m, v, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)

@@ -37,8 +37,7 @@ def _update(grad_L, param_L, m_L, v_L, g_L, scratch_L, scalars):
 
 @register(ADAMW, tiles={"K": (BLOCK,)}, workspace=lambda threads, K: 2 * BLOCK)  # noqa: ARG005 (always passed)
 def numpy_inplace(grad, param, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step, workspace):
-    decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    scalars = hoisted_scalars(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
+    scalars = hoisted_scalars(learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)
     with np.errstate(all="ignore"):
         for low in range(0, grad.size, BLOCK):
             block = slice(low, min(low + BLOCK, grad.size))

@@ -21,8 +21,7 @@ _KERNEL = CudaKernel(__file__, "adamw_master_naive")
 
 @register(ADAMW_MASTER, dtypes=("bfloat16",), tiles={"K": (THREADS,)})
 def cuda_naive(grad, param, master, m, v, *, learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step, rounding_seed):
-    decays = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    scalars = hoisted_scalars(learning_rate=learning_rate, grad_scale=grad_scale, step=step, **decays)
+    scalars = hoisted_scalars(learning_rate, beta1, beta2, eps, weight_decay, grad_scale, step)
     if grad.size:
         args = (grad, param, master, m, v, grad.size, *scalars, rounding_seed)
         launch(_KERNEL, ceil_div(grad.size, THREADS), THREADS, args)
