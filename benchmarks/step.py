@@ -23,17 +23,13 @@ Fairness:
   run in which nothing was compiled (a second run, or ``--first-step``).
 
 ``--first-step`` also measures the seconds to the first finished step with empty compiler caches in temporary folders; the
-rounds then run with these caches, which are full by then. ``--json`` prints one document, ``{"schema", "model", "batch",
-"sequence", "threads", "rounds", "caches", "kernels", "dtype", "loss_tolerance", "machine", "versions", "commit", "created",
-"left_out", "arms": [{"arm", "ms", "losses", "median", "lower_quartile", "upper_quartile", "peak_rss", "first_step"}],
-"ratios": [{"arm", "time", "interval", "lower_quartile", "memory"}]}``; the same document is appended to ``steps.jsonl`` in the
+rounds then run with these caches, which are full by then. The document of ``--json`` is appended to ``steps.jsonl`` in the
 machine's folder of records unless ``--no-store`` is given. Times are in milliseconds, memory is in MiB.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -48,9 +44,11 @@ from benchmarks.arm_process import ArmProcess
 from benchmarks.arms import ARMS, CRUCIBLE, choose_arms, environment_of, left_out
 from benchmarks.step_arm import add_options, settings_of, tokens, words
 from benchmarks.step_record import FILE, ArmTimes, StepRun, check_conditions, check_losses, ratios_of
-from registry.cli import add_keep, guarded, wide_console
-from registry.errors import DONE, RequestError
+from registry.cli import add_keep, wide_console
+from registry.command_parser import CommandParser
+from registry.errors import RequestError
 from registry.listing import Column, Listing
+from registry.output import Output, execute
 from registry.records import Store
 
 if TYPE_CHECKING:
@@ -61,30 +59,33 @@ if TYPE_CHECKING:
     from benchmarks.arms import Arm
     from benchmarks.step_record import Ratio
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 WARM_UPS = 2
 LONGEST_LINE = 80
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; return an exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> CommandParser:
+    """Return the command line."""
+    parser = CommandParser(
         prog="python -m benchmarks.step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--arms", default=",".join(ARMS), metavar="A,B", help="which arms (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="counted steps of each arm (default: %(default)s)")
     parser.add_argument("--first-step", action="store_true", help="also measure the first step with empty compiler caches")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--no-store", action="store_true", help="keep no record")
     add_keep(parser)
     add_options(parser)
-    options = parser.parse_args(argv)
-    return guarded(lambda: command(options))
+    return parser
 
 
-def command(options: argparse.Namespace) -> int:
-    """Check the request, run the benchmark, store and print the result."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return an exit code."""
+    return execute(parser(), command, argv)
+
+
+def command(options: argparse.Namespace) -> Output:
+    """Check the request, run the benchmark and store the result."""
     if options.rounds < 1:
         raise RequestError(f"--rounds {options.rounds}: give a whole number from 1 up")
     options.results = options.results.resolve()
@@ -99,11 +100,7 @@ def command(options: argparse.Namespace) -> int:
         run = Benchmark(options, Path(folder), bar).run(chosen)
     if not options.no_store:
         Store(options.results, keep=options.keep).add(FILE, run)
-    if options.json:
-        sys.stdout.write(json.dumps(run.to_json()) + "\n")
-    else:
-        show(run)
-    return DONE
+    return Output(run.to_json(), lambda: show(run))
 
 
 class Benchmark:

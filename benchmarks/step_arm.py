@@ -22,8 +22,9 @@ import models
 from benchmarks.arms import ARMS
 from benchmarks.mkl_avx512 import LIBRARY
 from harness.race.clock import settle
-from registry.cli import add_results, guarded
+from registry.cli import add_results
 from registry.errors import DONE, CrucibleError
+from registry.output import guarded
 from trainer import session
 from trainer.data.dataset import open_data
 from trainer.data.loader import Loader

@@ -1,8 +1,5 @@
 """``python -m harness.bench``: race the proven variants of an op against each other and against the baselines.
 
-``--json`` prints one document: ``{"op", "protocol", "threads", "controls", "roofline", "boards": [...]}``, or, if ``--op``
-selects several ops, ``{"races": [...]}`` with one such document per op.
-
 ``--budget`` is the time budget of the whole command: the contestants start and compile, the controls and the roofline are
 measured, and the races share the rest. A command may take longer than its time budget, since each race needs some rounds. The
 last line of the output shows the time of each part.
@@ -13,8 +10,6 @@ variant whose outputs are wrong in a race, or that raises or crashes there, lose
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import signal
 import sys
@@ -39,22 +34,28 @@ from harness.race.session_gpu import GpuSession
 from harness.race.stopwatch import Stopwatch, process_start
 from harness.report import boards as report
 from harness.report.html import write_page
+from harness.report.race_fields import race_fields
 from models.workloads import STANDARD_STEP
-from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.dtypes import DTYPES
 from registry.enums import Device, Status
-from registry.errors import EvidenceError, RequestError, UnknownNameError
+from registry.errors import DONE, FAILED, EvidenceError, RequestError, UnknownNameError
 from registry.machine import machine_key, thread_count
+from registry.output import Output, execute
 from registry.records import Run, Store, revocation
 from registry.table import discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
 
     from harness.race.board import Board
+    from registry.documents import races as documents
     from registry.op import Op
+    from registry.record_kinds import Evidence
     from registry.table import Table
     from registry.variant import Variant
 
@@ -235,7 +236,7 @@ def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
         yield progress
 
 
-def _compare(options: argparse.Namespace, request: Request, session: Session, errors: Console) -> int:
+def _compare(options: argparse.Namespace, request: Request, session: Session, errors: Console) -> Output:
     old, watched = check_out(options.compare), fail_on(options.fail_on)
     with _shown(errors) as progress:
 
@@ -252,14 +253,16 @@ def _compare(options: argparse.Namespace, request: Request, session: Session, er
     for board in (field.board for field in request.fields):
         here = [c for c in compared if (c.op, c.workload) == (board.op.name, board.workload)]
         outcome.refute(board, [(c.variant, Status(c.verdict), c.note) for c in here if c.note.startswith(NOW)])
-    document = comparison_json(compared, options.compare, old.commit)
-    text = json.dumps(document) if options.json else markdown(compared, options.compare, old.commit, machine_key())
-    print(text)  # noqa: T201 (a command line prints)
     _say_rest(request, outcome, errors)
-    return 1 if any(c.verdict in {*BROKEN, Status.UNLOADABLE, *watched} for c in compared) else 0
+
+    def show() -> None:
+        print(markdown(compared, options.compare, old.commit, machine_key()))  # noqa: T201 (the output of the command)
+
+    bad = any(c.verdict in {*BROKEN, Status.UNLOADABLE, *watched} for c in compared)
+    return Output(comparison_json(compared, options.compare, old.commit), show, FAILED if bad else DONE)
 
 
-def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
+def _run(options: argparse.Namespace, watch: Stopwatch) -> Output:
     errors = Console(stderr=True)
     if fail_on(options.fail_on) and not options.compare:
         raise RequestError("--fail-on names verdicts of --compare: give --compare REV too")
@@ -278,16 +281,41 @@ def _run(options: argparse.Namespace, watch: Stopwatch) -> int:
     watch.lap("records")
     if options.html and outcome.runs:
         write_page(options.html, outcome.runs)
-    if options.json and outcome.runs:
-        print(json.dumps(report.document(outcome.runs)))  # noqa: T201 (a command line prints)
-    elif outcome.runs:
-        _show(request, outcome.runs, stored=outcome.store is not None)
     broken = [f"{run.op}/{row.variant} {row.status}" for run in outcome.runs for row in run.rows if row.status in BROKEN]
     if broken:
         errors.print(f"error: {', '.join(broken)}", highlight=False)
     _say_undecided(options, request, outcome, errors)
     _say_rest(request, outcome, errors)
-    return 1 if broken or outcome.refused or outcome.refuted else 0
+
+    def show() -> None:
+        if outcome.runs:
+            _show(request, outcome.runs, stored=outcome.store is not None)
+
+    bad = broken or outcome.refused or outcome.refuted
+    return Output(_document(options, request, outcome), show, FAILED if bad else DONE)
+
+
+def _document(options: argparse.Namespace, request: Request, outcome: Outcome) -> documents.Races:
+    """Return the document of ``--json``."""
+    return {
+        "races": [race_fields(run, request.table, options) for run in outcome.runs],
+        "not_raced": _not_raced(request),
+        "refused": [str(error) for error in outcome.refused],
+        "revoked": [
+            {"op": e.op, "variant": e.variant, "message": _revocation(request, e), "reproduce": e.reproduce}
+            for e in outcome.refuted
+        ],
+        "seconds": request.watch.parts,
+        "stored": str(request.store.folder) if outcome.store is not None else None,
+    }
+
+
+def _not_raced(request: Request) -> list[str]:
+    return sorted({f.board.op.name for f in request.fields if not f.candidates})
+
+
+def _revocation(request: Request, evidence: Evidence) -> str:
+    return revocation(request.table.variant(evidence.op, evidence.variant), evidence)
 
 
 def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outcome, errors: Console) -> None:
@@ -303,7 +331,7 @@ def _say_undecided(options: argparse.Namespace, request: Request, outcome: Outco
 
 def _say_rest(request: Request, outcome: Outcome, errors: Console) -> None:
     """Print the races without a record, the revoked proofs, and the time that each part of the command took."""
-    revoked = [revocation(request.table.variant(e.op, e.variant), e) for e in outcome.refuted]
+    revoked = [_revocation(request, e) for e in outcome.refuted]
     lines = [f"error: {line}" for line in (*outcome.refused, *revoked)]
     for line in [*lines, request.watch.report(request.budget_s)]:
         errors.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -313,8 +341,7 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     console = wide_console()
     for run in runs:
         console.print(report.listing(run, console.width))
-    idle = sorted({f.board.op.name for f in request.fields if not f.candidates})
-    if idle:
+    if idle := _not_raced(request):
         console.print(f"not raced, since no variant has fresh evidence: {', '.join(idle)}", highlight=False)
     controls = runs[0].controls
     values = f"two copies {controls['a_a']:.3f}, called twice {controls['twice']:.3f}, "
@@ -325,9 +352,9 @@ def _show(request: Request, runs: list[Run], *, stored: bool) -> None:
     console.print(f"controls: {values}; {place}", highlight=False)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.bench", description=__doc__)
+    parser = CommandParser(prog="python -m harness.bench", description=__doc__)
     parser.add_argument("--op", default="all", help="an op, a family or a glob")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of the variants to race (default: all)")
     parser.add_argument(
@@ -352,7 +379,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="|".join(FAIL_ON),
         help="with --compare: return 1 if a variant has one of these verdicts; several are separated by commas",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained HTML page")
     parser.add_argument("--no-store", action="store_true", help="store no record")
     add_results(parser)
@@ -363,9 +389,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Race; return an exit code."""
-    options = parser().parse_args(argv)
     watch = Stopwatch(process_start()) if argv is None else Stopwatch()
-    return guarded(lambda: _run(options, watch))
+    return execute(parser(), lambda options: _run(options, watch), argv)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,15 @@ from harness.proof.call_at_shape import CallAtShape, limits_for
 from harness.proof.cases.memory import CALL_COPIES, require_memory
 from harness.proof.reference.oracle import load
 from harness.proof.sandbox.client import Worker
-from registry.cli import add_kernels_path, add_results, guarded, wide_console
+from registry.cli import add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.devices import device
 from registry.dtypes import DTYPES
 from registry.enums import Device, Status
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count
+from registry.output import Output, execute
 from registry.problem import Problem, parse_problem
 from registry.records import Store
 from registry.table import discover
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from registry.comparison import Comparison
+    from registry.documents import proofs as documents
     from registry.table import Table
 
 __all__ = ["main"]
@@ -48,9 +51,9 @@ COLOURS = {Status.PASSED: "green", Status.NOT_COMPARED: "yellow"}
 FIELDS = {"op": str, "variant": str, "dims": dict, "params": dict, "dtype": str}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m harness.check_shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -66,7 +69,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=thread_count(), metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default=Device.CPU, metavar="|".join(Device), help="where to run (default: %(default)s)")
     add_results(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     return parser
 
@@ -150,6 +152,31 @@ def _show(outcomes: Sequence[Comparison], console: Console) -> None:
             console.print(escape(text), highlight=False, soft_wrap=True)
 
 
+def _fields(one: Comparison) -> documents.CallFields:
+    """Return the record of one call as a part of the document."""
+    return {
+        "op": one.op,
+        "variant": one.variant,
+        "source": one.source,
+        "contract": one.contract,
+        "dims": one.dims,
+        "params": one.params,
+        "status": one.status,
+        "gate": one.gate,
+        "message": one.message,
+        "dtype": one.dtype,
+        "device": one.device,
+        "threads": one.threads,
+        "compared": one.compared,
+        "worst_over_tolerance": min(one.worst_over_tolerance, sys.float_info.max),
+        "seconds": one.seconds,
+        "reproduce": one.reproduce,
+        "machine": one.machine,
+        "versions": one.versions,
+        "created": one.created,
+    }
+
+
 def _compare(calls: Sequence[CallAtShape], worker: Worker, take: Callable[[Comparison], None]) -> None:
     """Compare the calls; each variant is called while the outputs of the call before are compared."""
     columns = (TextColumn("{task.description:<64}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -168,8 +195,8 @@ def _compare(calls: Sequence[CallAtShape], worker: Worker, take: Callable[[Compa
             raise
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the command with parsed options; return an exit code."""
+def run(options: argparse.Namespace) -> Output:
+    """Run the command with parsed options; return its output."""
     place = device(options.device).kind
     table = discover(*options.kernels_path)
     calls = _calls(table, options, place)
@@ -188,17 +215,13 @@ def run(options: argparse.Namespace) -> int:
         worker.start()
         torch.join()
         _compare(calls, worker, take)
-    if options.json:
-        print(json.dumps({"results": [one.to_json() for one in outcomes]}))  # noqa: T201 (the output of the command)
-    _show(outcomes, wide_console(stderr=options.json))
-    return FAILED if any(one.is_failed for one in outcomes) else DONE
+    code = FAILED if any(one.is_failed for one in outcomes) else DONE
+    return Output({"results": [_fields(one) for one in outcomes]}, lambda: _show(outcomes, wide_console()), code)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Compare the calls of the command line; return an exit code."""
-    options = parser().parse_args(argv)
-
-    return guarded(lambda: run(options))
+    return execute(parser(), run, argv)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 from harness.race import champions
-from registry.cli import add_device, add_kernels_path, add_results, guarded, wide_console
+from harness.report.race_fields import champion_fields, undecided_fields
+from registry.cli import add_device, add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.commands import Folders, pasted
 from registry.devices import raced_device
 from registry.errors import CrucibleError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
+from registry.output import Output, execute
 from registry.records import Store
 from registry.table import discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable
 
+    from registry.documents import races as documents
     from registry.records import Champion
 
 __all__ = ["listing", "main", "parser"]
@@ -36,9 +40,9 @@ def listing(champions: Iterable[Champion]) -> Listing:
     return shown
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.explain", description=__doc__)
+    parser = CommandParser(prog="python -m harness.explain", description=__doc__)
     parser.add_argument("--op", required=True, help="an op, a family or a glob")
     parser.add_argument(
         "--workload", metavar="NAME", help="one workload only, such as gpt2-124m-b4-t64 or gpt2-124m-b4-t64/qkv"
@@ -49,34 +53,42 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the champions of an op and the reasons; return an exit code."""
-    options = parser().parse_args(argv)
+def _run(options: argparse.Namespace) -> Output:
+    table = discover(*options.kernels_path)
+    names = {op.name for op in table.select_ops(options.op)}
+    store = Store(options.results, machine_key(raced_device(options.device).kind))
+    raced = [s for s in champions.standings(store, table) if s.run.op in names]
+    if not raced:
+        folders = Folders(tuple(options.kernels_path), options.results)
+        raise CrucibleError(
+            f"{options.op} has no champion on {store.folder.name}; "
+            f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
+        )
+    selected = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
+    if not selected:
+        raise UnknownNameError(f"raced workload of {options.op}", options.workload, (s.run.workload for s in raced))
+    decided = [s.champion for s in selected if s.champion is not None]
+    document: documents.Explained = {
+        "machine": store.folder.name,
+        "champions": [champion_fields(champion) for champion in decided],
+        "undecided": [fields for s in selected if (fields := undecided_fields(s, table, options)) is not None],
+    }
 
-    def body() -> int:
-        table_of_ops = discover(*options.kernels_path)
-        names = {op.name for op in table_of_ops.select_ops(options.op)}
-        store = Store(options.results, machine_key(raced_device(options.device).kind))
-        raced = [s for s in champions.standings(store, table_of_ops) if s.run.op in names]
-        if not raced:
-            folders = Folders(tuple(options.kernels_path), options.results)
-            raise CrucibleError(
-                f"{options.op} has no champion on {store.folder.name}; "
-                f"race it with: {pasted('harness.bench', '--op', options.op, '--device', options.device, folders=folders)}"
-            )
-        selected = [s for s in raced if options.workload in (None, s.run.workload, s.run.workload.partition("/")[0])]
-        if not selected:
-            raise UnknownNameError(f"raced workload of {options.op}", options.workload, (s.run.workload for s in raced))
+    def show() -> None:
         console = wide_console()
-        if decided := [s.champion for s in selected if s.champion is not None]:
+        if decided:
             console.print(listing(decided))
         for standing in selected:
             if standing.undecided is not None:
-                reason = champions.undecided_message(standing, table_of_ops, options)
+                reason = champions.undecided_message(standing, table, options)
                 console.print(reason, highlight=False, soft_wrap=True, markup=False)
-        return 0
 
-    return guarded(body)
+    return Output(document, show)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the champions of an op and the reasons; return an exit code."""
+    return execute(parser(), _run, argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ has run the command yet.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -22,25 +21,30 @@ from harness.proof.sandbox.client import Limits, Worker
 from harness.race.outcome import BROKEN
 from harness.race.session import PROTOCOLS
 from harness.race.statistics import summarise
-from registry.cli import INTERRUPTED, add_keep, add_kernels_path, add_results, guarded, wide_console
+from harness.report.race_fields import race_fields
+from registry.cli import add_keep, add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.commands import Folders, pasted
 from registry.devices import device
 from registry.dtypes import DTYPES
 from registry.enums import Device, Status
-from registry.errors import DONE, FAILED, CrucibleError
+from registry.errors import DONE, FAILED, INTERRUPTED, CrucibleError
 from registry.listing import Column, Listing
 from registry.machine import machine_key
+from registry.output import Output, execute
 from registry.paths import ROOT
 from registry.profiles import PROFILES
 from registry.records import Store
 from registry.table import discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
+    from registry.documents import races as documents
     from registry.records import Evidence, Run
     from registry.variant import Variant
 
@@ -155,18 +159,48 @@ def _show(findings: Findings, store: Store, console: Console) -> None:
     console.print(f"evidence, runs and agreement are stored in {store.folder}", highlight=False, soft_wrap=True)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Check the GPU and print the findings; return an exit code."""
+def _proof_fields(proof: Evidence) -> documents.ProvenFields:
+    return {
+        "op": proof.op,
+        "variant": proof.variant,
+        "status": proof.status,
+        "problems": proof.problems,
+        "worst_over_tolerance": proof.worst_over_tolerance,
+        "reproduce": proof.reproduce,
+    }
+
+
+def _agreement_fields(agreed: Agreement) -> documents.AgreementFields:
+    return {
+        "op": agreed.op,
+        "variant": agreed.variant,
+        "problems": agreed.problems,
+        "elements": agreed.elements,
+        "equal": agreed.equal,
+        "ulps": agreed.ulps,
+        "note": agreed.note,
+    }
+
+
+def run(options: argparse.Namespace) -> Output:
+    """Check the GPU; return the findings."""
     device("cuda")
     console = wide_console()
-    findings = _check(options, console)
-    _show(findings, Store(options.results, machine_key(Device.CUDA), keep=options.keep), console)
-    return DONE if findings.sound else FAILED
+    findings, store = _check(options, console), Store(options.results, machine_key(Device.CUDA), keep=options.keep)
+    document: documents.GpuChecked = {
+        "machine": store.folder.name,
+        "proofs": [_proof_fields(proof) for proof in findings.proofs],
+        "agreements": [_agreement_fields(agreed) for agreed in findings.agreements],
+        "races": [race_fields(run, discover(*options.kernels_path), options) for run in findings.runs],
+        "failures": findings.failures,
+        "stored": str(store.folder),
+    }
+    return Output(document, lambda: _show(findings, store, console), DONE if findings.sound else FAILED)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.gpu_check", description=__doc__)
+    parser = CommandParser(prog="python -m harness.gpu_check", description=__doc__)
     parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family or a glob (default: %(default)s)")
     parser.add_argument("--profile", default="ci", choices=PROFILES, help="extent of the proofs (default: %(default)s)")
     parser.add_argument(
@@ -183,8 +217,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Check the GPU; return an exit code."""
-    options = parser().parse_args(argv)
-    return guarded(lambda: run(options))
+    return execute(parser(), run, argv)
 
 
 if __name__ == "__main__":

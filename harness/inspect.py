@@ -6,16 +6,13 @@ of them, so the counts are upper bounds. The times at the end are lower bounds f
 
 from __future__ import annotations
 
-import argparse
-import json
 import linecache
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from rich.console import Console
 
 from harness.cuda.advice import advice
 from harness.cuda.datasheets import SHEETS, bound
@@ -24,18 +21,25 @@ from harness.cuda.nvrtc import unavailable
 from harness.proof.cases.values import materialise
 from harness.race.board import params_for, parse_dims, shrunken
 from models.workloads import STANDARD_STEP, Workload, workloads_of
-from registry.cli import add_kernels_path, guarded, wide_console
+from registry.cli import add_kernels_path, wide_console
+from registry.command_parser import CommandParser
 from registry.cuda import SimulatedFault, simulation
 from registry.devices import Cpu
 from registry.dtypes import DTYPES
 from registry.enums import Device
-from registry.errors import DONE, FAILED, RequestError, UnknownNameError
+from registry.errors import CrucibleError, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.op import Role
+from registry.output import Output, execute
 from registry.problem import Problem
 from registry.table import discover
 
 if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from registry.documents import proofs as documents
     from registry.op import Op
     from registry.variant import Variant
     from simulator import Counters
@@ -138,7 +142,7 @@ def _plain(counts: LineCounters) -> dict[str, Any]:
     return {**named, "flops": dict(counts.flops)}
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report) -> documents.Inspected:
     """Return the document that ``--json`` prints."""
     lines = [
         {"path": Path(path).name, "line": line, "code": linecache.getline(path, line).strip(), **_plain(counts)}
@@ -150,7 +154,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "dims": report.dims,
         "dtype": report.dtype,
         "launches": report.launches,
-        "lines": lines,
+        "lines": cast("list[documents.LineFields]", lines),
         "total": _plain(report.counters.total),
         "mix": dict(report.counters.mix),
         "branch_efficiency": report.counters.branch_efficiency,
@@ -230,44 +234,35 @@ def _dims(op: Op, text: str | None, workload: str | None) -> dict[str, int]:
     return parse_dims(op, text) if text else shrunken(op, dict(_workload(op, workload).dims), WORK)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.inspect", description=__doc__)
+    parser = CommandParser(prog="python -m harness.inspect", description=__doc__)
     parser.add_argument("--op", required=True, help="an op")
     parser.add_argument("--variant", required=True, help="a CUDA variant of the op")
     parser.add_argument("--dims", metavar="'N=64 C=768'", help="the shape to run (default: the workload's, made smaller)")
     parser.add_argument("--workload", metavar="NAME", help=f"the shape of the bound (default: a call of {STANDARD_STEP})")
     parser.add_argument("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)} (default: the first that the variant takes)")
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_kernels_path(parser)
     return parser
 
 
+def _run(options: argparse.Namespace) -> Output:
+    if options.dtype not in {None, *DTYPES}:
+        raise UnknownNameError("dtype", options.dtype, DTYPES)
+    variant = discover(*options.kernels_path).requested(options.op, options.variant)
+    if variant.device != Device.CUDA:
+        raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
+    try:
+        dims, dtype = _dims(variant.op, options.dims, options.workload), options.dtype or variant.dtypes[0]
+        report = inspect(variant, dims, options.workload, dtype)
+    except SimulatedFault as fault:
+        raise CrucibleError("\n".join(["the simulator found:", *fault.lines()])) from None
+    return Output(as_json(report), lambda: _show(report, wide_console()))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Inspect one variant; return an exit code."""
-    options = parser().parse_args(argv)
-
-    def body() -> int:
-        if options.dtype not in {None, *DTYPES}:
-            raise UnknownNameError("dtype", options.dtype, DTYPES)
-        variant = discover(*options.kernels_path).requested(options.op, options.variant)
-        if variant.device != Device.CUDA:
-            raise RequestError(f"{variant} runs on the CPU: only CUDA variants can be inspected")
-        try:
-            dims, dtype = _dims(variant.op, options.dims, options.workload), options.dtype or variant.dtypes[0]
-            report = inspect(variant, dims, options.workload, dtype)
-        except SimulatedFault as fault:
-            Console(stderr=True).print(
-                "\n".join(["error: the simulator found:", *fault.lines()]), highlight=False, markup=False
-            )
-            return FAILED
-        if options.json:
-            print(json.dumps(as_json(report)))  # noqa: T201 (a command line prints)
-        else:
-            _show(report, wide_console())
-        return DONE
-
-    return guarded(body)
+    return execute(parser(), _run, argv)
 
 
 if __name__ == "__main__":

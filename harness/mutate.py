@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,20 +17,24 @@ from harness.mutation.mutants import Candidate, candidates, chosen, plant
 from harness.mutation.rules import RULES
 from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
-from registry.cli import guarded, wide_console
+from registry.cli import wide_console
+from registry.command_parser import CommandParser
 from registry.enums import Status
 from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.listing import Column, Listing
 from registry.machine import thread_count
+from registry.output import Output, execute
 from registry.table import discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable
 
     from rich.console import Console
 
     from harness.mutation.mutants import Mutant
     from harness.proof.result import Proof
+    from registry.documents import proofs as documents
     from registry.profiles import Profile
     from registry.variant import Variant
 
@@ -75,7 +77,7 @@ class Outcome:
         """Whether the battery rejected the mutant."""
         return self.status != SURVIVED and self.status not in NOT_COUNTED
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> documents.MutantFields:
         """Return the mutant's part of the ``--json`` document."""
         mutant, mutation = self.mutant, self.mutant.mutation
         return {
@@ -93,9 +95,9 @@ class Outcome:
         }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.mutate", description=__doc__)
+    parser = CommandParser(prog="python -m harness.mutate", description=__doc__)
     parser.add_argument("--op", default="all", metavar="PATTERN", help="an op, a family, a glob, or all (default)")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of CUDA variants (default: all of them)")
     parser.add_argument("--rule", metavar="WORDS", help="only rules whose name contains these words")
@@ -111,7 +113,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--least", type=float, default=0.95, metavar="SHARE", help="exit 1 below this mutation score (default: %(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
 
 
@@ -227,26 +228,26 @@ def _show(outcomes: list[Outcome], console: Console) -> None:
     console.print(f"{found} found, {survived} survived: score {score_of(outcomes):.1%}")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Plant and prove the requested mutants, and print the result; return an exit code."""
-    console = wide_console(stderr=options.json)
+def run(options: argparse.Namespace) -> Output:
+    """Plant and prove the requested mutants; return the output."""
+    console = wide_console()
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         mutants = _planted(options, progress)
         outcomes = [Outcome(m, m.status, m.message) for m in mutants if m.status]
         outcomes += _prove([m for m in mutants if not m.status], options, progress)
     score = score_of(outcomes)
-    if options.json:
-        counts = Counter("found" if o.found else o.status for o in outcomes)
-        print(json.dumps({"score": score, "counts": counts, "mutants": [o.as_json() for o in outcomes]}))  # noqa: T201 (a command line answers)
-    _show(outcomes, console)
-    return DONE if score >= options.least else FAILED
+    document: documents.Mutated = {
+        "score": score,
+        "counts": dict(Counter("found" if o.found else o.status for o in outcomes)),
+        "mutants": [o.as_json() for o in outcomes],
+    }
+    return Output(document, lambda: _show(outcomes, console), DONE if score >= options.least else FAILED)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Plant bugs and prove the mutants; return an exit code."""
-    options = parser().parse_args(argv)
-    return guarded(lambda: run(options))
+    return execute(parser(), run, argv)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import itertools
 import re
@@ -12,24 +11,28 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harness.report.cuda_page import cuda_board
+from harness.report.json_page import document_tables
 from harness.report.ladder import ladder_page
 from harness.report.proof_text import passed_proof, proof_text
 from harness.report.step_sum import TOLERANCE, StepSum, step_sum
 from harness.report.step_times import step_times
 from models.workloads import STANDARD_STEP as STEP
-from registry.cli import guarded
+from registry.command_parser import CommandParser
 from registry.devices import kind_of
 from registry.enums import Device
 from registry.errors import CrucibleError
 from registry.machine import machine_key
+from registry.output import Output, execute
 from registry.paths import RESULTS, ROOT
 from registry.records import Store
 from registry.table import Table, discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
     from pathlib import Path
 
+    from registry.documents.basic import Pages
     from registry.op import Op
     from registry.records import Evidence
 
@@ -224,41 +227,47 @@ def shown_store(*, here: bool = False) -> Store:
 def pages(*, here: bool = False) -> dict[Path, str]:
     """Return the generated text of each page; with `here`, of the results of this machine, not of the machine in the README."""
     readme, store, table = (ROOT / "README.md").read_text(), shown_store(here=here), discover()
-    architecture = ROOT / "docs" / "architecture.md"
+    architecture, documents = ROOT / "docs" / "architecture.md", ROOT / "docs" / "json.md"
     text = _replace(readme, "board", family_board(table, store), f" from results/{store.folder.name}")
     return {
         ROOT / "README.md": _replace(text, "tree", folders()),
         architecture: _replace(architecture.read_text(), "files", tree()),
+        documents: _replace(documents.read_text(), "documents", document_tables()),
         ROOT / "docs" / "board.md": board(table, store),
         ROOT / "docs" / "ladders.md": ladder_page(table, store.runs(), STEP),
         ROOT / "docs" / "cuda_board.md": cuda_board(table, store),
     }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.pages", description=__doc__)
+    parser = CommandParser(prog="python -m harness.pages", description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit 1 if a page differs from the generated text")
     parser.add_argument("--here", action="store_true", help="show this machine's results")
     return parser
 
 
+def _run(options: argparse.Namespace) -> Output:
+    changed: dict[Path, bool] = {}
+    for path, text in pages(here=options.here).items():
+        changed[path] = not path.exists() or path.read_text() != text
+        if options.check and changed[path]:
+            raise CrucibleError(f"{path.relative_to(ROOT)} does not agree with results/ and the sources; run: make readme")
+        if changed[path]:
+            path.write_text(text)
+    total = step_sum(discover(), shown_store(here=options.here), STEP)
+    Console(stderr=True).print(_sum_line(total), highlight=False, soft_wrap=True, markup=False)
+    check_sum(total)
+    document: Pages = {
+        "pages": [{"path": str(path.relative_to(ROOT)), "changed": value} for path, value in changed.items()],
+        "sum": _sum_line(total),
+    }
+    return Output(document)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write or check the pages; return an exit code."""
-    options = parser().parse_args(argv)
-
-    def body() -> int:
-        for path, text in pages(here=options.here).items():
-            if options.check and (not path.exists() or path.read_text() != text):
-                raise CrucibleError(f"{path.relative_to(ROOT)} does not agree with results/ and the sources; run: make readme")
-            if not options.check:
-                path.write_text(text)
-        total = step_sum(discover(), shown_store(here=options.here), STEP)
-        Console(stderr=True).print(_sum_line(total), highlight=False, soft_wrap=True, markup=False)
-        check_sum(total)
-        return 0
-
-    return guarded(body)
+    return execute(parser(), _run, argv)
 
 
 if __name__ == "__main__":

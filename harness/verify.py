@@ -5,12 +5,10 @@ Evidence is stored in ``results/local/<machine>/``, which git ignores; with ``--
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,7 +18,8 @@ from harness.proof.cases.memory import require_memory
 from harness.proof.plan import Plan
 from harness.proof.prove_all import prove_all
 from harness.proof.sandbox.client import Worker
-from registry.cli import add_keep, add_kernels_path, add_results, guarded, wide_console
+from registry.cli import add_keep, add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.commands import Folders, pasted
 from registry.devices import device, kind_of
 from registry.dtypes import DTYPES
@@ -29,17 +28,20 @@ from registry.errors import DONE, FAILED, RequestError, UnknownNameError
 from registry.fingerprint import Snapshot
 from registry.listing import Column, Listing
 from registry.machine import machine_key, thread_count, versions
+from registry.output import Output, execute
 from registry.problem import parse_problem
 from registry.profiles import PROFILES
 from registry.records import Evidence, Store, revocation
 from registry.table import Unloadable, discover
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable
 
     from rich.console import Console
 
     from harness.proof.result import Proof
+    from registry.documents import proofs as documents
     from registry.table import Table
     from registry.variant import Variant
 
@@ -50,9 +52,9 @@ MOST_NAMES = 8  # names of variants in a message
 COLOURS = {Status.PASSED: "green", Status.REFUSED: "yellow", Status.PARTIAL: "yellow"}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.verify", description=__doc__)
+    parser = CommandParser(prog="python -m harness.verify", description=__doc__)
     parser.add_argument("--op", required=True, metavar="PATTERN", help="an op, a family, a glob, or all")
     parser.add_argument("--variant", metavar="A,B", help="names or globs of variants; without it, all of them")
     parser.add_argument("--profile", default="dev", choices=PROFILES, help="how many problems are drawn (default: %(default)s)")
@@ -70,7 +72,6 @@ def parser() -> argparse.ArgumentParser:
         help="where to run (default: cpu; sim for CUDA variants that --variant names)",
     )
     add_results(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_keep(parser)
     add_kernels_path(parser)
     return parser
@@ -133,7 +134,7 @@ def _finite(ratio: float) -> float:
     return min(ratio, sys.float_info.max)
 
 
-def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
+def _as_json(proof: Proof, plan: Plan, revoked: str, *, stored: bool) -> documents.ProofFields:
     return {
         "op": proof.variant.op.name,
         "variant": proof.variant.name,
@@ -141,15 +142,18 @@ def _as_json(proof: Proof, plan: Plan) -> dict[str, Any]:
         "status": proof.status,
         "gate": proof.gate,
         "problems": proof.problems,
+        "problem": str(proof.problem) if proof.problem else None,
+        "message": proof.message,
+        "reproduce": proof.reproduce,
         "worst_over_tolerance": _finite(proof.worst_over_tolerance),
         "fakes_rejected": proof.tally.score,
         "seconds": round(proof.seconds, 3),
-        "reproduce": proof.reproduce,
-        "message": proof.message,
+        "stored": stored,
+        "revoked": revoked,
     }
 
 
-def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
+def _unloadable_as_json(failed: Unloadable, folders: Folders) -> documents.ProofFields:
     return {
         "op": failed.op,
         "variant": failed.name,
@@ -157,11 +161,13 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> dict[str, Any]:
         "status": Status.UNLOADABLE,
         "gate": "contract",
         "problems": 0,
+        "problem": None,
+        "message": failed.reason,
+        "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
         "worst_over_tolerance": 0.0,
         "fakes_rejected": 0.0,
         "seconds": 0.0,
-        "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
-        "message": failed.reason,
+        "stored": False,
         "revoked": "",
     }
 
@@ -196,8 +202,8 @@ def _unloadable(table: Table, options: argparse.Namespace) -> list[Unloadable]:
     return [] if options.problem else table.unloadable_of(table.select_ops(options.op), options.variant)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the command with parsed options; return an exit code."""
+def run(options: argparse.Namespace) -> Output:
+    """Run the command with parsed options; return its output."""
     gpu = device(options.device or Device.CPU).kind == Device.CUDA
     if options.examples is not None and options.examples < 1:
         raise RequestError(f"--examples {options.examples}: draw at least one problem")
@@ -220,7 +226,7 @@ def run(options: argparse.Namespace) -> int:
         return _prove(options, table, workers, plan)
 
 
-def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], plan: Plan) -> int:
+def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], plan: Plan) -> Output:
     ops = table.select_ops(options.op)
     if options.problem and options.op in table.ops:
         ops = [table.op(options.op)]
@@ -235,7 +241,7 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
         require_memory(ops[0], problem.dims, "--problem")
         if options.dtype not in {None, problem.dtype}:
             raise RequestError(f"--dtype {options.dtype}, but the problem says dtype={problem.dtype}")
-    console = wide_console(stderr=options.json)
+    console = wide_console()
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting workers", total=len(variants))
@@ -246,24 +252,27 @@ def _prove(options: argparse.Namespace, table: Table, workers: list[Worker], pla
         proofs = prove_all(variants, plan, report, problem, workers, store)
     unloadable = _unloadable(table, options)
     revoked: dict[Variant, str] = {}
+    kept: list[Proof] = []
     if not options.problem:
         kept = [p for p in proofs if p.variant in placed and p.status != Status.SOURCE_CHANGED]
         store.add_evidence(*(evidence_of(p, plan) for p in kept))
         revoked = _revoked(store, (p.variant for p in proofs if p.passed and p.variant in placed), plan)
-    if options.json:
-        folders = Folders(plan.kernels_path)
-        results = [_as_json(p, plan) | {"revoked": revoked.get(p.variant, "")} for p in proofs]
-        results += [_unloadable_as_json(f, folders) for f in unloadable]
-        print(json.dumps({"results": results}))  # noqa: T201 (the output of the command)
-    _show(proofs, unloadable, console, single=problem is not None)
-    if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):
-        console.print(
-            f"no evidence was stored of variants with more dtypes than {options.dtype}: only {options.dtype} was checked"
-        )
-    for message in revoked.values():
-        console.print(f"[red]revoked[/] {escape(message)}", highlight=False, soft_wrap=True)
+    folders = Folders(plan.kernels_path)
+    results = [_as_json(p, plan, revoked.get(p.variant, ""), stored=p in kept) for p in proofs]
+    results += [_unloadable_as_json(f, folders) for f in unloadable]
+    document: documents.Proofs = {"results": results, "folder": str(store.folder)}
+
+    def show() -> None:
+        _show(proofs, unloadable, console, single=problem is not None)
+        if options.dtype and not options.problem and any(p.variant not in placed for p in proofs):
+            console.print(
+                f"no evidence was stored of variants with more dtypes than {options.dtype}: only {options.dtype} was checked"
+            )
+        for message in revoked.values():
+            console.print(f"[red]revoked[/] {escape(message)}", highlight=False, soft_wrap=True)
+
     sound = all(p.status in {Status.PASSED, Status.REFUSED} for p in proofs)
-    return DONE if sound and not unloadable and not revoked else FAILED
+    return Output(document, show, DONE if sound and not unloadable and not revoked else FAILED)
 
 
 def _revoked(store: Store, passed: Iterable[Variant], plan: Plan) -> dict[Variant, str]:
@@ -274,9 +283,7 @@ def _revoked(store: Store, passed: Iterable[Variant], plan: Plan) -> dict[Varian
 
 def main(argv: list[str] | None = None) -> int:
     """Prove the variants of the command line; return an exit code."""
-    options = parser().parse_args(argv)
-
-    return guarded(lambda: run(options))
+    return execute(parser(), run, argv)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,18 @@
-"""Code that every command line shares: common options, errors in one line with an exit code, and Ctrl-C."""
+"""Options that several commands share, and the console of their tables."""
 
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
-import math
-import signal
-import sys
-import threading
-import time
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from registry.commands import Folders
-from registry.errors import FAILED, CrucibleError
 from registry.paths import RESULTS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+__all__ = ["add_device", "add_keep", "add_kernels_path", "add_results", "as_folder", "given_words", "wide_console"]
 
-__all__ = ["add_device", "add_keep", "add_kernels_path", "add_results", "as_folder", "given_words", "guarded", "wide_console"]
-
-INTERRUPTED = 130
 PIPED_WIDTH = 120
-SAME_SECONDS = 2.0  # a second Ctrl-C within this time is ignored
 
 
 def add_kernels_path(parser: argparse.ArgumentParser) -> None:
@@ -90,50 +73,3 @@ def wide_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
     return console
-
-
-@cache
-def _leave_garbage() -> None:
-    """Skip the garbage collection at the end of the process: it takes longer than the rest of the exit."""
-    atexit.register(gc.freeze)
-
-
-@contextmanager
-def _interrupted_once() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` once: further ones within `SAME_SECONDS` must not interrupt the clean-up."""
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not ours or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    last = -math.inf
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        del number, frame
-        before, last = last, time.monotonic()
-        if last - before > SAME_SECONDS:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def guarded(body: Callable[[], int]) -> int:
-    """Run `body` and return its exit code. A `CrucibleError`, a lack of memory or Ctrl-C becomes one line on standard error."""
-    _leave_garbage()
-    try:
-        with _interrupted_once():
-            return body()
-    except CrucibleError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the output of the command)
-        return error.exit_code
-    except MemoryError as error:
-        print(f"error: not enough memory: {error or 'an allocation failed'}", file=sys.stderr)  # noqa: T201 (the output of the command)
-        return FAILED
-    except KeyboardInterrupt:
-        print("interrupted; nothing more was written", file=sys.stderr)  # noqa: T201 (the output of the command)
-        return INTERRUPTED

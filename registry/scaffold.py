@@ -274,9 +274,13 @@ def new_variant(table: Table, op: str, name: str, folder: Path | None = None) ->
     if backend == "cuda":
         words["task"] += ", and pass the parameters " + ", ".join(contract.params) if contract.params else ""
         contents[path.with_suffix(".cu")] = CUDA_SOURCE.format(**words)
-    words_of_folder = [] if folder is None else [f"--kernels-path={folder}"]
-    prove = shlex.join(["pytest", "--op", op, "--variant", name, *words_of_folder])
-    return Scaffold(_write(contents), (prove,))
+    selected = ["--op", op, "--variant", name, *([] if folder is None else [f"--kernels-path={folder}"])]
+    steps = [["pytest", *selected], ["python", "-m", "harness.verify", *selected]]
+    if backend == "cuda":
+        steps.append(["python", "-m", "harness.inspect", *selected])
+    else:
+        steps.append(["python", "-m", "harness.bench", *selected])
+    return Scaffold(_write(contents), tuple(map(shlex.join, steps)))
 
 
 def new_op(table: Table, name: str) -> Scaffold:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from contextlib import contextmanager
@@ -17,11 +16,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 import models
-from registry.cli import INTERRUPTED, add_kernels_path, add_results, guarded, wide_console
+from registry.cli import add_kernels_path, add_results, wide_console
+from registry.command_parser import CommandParser
 from registry.dtypes import DTYPES
 from registry.enums import Device
-from registry.errors import DONE, CrucibleError
+from registry.errors import DONE, INTERRUPTED, CrucibleError
 from registry.machine import thread_count
+from registry.output import Output, print_output
 from trainer import session
 from trainer.ranks.process_group import joined
 from trainer.report.console import choices_table, plan_table
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from registry.documents import training as documents
     from trainer.program.arena import Plan
     from trainer.ranks.interface import Ranks
     from trainer.report.result import Result
@@ -47,9 +49,9 @@ def _as_folder(text: str) -> Path:
     return Path(text)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Return the command line."""
-    options = argparse.ArgumentParser(
+    options = CommandParser(
         prog="python -m trainer.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = options.add_argument
@@ -79,7 +81,6 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=42, help="seed of initial weights, batches and sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
     add("--explain", action="store_true", help="print more about the choice of each kernel")
-    add("--json", action="store_true", help="one JSON document on standard output")
     add_results(options)
     add_kernels_path(options)
     return options
@@ -97,7 +98,7 @@ def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
 def main(argv: list[str] | None = None) -> int:
     """Train; return an exit code."""
 
-    def body() -> int:
+    def body() -> Output:
         with joined() as ranks:
             try:
                 return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
@@ -112,14 +113,14 @@ def main(argv: list[str] | None = None) -> int:
                     raise SystemExit(INTERRUPTED) from None  # rank 0 prints the message
                 raise
 
-    return guarded(body)
+    return print_output(parser().module, body, argv)
 
 
-def _lead(argv: list[str] | None, ranks: Ranks) -> int:
+def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
     """Plan or train as rank 0, which decides and prints."""
     options = parser().parse_args(argv)
     settings = settings_of(options, ranks)
-    console = Console(stderr=True) if options.json else wide_console()
+    console = wide_console()
 
     def show(kernels: Kernels, plan: Plan) -> None:
         console.print(choices_table(kernels.choices, explain=options.explain))
@@ -128,26 +129,25 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> int:
     if options.plan:
         kernels, plan = session.plan(settings, _say, ranks)
         show(kernels, plan)
-        if options.json:
-            _print_json({"model": settings.model.name, "kernels": kernels.names(), "plan_mib": dict(plan.rows())})
-        return DONE
+        planned: documents.Planned = {
+            "model": settings.model.name,
+            "kernels": kernels.names(),
+            "plan_mib": dict(plan.rows()),
+        }
+        return Output(planned)
     with _cleanup_on_sigterm(), output_folder(settings.out, settings.model.name, _say) as folder:
         result = session.train(settings, _say, show, ranks, folder)
-    if options.json:
-        _print_json(result.to_json())
-    else:
-        _show(console, result)
-    return INTERRUPTED if result.interrupted else DONE
+    return Output(result.to_json(), lambda: _show(console, result), INTERRUPTED if result.interrupted else DONE)
 
 
-def _follow(argv: list[str] | None, ranks: Ranks) -> int:
+def _follow(argv: list[str] | None, ranks: Ranks) -> Output:
     """Train with the kernels that rank 0 chose, without output. Rank 0 has already checked the request."""
     if not (kernels := ranks.receive_kernels()):
-        return DONE
+        return Output(None)
     options = parser().parse_args(argv)
     options.kernels = kernels
     result = session.train(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
-    return INTERRUPTED if result.interrupted else DONE
+    return Output(None, code=INTERRUPTED if result.interrupted else DONE)
 
 
 @contextmanager
@@ -167,10 +167,6 @@ def _cleanup_on_sigterm() -> Iterator[None]:
 
 def _say(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_json(document: dict[str, object]) -> None:
-    print(json.dumps(document))  # noqa: T201 (the output of ``--json``)
 
 
 def _show(console: Console, result: Result) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -31,9 +31,11 @@ __all__ = [
     "KEY",
     "Standing",
     "Undecided",
+    "decision_of",
     "derive",
     "race_again",
     "refresh",
+    "rule_of",
     "standings",
     "undecided_message",
     "undecided_of",
@@ -43,6 +45,7 @@ NOISE = 1.03  # largest ratio of the times of two copies of one kernel in the co
 WIDEST = 2.0  # an interval wider than this factor decides nothing, unless all of it lies above this factor
 KEY = ["op", "workload", "threads", "protocol", "dtype", "device"]
 AGAIN_BUDGET = "2m"
+SECOND_POOL, SHORTER = "whose library brings a second thread pool", "has the shorter file"  # parts of reasons
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,16 @@ def _standing(runs: list[Run], table: Table) -> Standing:
 
 def undecided_of(run: Run, table: Table) -> Undecided | None:
     """Return why one run, stored or not, decides no champion; None if it decides one."""
+    decision = decision_of(run, table)
+    return decision if isinstance(decision, Undecided) else None
+
+
+def decision_of(run: Run, table: Table) -> Champion | Undecided | None:
+    """Return the champion of one run, stored or not, or why it decides none; None if no variant has a time."""
     timed = _valid_part(run, lambda _, row: bool(row.samples_ms) and not row.baseline)
     if all(row.baseline for row in timed.rows):
         return None
-    decision = _champion(timed, table)
-    return decision if isinstance(decision, Undecided) else None
+    return _champion(timed, table)
 
 
 def _length(variant: Variant) -> int:
@@ -197,16 +205,25 @@ def _champion(run: Run, table: Table) -> Champion | Undecided:
             return Undecided(run, winner.variant, second, interval)
         decision = {"runner_up": second, "ratio": interval.ratio, "ratio_low": interval.low, "ratio_high": interval.high}
         if second in lengths and pools[winner.variant] != pools[second]:
-            decision["reason"] = f"ties with {second}, whose library brings a second thread pool"
+            decision["reason"] = f"ties with {second}, {SECOND_POOL}"
         elif second in lengths:
             here, there = lengths[winner.variant], lengths[second]
-            decision["reason"] = f"ties with {second} and has the shorter file: {here} lines against {there}"
+            decision["reason"] = f"ties with {second} and {SHORTER}: {here} lines against {there}"
         else:
             decision["reason"] = f"fastest of {len(rows)} proven variants"
     return Champion(
         op=run.op, workload=run.workload, dims=run.dims, variant=winner.variant, source=winner.source, threads=run.threads,
         median_ms=summarise(winner.samples_ms).median, protocol=run.protocol, dtype=run.dtype, device=run.device, **decision,
     )  # fmt: skip
+
+
+def rule_of(champion: Champion) -> Literal["fastest", "tie_without_thread_pool", "tie_with_shorter_file", "only"]:
+    """Return the rule that made a variant champion."""
+    if not champion.runner_up:
+        return "only"
+    if SECOND_POOL in champion.reason:
+        return "tie_without_thread_pool"
+    return "tie_with_shorter_file" if SHORTER in champion.reason else "fastest"
 
 
 def derive(store: Store, table: Table) -> list[Champion]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.race.contestant_process import ContestantProcess
 from harness.race.rounds import Entry
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.race.entries import Field
     from harness.race.old_tree import OldTree
     from harness.race.session import Session
+    from registry.documents import races as documents
     from registry.variant import Variant
 
     Progress = Callable[[str, float], None]
@@ -182,7 +183,7 @@ def _raced(
     return Comparison(op, workload, variant.name, verdict(interval), interval, rounds)
 
 
-def comparison_json(comparisons: Sequence[Comparison], revision: str, commit: str) -> dict[str, Any]:
+def comparison_json(comparisons: Sequence[Comparison], revision: str, commit: str) -> documents.Compared:
     """Return the document that ``--compare REV --json`` prints."""
     return {
         "revision": revision,

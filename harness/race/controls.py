@@ -16,7 +16,7 @@ from harness.race.quiet import load_seen
 from harness.race.rounds import Entry, Race
 from harness.race.statistics import summarise
 from registry.enums import Device
-from registry.errors import CrucibleError
+from registry.errors import CrucibleError, ErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,8 @@ WAIT_S = 1.0  # between two attempts on a busy machine
 
 class ControlsError(CrucibleError):
     """The controls of a session read values outside their bands, so its times would not be trustworthy."""
+
+    error_kind = ErrorKind.BUSY
 
 
 def _bands(session: Session) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The result of a race as board rows, as the ``--json`` document, and as rich and Markdown tables."""
+"""The result of a race as board rows, and as rich and Markdown tables."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from harness.race.statistics import best_probability, paired_ratio, rank_text, r
 from registry.listing import Column, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from registry.records import Run
 
 __all__ = [
     "COLUMNS",
     "board",
     "cells",
-    "document",
     "dtype_suffix",
     "duration",
     "floor_of",
     "listing",
     "markdown",
-    "race_json",
 ]
 
 COLUMNS = ("rank", "variant", "median", "20-80 %", "lower quartile", "against torch", "of roofline", "best", "remark")
@@ -37,7 +33,7 @@ def floor_of(run: Run) -> float:
 
 
 def board(run: Run) -> dict[str, Any]:
-    """Return one workload's part of the ``--json`` document, fastest row first, rows without a time last.
+    """Return the rows of one workload, the fastest first, rows without a time last.
 
     Each passed row has ``median_ms``, ``q20_ms``, ``q80_ms``, ``lower_quartile_ms``, ``rounds``, ``speedup_vs_torch`` with
     ``speedup_interval`` (95 %) and ``percent_of_roofline`` (null without a roofline). A passed row of a
@@ -78,28 +74,6 @@ def board(run: Run) -> dict[str, Any]:
         rows.append({**shown, "baseline": row.baseline, "rounds": len(row.samples_ms), "note": row.note})
     rows.sort(key=lambda r: (r["median_ms"] is None, r["median_ms"]))
     return {"workload": run.workload, "dtype": run.dtype, "dims": run.dims, "params": run.params, "rows": rows}
-
-
-def race_json(runs: list[Run]) -> dict[str, Any]:
-    """Return the ``--json`` document of one op's boards; all `runs` come from one session."""
-    first = runs[0]
-    return {
-        "op": first.op,
-        "protocol": first.protocol,
-        "threads": first.threads,
-        "controls": first.controls,
-        "roofline": {k: v for k, v in first.roofline.items() if k != "floor_ms"},
-        "boards": [board(run) for run in runs],
-    }
-
-
-def document(runs: Iterable[Run]) -> dict[str, Any]:
-    """Return the ``--json`` document: the document of one op, or ``{"races": [...]}`` with those of several ops."""
-    by_op: dict[str, list[Run]] = {}
-    for run in runs:
-        by_op.setdefault(run.op, []).append(run)
-    races = [race_json(runs_of_op) for runs_of_op in by_op.values()]
-    return races[0] if len(races) == 1 else {"races": races}
 
 
 def duration(ms: float, digits: int = 3) -> str:

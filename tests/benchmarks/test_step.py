@@ -14,6 +14,7 @@ from benchmarks.step_record import FILE, StepRun
 from registry.machine import machine_key, thread_count
 from registry.paths import ROOT
 from registry.record_schema import SCHEMA
+from tests.house.document_check import document_of
 
 COMMAND = [sys.executable, "-m", "benchmarks.step"]
 SMALL = ["--model", "gpt2-nano", "--batch", "1", "--sequence", "8", "--kernels", "numpy"]
@@ -41,7 +42,7 @@ def planted(fault, monkeypatch, capsys, *words):
 
 def test_json_is_one_document_with_all_measurements(run):
     document = json.loads(run[0].stdout)
-    assert document["schema"] == SCHEMA
+    assert document_of(run[0].stdout, "benchmarks.step", 0)
     assert (document["model"], document["batch"], document["sequence"]) == ("gpt2-nano", 1, 8)
     assert (document["threads"], document["rounds"], document["dtype"]) == (thread_count(), ROUNDS, "float32")
     assert document["machine"] == machine_key()
@@ -70,8 +71,9 @@ def test_ratios_are_the_arms_times_over_crucibles(run):
 def test_the_document_is_kept_as_a_record_that_can_be_read_again(run):
     done, results = run
     (line,) = (results / machine_key() / FILE).read_text().splitlines()
-    assert json.loads(line) == json.loads(done.stdout)
-    assert StepRun.from_json(json.loads(line)).to_json() == json.loads(line)
+    record = json.loads(line)
+    assert record == {**document_of(done.stdout, "benchmarks.step", 0), "schema": SCHEMA}
+    assert StepRun.from_json(record).to_json() == record
 
 
 def test_progress_is_printed_on_standard_error(run):

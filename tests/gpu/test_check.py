@@ -15,6 +15,7 @@ from harness.proof.sandbox.client import Worker
 from registry.dtypes import BFLOAT16, DTYPES
 from registry.machine import machine_key
 from registry.table import discover
+from tests.house.document_check import document_of
 
 
 def test_without_a_gpu_it_is_one_line(monkeypatch, capsys):
@@ -83,6 +84,9 @@ def test_parts_do_not_stop_each_other_and_each_dtype_is_raced(op, dtypes, tmp_pa
     races = [("harness.bench", dtype, protocol) for dtype in dtypes for protocol in ("cuda-cold", "cuda-graph")]
     assert asked == [("harness.verify", None, None), *races]
     told = capsys.readouterr().out
+    assert check.main(["--op", op, "--results", str(tmp_path), "--json"]) == 1
+    document = document_of(capsys.readouterr().out, "harness.gpu_check", 1)
+    assert (document["failures"].count("harness.bench fell over"), document["agreements"][0]["ulps"]) == (len(races), 7)
     assert told.count("harness.bench fell over") == len(races)
     assert "50.00%" in told
     kept = json.loads((tmp_path / machine_key("cuda") / "agreement.json").read_text())

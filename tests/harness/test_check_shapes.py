@@ -1,12 +1,14 @@
 """``python -m harness.check_shapes``: what it prints, keeps and returns, and how it refuses a wrong request."""
 
 import json
+import shlex
 
 import pytest
 
 from harness import check_shapes
 from registry.machine import thread_count
 from registry.records import Store
+from tests.house.document_check import document_of
 
 PLANTED = '''"""The reference, and an exit for more than 100 rows.
 
@@ -41,7 +43,7 @@ def checked(capsys, *words):
     """Run the command line in this process; return its code, its JSON and its standard error."""
     code = check_shapes.main([*map(str, words), "--json"])
     said = capsys.readouterr()
-    return code, json.loads(said.out)["results"] if said.out else None, said.err
+    return code, document_of(said.out, "harness.check_shapes", code).get("results"), said.err
 
 
 def calls_file(tmp_path, *calls):
@@ -55,7 +57,7 @@ def test_each_call_is_compared_at_its_dims_and_kept(capsys, tmp_path, folder):
     small = {**CALL, "dims": {"N": 20, "C": 40}}
     others = [{**CALL, "variant": name} for name in ("numpy_out", "numpy_beyond", "numpy")]
     path = calls_file(tmp_path, CALL, small, *others)
-    code, found, said = checked(capsys, "--calls", path, "--kernels-path", folder, "--results", tmp_path)
+    code, found, _ = checked(capsys, "--calls", path, "--kernels-path", folder, "--results", tmp_path)
     assert code == 1
     outcomes = {(one["variant"], one["dims"]["N"]): (one["status"], one["gate"]) for one in found}
     assert outcomes == {
@@ -65,11 +67,13 @@ def test_each_call_is_compared_at_its_dims_and_kept(capsys, tmp_path, folder):
         ("numpy_beyond", 120): ("failed", "memory"),
         ("numpy", 120): ("passed", ""),
     }
-    assert [one.to_json() for one in Store(tmp_path).comparisons()] == found
+    stored = [(one.variant, one.dims, one.status, one.source) for one in Store(tmp_path).comparisons()]
+    assert stored == [(one["variant"], one["dims"], one["status"], one["source"]) for one in found]
     wrong = next(one for one in found if one["status"] == "failed" and one["gate"] == "values")
     assert wrong["message"].startswith("y[119, ")
     assert "40 of 4,800 compared elements are wrong" in wrong["message"]
-    assert wrong["reproduce"] in said
+    assert check_shapes.main(shlex.split(wrong["reproduce"])[3:]) == 1
+    assert wrong["message"] in capsys.readouterr().out
     assert wrong["threads"] == thread_count()
     assert next(one for one in found if one["variant"] == "numpy")["compared"] == "all 4,800 elements"
 

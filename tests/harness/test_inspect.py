@@ -1,13 +1,12 @@
 """Inspection: what is counted, what is advised, and how a wrong request is told."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import inspect
 from harness.cuda.datasheets import SHEETS, bound
+from tests.house.document_check import document_of
 
 SHAPE = ("--dims", "N=64 C=96")
 
@@ -15,7 +14,7 @@ SHAPE = ("--dims", "N=64 C=96")
 def inspected(capsys, *words):
     code = inspect.main([*words, "--json"])
     said = capsys.readouterr()
-    return code, json.loads(said.out) if said.out else None, said.err
+    return code, document_of(said.out, "harness.inspect", code), said.err
 
 
 def test_rows_read_by_single_threads_are_told_to_lie_apart(capsys):
@@ -75,7 +74,7 @@ def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
 )
 def test_wrong_request_is_one_line_and_code_2(words, told, capsys):
     code, found, err = inspected(capsys, *words)
-    assert (code, found) == (2, None)
+    assert (code, list(found)) == (2, ["error"])
     assert told in err
     assert "Traceback" not in err
 
@@ -129,6 +128,6 @@ def test_kernel_that_cannot_run_is_one_line(source, told, tmp_path, capsys):
     words = ("--op", "layer_norm", "--variant", "cuda_broken", "--kernels-path", str(tmp_path), *SHAPE)
     code, found, err = inspected(capsys, *words)
     assert code != 0
-    assert found is None
+    assert list(found) == ["error"]
     assert told in err
     assert len(err.strip().splitlines()) == 1

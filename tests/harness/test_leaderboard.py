@@ -17,6 +17,7 @@ from registry import records
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Row, Run, Store
 from registry.table import discover
+from tests.house.document_check import document_of
 
 TABLE = discover()
 OP = TABLE.op("layer_norm")
@@ -315,6 +316,45 @@ def test_explain_says_chosen_runner_up_interval_and_reason(store, tmp_path, caps
     shown = capsys.readouterr().out
     for word in (NAMES[0], NAMES[1], "2.000 (2.000 to 2.000)", "fastest of 2 proven variants"):
         assert word in shown
+
+
+def test_documents_have_the_champion_its_rule_and_each_row(store, tmp_path, capsys):
+    store.add_run(run(row("torch", *steady(3)), row(NAMES[0], *steady(1)), row(NAMES[1], *steady(2))))
+    words = ["--op", "layer_norm", "--results", str(tmp_path), "--json"]
+    assert leaderboard.main(words) == 0
+    [race] = document_of(capsys.readouterr().out, "harness.leaderboard", 0)["races"]
+    verdicts = [("champion", 3), ("slower", 1.5), ("baseline", 1)]
+    assert [(r["verdict"], pytest.approx(r["speedup_vs_torch"], rel=1e-2)) for r in race["rows"]] == verdicts
+    assert explain.main(words) == 0
+    document = document_of(capsys.readouterr().out, "harness.explain", 0)
+    [champion] = document["champions"]
+    assert champion == race["champion"]
+    assert (champion["variant"], champion["runner_up"], champion["rule"]) == (NAMES[0], NAMES[1], "fastest")
+    assert (champion["reason"], document["undecided"]) == ("fastest of 2 proven variants", [])
+
+
+def test_document_of_an_undecided_race_has_the_command_that_races_again(store, tmp_path, capsys):
+    store.add_run(run(row(NAMES[0], *([1.0, 9.0] * 6)), row(NAMES[1], *([9.0, 1.0] * 6))))
+    assert explain.main(["--op", "layer_norm", "--results", str(tmp_path), "--json"]) == 0
+    document = document_of(capsys.readouterr().out, "harness.explain", 0)
+    [undecided] = document["undecided"]
+    assert document["champions"] == []
+    assert undecided["command"].startswith("python -m harness.bench --op 'layer_nor[m]' --workload gpt2-124m-b4-t64 ")
+    assert undecided["command"].endswith(f"--results {tmp_path}")
+
+
+def test_document_of_a_check_names_the_champions_that_differ(tmp_path, capsys):
+    tracked = Store(tmp_path, keep=True)
+    tracked.add_evidence(*map(proof, NAMES))
+    tracked.add_run(run(row(NAMES[0], *steady(1))))
+    words = ["--results", str(tmp_path), "--check", "--json"]
+    assert leaderboard.main(words) == 1
+    document = document_of(capsys.readouterr().out, "harness.leaderboard --check", 1)
+    [difference] = document["differences"]
+    assert (document["champions"], difference["written"], difference["derived"]) == (0, None, NAMES[0])
+    champions.refresh(tracked, TABLE)
+    assert leaderboard.main(words) == 0
+    assert document_of(capsys.readouterr().out, "harness.leaderboard --check", 0)["differences"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The command line: what it prints, stores and returns, and how it refuses a wrong request."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from registry import records
 from registry.paths import ROOT
 from registry.records import Store
 from registry.table import discover
+from tests.house.document_check import document_of
 
 WRONG = '''"""Zeros.
 
@@ -54,7 +54,7 @@ def verified(capsys, *arguments):
     """Run the command line in this process; return its code, its JSON and its standard error."""
     code = verify.main([*map(str, arguments), "--json"])
     said = capsys.readouterr()
-    return code, json.loads(said.out)["results"] if said.out else None, said.err
+    return code, document_of(said.out, "harness.verify", code).get("results"), said.err
 
 
 def test_passing_variant_leaves_fresh_evidence(capsys, tmp_path):
@@ -80,25 +80,29 @@ def test_evidence_is_the_user_s_own_unless_it_is_to_be_kept(capsys, tmp_path, mo
 
 def test_wrong_variant_fails_with_a_line_that_shows_it_again(capsys, tmp_path, folder):
     arguments = ("--op", "softmax", "--variant", "numpy_zeros", "--kernels-path", folder, "--results", tmp_path)
-    code, (result,), told = verified(capsys, *arguments)
-    assert (code, result["status"], result["gate"]) == (1, "failed", "values")
-    assert "y[0, 0] = 0, expected" in told
+    assert verify.main([*map(str, arguments)]) == 1
+    told = capsys.readouterr().out
+    code, (result,), _ = verified(capsys, *arguments)
+    assert (code, result["status"], result["gate"], result["stored"]) == (1, "failed", "values", True)
+    assert "y[0, 0] = 0, expected" in result["message"]
+    assert result["message"] in told
     assert result["reproduce"] in told
-    [stored] = Store(tmp_path).evidence()
+    assert result["problem"] == shlex.split(result["reproduce"])[-1]
+    stored, _ = Store(tmp_path).evidence()
     assert (stored.status, stored.gate, stored.reproduce) == ("failed", "values", result["reproduce"])
     line = shlex.split(result["reproduce"])[-1]
     again, (shown,), _ = verified(capsys, *arguments, "--problem", line)
-    assert (again, shown["gate"], shown["message"]) == (1, "values", result["message"])
-    assert len(Store(tmp_path).evidence()) == 1
+    assert (again, shown["gate"], shown["message"], shown["stored"]) == (1, "values", result["message"], False)
+    assert len(Store(tmp_path).evidence()) == 2
 
 
 def test_file_that_does_not_load_is_a_result_and_a_failure(capsys, tmp_path, folder):
     arguments = ("--op", "global_norm", "--examples", 2, "--kernels-path", folder, "--results", tmp_path)
-    code, results, told = verified(capsys, *arguments)
+    code, results, _ = verified(capsys, *arguments)
     assert code == 1
-    assert "numpy_broken.py: SyntaxError" in told
     [broken] = [r for r in results if r["status"] == "unloadable"]
     assert (broken["variant"], broken["status"]) == ("numpy_broken", "unloadable")
+    assert broken["message"].startswith("SyntaxError")
 
 
 def test_problem_of_an_op_that_is_also_a_family_speaks_of_the_op(capsys, tmp_path):
@@ -109,9 +113,11 @@ def test_problem_of_an_op_that_is_also_a_family_speaks_of_the_op(capsys, tmp_pat
 
 def test_one_dtype_alone_is_drawn_and_keeps_no_evidence_of_a_variant_that_takes_more(capsys, tmp_path):
     words = ("--op", "layer_nor[m]", "--variant", "numba_rows,cuda_naive", "--examples", 6, "--results", tmp_path)
-    code, (result,), told = verified(capsys, *words, "--dtype", "bfloat16")
-    assert (code, result["variant"], result["status"]) == (0, "cuda_naive", "passed")
-    assert "no evidence was stored of variants with more dtypes than bfloat16: only bfloat16 was checked" in told
+    code, (result,), _ = verified(capsys, *words, "--dtype", "bfloat16")
+    assert (code, result["variant"], result["status"], result["stored"]) == (0, "cuda_naive", "passed", False)
+    assert verify.main([*map(str, words), "--dtype", "bfloat16"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no evidence was stored of variants with more dtypes than bfloat16: only bfloat16 was checked" in said
     assert Store(tmp_path).evidence() == []
     code, results, _ = verified(capsys, *words, "--dtype", "float32")
     assert (code, {r["variant"] for r in results}) == (0, {"numba_rows", "cuda_naive"})

@@ -8,7 +8,13 @@ from itertools import pairwise
 
 from registry.paths import ROOT
 
-PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))), "tests/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "AGENTS.md",
+    *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))),
+    "tests/README.md",
+)
 SHELLS = {"", "console", "bash", "sh", "shell"}
 PROGRAMS = r"(?:\.venv/bin/)?(?:python -m|python|pip|pytest|make|torchrun)"
 BARE = re.compile(rf"{PROGRAMS} \S")

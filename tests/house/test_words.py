@@ -14,7 +14,7 @@ from tests.house.test_files import files
 
 RACES = ("harness/race/", "harness/report/", "tests/harness/race/", "tests/harness/report/")
 CORE = ("registry/", "models/", "conftest.py", "tests/registry/", "tests/models/", *RACES)
-PROSE = ("docs/", "README.md", "CONTRIBUTING.md")
+PROSE = ("docs/", "README.md", "CONTRIBUTING.md", "AGENTS.md")
 TESTS = ("tests/harness/", "tests/trainer/", "tests/gpu/", "tests/benchmarks/")
 KERNELS = ("kernels/", "tests/kernels/")
 MOST = (*CORE, *KERNELS, *PROSE, *TESTS, "harness/", "trainer/", "benchmarks/")

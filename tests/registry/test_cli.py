@@ -4,7 +4,7 @@ import json
 import signal
 
 from registry.__main__ import main
-from registry.cli import guarded
+from registry.output import guarded
 
 
 def test_json_is_one_document_with_the_reasons_of_unloadable_files(tmp_path, capsys):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from registry.enums import Device
 from trainer.report.machine_facts import peak_rss_mib
 
 if TYPE_CHECKING:
+    from registry.documents import training as documents
     from trainer.loop import History
     from trainer.settings import Settings
 
@@ -61,9 +62,9 @@ class Result:
     saved: str
     interrupted: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> documents.Trained:
         """Return the result as data for JSON."""
-        return dataclasses.asdict(self)
+        return cast("documents.Trained", dataclasses.asdict(self))
 
 
 def result_of(

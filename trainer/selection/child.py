@@ -6,9 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from registry.cli import INTERRUPTED
 from registry.commands import pasted
-from registry.errors import CrucibleError
+from registry.errors import INTERRUPTED, CrucibleError
 from registry.paths import ROOT
 
 if TYPE_CHECKING:

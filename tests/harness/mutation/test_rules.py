@@ -1,6 +1,5 @@
 """Planted bugs: each rule changes the code at one place and as its name says, and the battery finds the bugs."""
 
-import json
 import re
 
 import pytest
@@ -13,6 +12,7 @@ from registry.cuda import INCLUDE
 from registry.paths import ROOT
 from registry.table import discover
 from simulator.clang import compile_to_ptx
+from tests.house.document_check import document_of
 
 SOURCES = sorted([*ROOT.glob("kernels/**/*.cu"), *INCLUDE.glob("*.cuh")])
 EVERY = [mutation for source in SOURCES for mutation in mutations_of(source)]
@@ -150,7 +150,7 @@ def test_same_code_wherever_it_stands(residual, tmp_path):
 def test_battery_finds_planted_bugs(capsys):
     words = ["--op", "residual", "--variant", "cuda_naive", "--rule", "becomes <=", "--most", "2", "--examples", "4"]
     assert mutate.main([*words, "--json"]) == 0
-    written = json.loads(capsys.readouterr().out)
+    written = document_of(capsys.readouterr().out, "harness.mutate", 0)
     assert (written["score"], written["counts"]) == (1.0, {"found": 1})
     mutant = written["mutants"][0]
     assert (mutant["status"], mutant["file"], mutant["line"]) == ("out_of_bounds", "kernels/residual/cuda_naive.cu", 7)

@@ -1,7 +1,6 @@
 """``--compare``: the kernels of another revision, and the verdict for a ratio."""
 
 import functools
-import json
 import shutil
 import subprocess
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from registry.fingerprint import contract_hash, source_hash
 from registry.paths import ROOT
 from registry.records import Evidence, Row, Store
 from registry.table import discover
+from tests.house.document_check import document_of
 
 CHANGED, REMOVED = "numba_naive", "numba_flat"
 
@@ -172,8 +172,8 @@ def compared(project, folder, capsys, monkeypatch, *words):
     monkeypatch.setattr(bench, "check_out", functools.partial(check_out, project=project, kept=folder / "kept"))
     code = bench.main([*words, "--results", str(folder), "--compare", "HEAD", "--json"])
     shown = capsys.readouterr()
-    document = json.loads(shown.out) if shown.out else {"comparisons": []}
-    return code, {(c["variant"], c["verdict"]) for c in document["comparisons"]}, shown.err
+    document = document_of(shown.out, "harness.bench --compare", code)
+    return code, {(c["variant"], c["verdict"]) for c in document.get("comparisons", [])}, shown.err
 
 
 def prove(folder, op, name):

@@ -1,6 +1,5 @@
 """A small race from the command to the records; contestants with wrong outputs, errors and crashes; bad requests."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +20,7 @@ from registry.error_law import Exact
 from registry.fingerprint import contract_hash, source_hash
 from registry.records import Evidence, Store
 from registry.table import discover
+from tests.house.document_check import document_of
 
 VARIANT = '''"""{name}.
 
@@ -136,11 +136,12 @@ def test_json_is_one_document_and_prints_of_a_variant_do_not_disturb_it(folder, 
     monkeypatch.setattr(race_controls, "BANDS", ANYTHING)
     prove(tmp_path, folder, "numpy_printing")
     assert raced(folder, tmp_path, "--variant", "numpy_printing,cuda_*", "--json", "--no-store") == 0
-    document = json.loads(capsys.readouterr().out)
-    rows = {row["variant"]: row for row in document["boards"][0]["rows"]}
+    [race] = document_of(capsys.readouterr().out, "harness.bench", 0)["races"]
+    rows = {row["variant"]: row for row in race["rows"]}
     assert set(rows) == {"numpy_printing", "numpy", "torch"}  # a variant for another device has no row
     assert rows["numpy_printing"]["status"] == "passed"
-    assert rows["numpy_printing"]["rank"] == "1"
+    assert (rows["numpy_printing"]["rank"], rows["numpy_printing"]["verdict"]) == ("1", "champion")
+    assert race["champion"]["rule"] == "only"
     assert rows["numpy"]["status"] == "unproven"
     assert "python -m harness.verify --op residual --variant numpy" in rows["numpy"]["note"]
     assert Store(tmp_path).runs() == []
