@@ -1,36 +1,28 @@
-"""The benchmark's interface to the process of one arm: start it, request steps from it, and end it with all its children."""
+"""The process of one arm: start it, request steps from it, and end it with all processes that it started."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
 import subprocess
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.step_arm import LONGEST_MESSAGE
+from harness.child import Child, CommandFailed, Ended, describe_end
 from registry.errors import BAD_REQUEST, CrucibleError, RequestError
-from registry.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
-    from typing import IO
 
 __all__ = ["MODULE", "ArmProcess"]
 
 MODULE = "benchmarks.step_arm"
 FAREWELL_S = 10.0
+LITTLE_MEMORY = "; this machine may have too little memory for so many arms, choose fewer with --arms"
 
 
-class ArmProcess:
+class ArmProcess(Child):
     """The process of one arm.
-
-    The process is the leader of a new process group. Ctrl-C in the terminal therefore reaches only the benchmark, which then
-    ends the whole group, including the processes that the arm started.
 
     Parameters
     ----------
@@ -39,7 +31,7 @@ class ArmProcess:
     environment : mapping of str to str
         Environment variables of the process, in addition to the variables of this process.
     on_message : callable
-        Receives every line that the process writes to its standard error. A thread of its own calls it.
+        Receives every line that the process prints. A thread of its own calls it.
     """
 
     def __init__(
@@ -52,70 +44,44 @@ class ArmProcess:
         self.first_step_s = 0.0
         self._on_message, self._last = on_message, ""
         self._began = time.monotonic()
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", MODULE, f"--arm={arm}", *words],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        super().__init__(MODULE, [f"--arm={arm}", *words], environment=environment, output=subprocess.PIPE)
+        self.start()
+        self._printed = self.process.stdout if self.process else None
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def _pipe(self, name: str) -> IO[str]:
-        return cast("IO[str]", getattr(self._child, name))
-
     def _listen(self) -> None:
-        for line in self._pipe("stderr"):
-            if text := line.strip():
+        for line in self._printed or ():
+            if text := line.decode(errors="replace").strip():
                 self._last = text
                 self._on_message(text)
 
-    def _read(self) -> dict[str, Any]:
-        line = self._pipe("stdout").readline()
-        if not line:
-            raise self._ended()
-        return dict(json.loads(line))
+    def ask(self, command: str, seconds: float | None = None, /, **arguments: Any) -> dict[str, Any]:
+        """Run a command in the process and return its result; raise `CrucibleError` if it fails."""
+        try:
+            return dict(super().ask(command, seconds, **arguments))
+        except Ended as ended:
+            raise self._error(ended.code) from None
+        except CommandFailed as error:
+            raise CrucibleError(f"arm {self.arm} failed: {str(error)[:LONGEST_MESSAGE]}") from None
 
-    def _ended(self) -> CrucibleError:
-        code = self._child.wait()
+    def _error(self, code: int) -> CrucibleError:
         self._listener.join(FAREWELL_S)
-        if code >= 0:
-            kind = RequestError if code == BAD_REQUEST else CrucibleError
-            why = self._last.removeprefix("error: ") or "it printed no message"
-            return kind(f"arm {self.arm} ended with code {code}: {why}")
-        name = signal.Signals(-code).name
-        memory = (
-            "; this machine may have too little memory for so many arms, choose fewer with --arms" if name == "SIGKILL" else ""
-        )
-        return CrucibleError(f"arm {self.arm} was ended by {name}{memory}{self._last and ': '}{self._last}")
+        kind = RequestError if code == BAD_REQUEST else CrucibleError
+        end = describe_end(code)
+        memory = LITTLE_MEMORY if end.endswith("SIGKILL") else ""
+        return kind(f"arm {self.arm} {end}{memory}: {self._last.removeprefix('error: ') or 'it printed no message'}")
 
     def wait_ready(self) -> dict[str, str]:
-        """Wait until the process is ready for its first step, and return its kernels by op.
-
-        Raises
-        ------
-        CrucibleError
-            The process ended.
-        """
-        kernels: dict[str, str] = self._read()["kernels"]
+        """Wait until the process is ready for its first step, and return its kernels by op."""
+        kernels = self.ask("kernels")
         self.first_step_s = time.monotonic() - self._began
         return kernels
 
     def wait_ended(self) -> None:
-        """Wait until the process ends by itself.
-
-        Raises
-        ------
-        CrucibleError
-            The process failed.
-        """
-        self._pipe("stdin").close()
-        if self._child.wait():
-            raise self._ended()
+        """Wait until the process ends by itself; raise `CrucibleError` if it failed."""
+        if code := self.wait():
+            raise self._error(code)
 
     def step(self, *, counted: bool = False) -> float:
         """Request one step and return its loss.
@@ -128,12 +94,9 @@ class ArmProcess:
         Raises
         ------
         CrucibleError
-            The process ended.
+            The step failed, or the process ended.
         """
-        with contextlib.suppress(BrokenPipeError):  # `_read` reports that the process ended
-            self._pipe("stdin").write("\n")
-            self._pipe("stdin").flush()
-        result = self._read()
+        result = self.ask("step", number=len(self.losses) + 1)
         if not self.losses:
             self.first_step_s += result["ms"] / 1e3
         if counted:
@@ -142,22 +105,12 @@ class ArmProcess:
         self.peak_rss, self.conditions = result["peak_rss"], result["conditions"]
         return self.losses[-1]
 
-    def close(self, *, at_once: bool = False) -> None:
-        """End the process and all its children. With `at_once`, do not wait for the process to end by itself."""
-        with contextlib.suppress(BrokenPipeError):
-            self._pipe("stdin").close()
-        if not at_once:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(FAREWELL_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+    def close(self, seconds: float = FAREWELL_S) -> None:
+        """End the process and all processes that it started, after some `seconds` in which it may end by itself."""
+        super().close(seconds)
         self._listener.join(FAREWELL_S)
-        for name in ("stdout", "stderr"):
-            self._pipe(name).close()
+        if self._printed:
+            self._printed.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close(at_once=kind is not None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(FAREWELL_S if kind is None else 0.0)

@@ -1,14 +1,13 @@
 """``python -m benchmarks.step_arm``: the process of one arm of ``python -m benchmarks.step``.
 
-The process prints a JSON line when it is ready. For each line on its standard input it runs one step and prints a JSON line.
-Between the steps all its threads sleep. It writes messages to standard error; an error is the last line there.
+The process runs a step for each request of the benchmark (`harness.child`). Between the steps all its threads sleep. It prints
+messages; an error is the last line.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 import models
 from benchmarks.arms import ARMS
 from benchmarks.mkl_avx512 import LIBRARY
+from harness.child import Server
 from harness.race.clock import settle
 from registry.cli import add_results
 from registry.errors import DONE, CrucibleError
@@ -35,7 +35,6 @@ from trainer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
 
     from numpy.typing import NDArray
 
@@ -204,11 +203,6 @@ def _rest() -> None:
         raise CrucibleError(f"its threads still use a core {SETTLE_S:.0f} s after their work")
 
 
-def _print_json(stream: IO[str], document: dict[str, Any]) -> None:
-    stream.write(json.dumps(document) + "\n")
-    stream.flush()
-
-
 def hide_library() -> None:
     """Remove the preloaded library from the environment of child processes, such as the C++ compiler."""
     others = [p for p in os.environ.get("LD_PRELOAD", "").split(os.pathsep) if p and Path(p).name != LIBRARY]
@@ -217,10 +211,8 @@ def hide_library() -> None:
         os.environ["LD_PRELOAD"] = os.pathsep.join(others)
 
 
-def serve(options: argparse.Namespace) -> int:
-    """Run a step for each line on standard input, and print its time, its loss and its conditions."""
-    output = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries that print to standard output now print to standard error
+def serve(server: Server, options: argparse.Namespace) -> int:
+    """Run a step for each request, and return its time, its loss and its conditions to the benchmark."""
     hide_library()
     settings = settings_of(options)
     if options.prepare_only:
@@ -228,9 +220,8 @@ def serve(options: argparse.Namespace) -> int:
         return DONE
     loader = Loader(tokens(settings).train, settings.B, settings.T)
     step = make_step(options.arm, settings, options.caches)
-    _rest()
-    _print_json(output, {"kernels": step.kernels})
-    for number, _ in enumerate(sys.stdin, start=1):
+
+    def timed_step(number: int) -> dict[str, Any]:
         batch = loader.next_batch()
         start = time.perf_counter()
         loss = step.run(*batch, number)
@@ -241,7 +232,10 @@ def serve(options: argparse.Namespace) -> int:
             "flushes_subnormals": not (SMALLEST * np.float32(0.5))[0],
         }
         _rest()
-        _print_json(output, {"ms": 1e3 * seconds, "loss": loss, "peak_rss": peak_rss_mib(), "conditions": conditions})
+        return {"ms": 1e3 * seconds, "loss": loss, "peak_rss": peak_rss_mib(), "conditions": conditions}
+
+    _rest()
+    server.serve(kernels=lambda: step.kernels, step=timed_step)
     return DONE
 
 
@@ -253,10 +247,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--prepare-only", action="store_true", help="prove and race Crucible's kernels, and stop")
     add_options(parser)
     options = parser.parse_args(argv)
+    server = Server()
 
     def body() -> int:
         try:
-            return serve(options)
+            return serve(server, options)
         except CrucibleError:
             raise
         except Exception as error:  # libraries may raise anything; the message becomes one line

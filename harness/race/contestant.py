@@ -1,15 +1,11 @@
-"""``python -m harness.race.contestant``: one contestant of a race, which waits on its pipe while another contestant runs.
+"""``python -m harness.race.contestant``: one contestant of a race, which waits for a command while another contestant runs.
 
-The process reads commands as JSON lines from standard input and writes replies as JSON lines to its original standard output.
-Text that a variant prints goes to standard error. The process serves one contestant of a board; on the next board it may serve
-another contestant.
+The process runs the commands that the race sends (`harness.child`). It serves one contestant of a board; on the next board it
+may serve another contestant.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -17,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.child import Server
 from harness.proof.cases.values import materialise
 from harness.race import contestant_calls as calls
 from harness.race import roofline
@@ -40,15 +37,20 @@ PROBES, PROBE_NS = 8, 1e7
 
 
 class Contestant:
-    """The commands of a contestant: `load`, then `prepare`, then `turn` repeatedly. Each public method is a command.
+    """A contestant: the race sends `load`, then `prepare`, then `turn` repeatedly.
 
     Attributes
     ----------
     device : DeviceMemory
         The device of its buffers.
+    commands : tuple of str
+        The methods that the race may call.
     """
 
     device: DeviceMemory = Cpu()
+    commands: tuple[str, ...] = (
+        "load", "probe", "prepare", "turn", "save_outputs", "reference", "release", "quiet", "roofline", "memory",
+    )  # fmt: skip
 
     def __init__(self, kernels_path: list[Path]) -> None:
         self.table = discover(*kernels_path)
@@ -194,25 +196,11 @@ class Contestant:
 
 
 def serve(contestant_on: Callable[[list[Path]], Contestant]) -> int:
-    """Serve commands until standard input ends.
-
-    Parameters
-    ----------
-    contestant_on : callable
-        Returns the contestant, given the folders of ``--kernels-path``.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve the commands of a contestant, made from the folders of ``--kernels-path``, until the race closes the socket."""
+    server = Server()
     warnings.simplefilter("ignore")
-    replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     contestant = contestant_on([Path(p) for p in sys.argv[1:]])
-    for line in sys.stdin:
-        message = json.loads(line)
-        try:
-            reply = getattr(contestant, message.pop("do"))(**message)
-        except Exception as error:  # noqa: BLE001 (a user's kernel may raise any exception; the race continues)
-            reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
-        replies.write(json.dumps(reply) + "\n")
+    server.serve(**{name: getattr(contestant, name) for name in contestant.commands})
     return 0
 
 

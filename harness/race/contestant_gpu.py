@@ -35,6 +35,7 @@ class GpuContestant(Contestant):
     """A contestant on the current GPU."""
 
     device = Gpu()
+    commands = (*Contestant.commands, "torch_sees_gpu")
 
     def __init__(self, kernels_path: list[Path]) -> None:
         import cupy

@@ -1,17 +1,11 @@
-"""The parent's side of a contestant: start its process, send it commands, and report a crash or a hang as an error."""
+"""The owner's side of a contestant: its failure, crash or hang becomes an error with the status of its row in the record."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import select
-import subprocess
-import sys
 import tempfile
-import time
 from typing import TYPE_CHECKING, Any
 
+from harness.child import Child, CommandFailed, Ended, Hung
 from registry.enums import Status
 from registry.errors import CrucibleError
 from registry.paths import ROOT
@@ -34,103 +28,35 @@ class ContestantError(CrucibleError):
         self.status = status
 
 
-class ContestantProcess:
-    """One child process, started by the first command, and again by the next command after it died.
-
-    Parameters
-    ----------
-    root : Path
-        The project whose kernels the child loads.
-    module : str
-        The Python module that the child runs.
-    """
+class ContestantProcess(Child):
+    """The process of a contestant, which runs the kernels of the project at `root`."""
 
     def __init__(self, kernels_path: Sequence[Path] = (), root: Path = ROOT, module: str = "harness.race.contestant") -> None:
-        self._root = root
-        self._command = [sys.executable, "-m", module, *(str(path.absolute()) for path in kernels_path)]
-        self._child: subprocess.Popen[bytes] | None = None
-        self._unread = b""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        super().__init__(module, [str(path.absolute()) for path in kernels_path], root=root, output=self._printed)
 
-    def start(self) -> None:
-        """Start the child unless it is alive."""
-        if self._child is not None and self._child.poll() is None:
-            return
-        self._unread = b""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self._root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        }
-        self._child = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=self._root, env=environment
-        )
-
-    def ask(self, do: str, *, limit_s: float = START_S, **arguments: Any) -> dict[str, Any]:
-        """Send a command and return the reply.
+    def ask(self, command: str, seconds: float | None = START_S, /, **arguments: Any) -> dict[str, Any]:
+        """Run a command in the process and return its result.
 
         Raises
         ------
         ContestantError
-            ``failed`` (the child raised), ``refused`` (the child raised `NotImplementedError`), ``crashed`` (the process died)
-            or ``hung`` (no reply within `limit_s`).
+            ``failed`` (the command raised), ``refused`` (it raised `NotImplementedError`), ``crashed`` (the process ended) or
+            ``hung`` (no reply within `seconds`).
         """
-        self.start()
-        child = self._child
-        if child is None or child.stdin is None or child.stdout is None:
-            raise ContestantError(Status.CRASHED, "the process did not start")
         try:
-            child.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
-            child.stdin.flush()
-        except BrokenPipeError:
-            raise self._crashed() from None
-        line = self._line(child.stdout.fileno(), time.monotonic() + limit_s)
-        if line is None:
-            self.kill()
-            raise ContestantError(Status.HUNG, f"no reply to {do!r} within {limit_s:.0f} s")
-        if not line:
-            raise self._crashed()
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            refused = reply["error"].startswith(NotImplementedError.__name__)  # CuPy raises it for cuBLAS in a CUDA graph
-            raise ContestantError(Status.REFUSED if refused else Status.FAILED, reply["error"])
-        return reply
+            return dict(super().ask(command, seconds, **arguments))
+        except CommandFailed as error:
+            refused = str(error).startswith(NotImplementedError.__name__)  # CuPy raises it for cuBLAS in a CUDA graph
+            raise ContestantError(Status.REFUSED if refused else Status.FAILED, str(error)) from None
+        except Ended as error:
+            self._printed.seek(0)
+            last = self._printed.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise ContestantError(Status.CRASHED, ": ".join([f"its process {error}", *last])) from None
+        except Hung as error:
+            raise ContestantError(Status.HUNG, f"its process {error} to {command!r}") from None
 
-    def _line(self, descriptor: int, deadline: float) -> bytes | None:
-        """Return one line; an empty one at the end of the stream; None when the deadline passes."""
-        while b"\n" not in self._unread:
-            ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
-            if not ready:
-                return None
-            chunk = os.read(descriptor, 1 << 16)
-            if not chunk:
-                return b""
-            self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line
-
-    def _crashed(self) -> ContestantError:
-        code = self._child.wait() if self._child is not None else 0
-        self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
-        self.kill()
-        return ContestantError(Status.CRASHED, f"exit code {code}" + (f": {last[0]}" if last else ""))
-
-    def kill(self) -> None:
-        """Kill the child."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            for pipe in (self._child.stdin, self._child.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-            self._child = None
-
-    def close(self) -> None:
-        """Close the child's input, and kill the child if it does not end by itself."""
-        if self._child is not None and self._child.stdin is not None:
-            with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
-                self._child.stdin.close()
-                self._child.wait(EXIT_S)
-        self.kill()
-        self._errors.close()
+    def close(self, seconds: float = EXIT_S) -> None:
+        """End the process, and the processes that it started."""
+        super().close(seconds)
+        self._printed.close()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["refutation", "refutations"]
 
 REFUTING = (Status.WRONG, Status.FAILED, Status.CRASHED)
-CIRCUMSTANCES = ("MemoryError", "OutOfMemoryError", "OSError", "cudaErrorMemoryAllocation", "exit code -9", "exit code -15")
+CIRCUMSTANCES = ("MemoryError", "OutOfMemoryError", "OSError", "cudaErrorMemoryAllocation", "SIGKILL", "SIGTERM")
 
 
 def refutation(

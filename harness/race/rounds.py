@@ -125,7 +125,7 @@ class Race:
             self.prepare(entry)
         expected_s = entry.estimate_ns * entry.count * entry.repeats / 1e9
         reply = entry.process.ask(
-            "turn", limit_s=PATIENCE_S + PATIENCE * expected_s, count=entry.count, samples=entry.repeats, seed=seed,
+            "turn", PATIENCE_S + PATIENCE * expected_s, count=entry.count, samples=entry.repeats, seed=seed,
             last=seed % self.sets, warm=warm and entry.estimate_ns < WARM_BELOW_NS,
         )  # fmt: skip
         if save:
@@ -162,7 +162,7 @@ class Race:
                 continue
             message = {"params": self.board.params, "source": folder, "folder": folder, "number": seed % self.sets}
             try:
-                torch.ask("reference", op=self.board.op.name, values=seed, seed=seed, limit_s=REFERENCE_S, **message)
+                torch.ask("reference", REFERENCE_S, op=self.board.op.name, values=seed, seed=seed, **message)
             except ContestantError as error:
                 for entry in unchecked:
                     entry.fail(ContestantError(Status.UNCHECKED, f"torch computed no reference outputs: {error}"))

@@ -140,14 +140,14 @@ class Session:
         The prediction is extrapolated from a small call. If it exceeds `patience_s`, it is repeated from larger calls, until
         such a call takes long enough to be a reliable base.
         """
-        entry.process.ask("load", op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads, limit_s=COMPILE_S)
+        entry.process.ask("load", COMPILE_S, op=op.name, kind=entry.kind, variant=entry.variant, threads=self.threads)
         work = PROBE_WORK
         while True:
             small = shrunken(op, dims, work)
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 params = params_for(op, small)
                 problem = {"dims": small, "params": params, "dtype": dtype, "folder": folder}
-                seconds = entry.process.ask("probe", **problem, limit_s=COMPILE_S)["ns"] / 1e9
+                seconds = entry.process.ask("probe", COMPILE_S, **problem)["ns"] / 1e9
             whole, part = (max(op.flops(**d), op.bytes_moved(d)) for d in (dims, small))
             predicted = float(seconds * whole / max(part, 1))
             if predicted <= patience_s or seconds > BELIEVED_S or small == dims:

@@ -96,7 +96,7 @@ def test_an_arm_that_does_other_work_is_an_error_and_no_ratio_is_printed(fault, 
         ("not_a_number", "error: step 1: the loss of arm torch-compile is nan; nothing was compared"),
         ("flushed", "error: arm torch-compile runs with flushes_subnormals True where all arms are to have False"),
         ("more_threads", f"error: arm torch-compile runs with threads [{thread_count() + 1}] where all arms are to have"),
-        ("raising", "error: arm torch-compile ended with code 1: ValueError: first line second line"),
+        ("raising", "error: arm torch-compile failed: ValueError: first line second line"),
         ("killed", "error: arm torch-compile was ended by SIGKILL; this machine may have too little memory"),
     ],
 )

@@ -64,9 +64,9 @@ def test_commands_that_run_in_the_project_get_folders_from_its_root(tmp_path, mo
     for words in [*started, *proofs_on("sim", ["gelu"], **wanted)]:
         assert words[words.index("--kernels-path") + 1] == str(tmp_path / "k s")
         assert words[words.index("--results") + 1] == str(tmp_path / "r")
-    child = ContestantProcess([Path("k s")])
-    assert str(tmp_path / "k s") in child._command  # noqa: SLF001 (the command that it would start)
-    child.close()
+    process = ContestantProcess([Path("k s")])
+    assert str(tmp_path / "k s") in process.command
+    process.close()
 
 
 def test_a_home_folder_is_expanded_where_the_shell_does_not(monkeypatch, tmp_path):

@@ -11,26 +11,21 @@ could read the folder, as they could read the reference itself.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import os
 import pickle
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
-from multiprocessing.connection import Connection, Pipe
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, cast
 
 import diskcache
 import numpy as np
 
+from harness.child import Child, CommandFailed, Ended, Server, Stopped
 from harness.proof.reference.oracle import load
 from harness.proof.reference.tolerance import ReferenceOutputs, compute_reference
 from harness.proof.sandbox.confinement import can_confine
@@ -52,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReferenceProcess", "cache_folder", "digest_of_code", "main"]
 
-FOLDER = ROOT / ".cache" / "answers"
+FOLDER = ROOT / ".cache" / "reference"
 ROOM = 1 << 29  # bytes on disk; the least recently used results are removed first
 SOURCES = ("harness/proof/**/*.py", "registry/*.py", "kernels/*/spec.py")
 LARGEST = 1 << 16  # elements of all outputs; larger results are not stored
@@ -94,7 +89,7 @@ class _DiskCache:
             self._cache.close()
 
 
-class ReferenceProcess:
+class ReferenceProcess(Child):
     """Computes the reference outputs of one problem at a time, for one thread, in a process that starts when it is needed.
 
     Parameters
@@ -105,30 +100,12 @@ class ReferenceProcess:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._disk, self._stores = _DiskCache(folder), False
-        self._lock, self._stopped = Lock(), False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._talk: Connection | None = None
+        environment = {"OMP_WAIT_POLICY": "passive"}  # other processes need the cores
+        super().__init__("harness.proof.reference.process", environment=environment, encoding=pickle)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def stop(self) -> None:
-        """End the process from any thread; a thread that waits for reference outputs gets `CancelledError`."""
-        with self._lock:
-            self._stopped = True
-            if self._process is not None:
-                self._process.kill()
-
-    def close(self) -> None:
+    def close(self, seconds: float = 0.0) -> None:
         """End the process, and wait until it has ended."""
-        self.stop()
-        if self._process is not None:
-            self._process.wait()
-        if self._talk is not None:
-            self._talk.close()
+        super().close(seconds)
         self._disk.close()
 
     def compute_reference(self, op: Op, problem: Problem, values: Values) -> ReferenceOutputs:
@@ -139,9 +116,7 @@ class ReferenceProcess:
         CancelledError
             The process has been stopped.
         CrucibleError
-            The process ended by itself.
-        Exception
-            The exception that `tolerance.compute_reference` raised in the process.
+            The computation failed, or the process ended by itself.
         """
         name = _name(op, problem, values)
         reference = self._disk.get(name)
@@ -152,44 +127,16 @@ class ReferenceProcess:
         return reference
 
     def _compute(self, op: Op, problem: Problem, values: Values) -> ReferenceOutputs:
-        talk = self._talk or self._start()
         try:
-            talk.send((op.name, problem, values))
-            code, reply = talk.recv()
-        except (EOFError, OSError):
-            if self._stopped:
-                raise CancelledError from None
-            raise CrucibleError(f"the process that computes reference outputs {self._end()}") from None
-        if isinstance(reply, Exception):
-            raise reply
+            code, reference = self.ask("compute", name=op.name, problem=problem, values=values)
+        except Stopped:
+            raise CancelledError from None
+        except CommandFailed as error:
+            raise CrucibleError(f"the reference outputs of {op.name} {problem} cannot be computed: {error}") from None
+        except Ended as ended:
+            raise CrucibleError(f"the process that computes reference outputs {ended}; its own message is above") from None
         self._stores = code == CODE  # they differ if a file was changed between the starts of the two processes
-        reference: ReferenceOutputs = reply
-        return reference
-
-    def _start(self) -> Connection:
-        with self._lock:
-            if self._stopped:
-                raise CancelledError
-            ours, theirs = Pipe()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "harness.proof.reference.process", f"--pipe={theirs.fileno()}"],
-                    cwd=ROOT,
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    env=os.environ | {"OMP_WAIT_POLICY": "passive"},  # other processes need the cores
-                    process_group=0,  # Ctrl-C must reach the owner alone
-                )
-            self._talk = ours
-            return ours
-
-    def _end(self) -> str:
-        """Wait for the end of the process, and return how it ended."""
-        self._talk, process = None, self._process
-        code = 0 if process is None else process.wait()
-        if code < 0:
-            return f"was ended by {signal.Signals(-code).name}; is there enough memory?"
-        return f"ended with code {code}; its own message is above"
+        return cast("ReferenceOutputs", reference)
 
 
 def cache_folder(*, gpu: bool = False) -> Path | None:
@@ -219,30 +166,13 @@ def _name(op: Op, problem: Problem, values: Values) -> str:
     return digest.hexdigest()
 
 
-def _sendable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (pickled in the line before)
-    except Exception:  # noqa: BLE001 (an exception whose `__init__` takes other arguments cannot be pickled)
-        return CrucibleError(f"{type(error).__name__}: {error}")
-    return error
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Compute reference outputs until the other end of the pipe is closed."""
-    parser = argparse.ArgumentParser(prog="python -m harness.proof.reference.process", description=__doc__)
-    parser.add_argument("--pipe", type=int, required=True, help="inherited end of a pipe")
-    options = parser.parse_args(argv)
-    os.dup2(2, 1)
+def main() -> int:
+    """Compute reference outputs until the owner closes the socket."""
+    server = Server(pickle)
     load()
     table = discover()
-    with Connection(options.pipe) as talk, suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            name, problem, values = talk.recv()
-            try:
-                reply: ReferenceOutputs | Exception = compute_reference(table.op(name), problem, values)
-            except Exception as error:  # noqa: BLE001 (raised in the process that sent the request)
-                reply = _sendable(error)
-            talk.send((CODE, reply))
+
+    server.serve(compute=lambda name, problem, values: (CODE, compute_reference(table.op(name), problem, values)))
     return 0
 
 

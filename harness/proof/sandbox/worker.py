@@ -1,36 +1,34 @@
 """``python -m harness.proof.sandbox.worker``: the process that calls variants; it has no reference outputs.
 
-The first process imports a family at the first request for one of its variants, and forks one child per variant. Each child
-then starts from the same state and need not repeat the imports. Parent and worker exchange short JSON messages over one socket;
-arrays are in shared memory. Output that a variant prints goes to standard error.
+The first process imports a family at the first request for one of its variants, and forks one process per variant. Each forked
+process then starts from the same state and need not repeat the imports. All of them use the socket of the first process, one at
+a time. Messages are short; arrays are in shared memory. Output that a variant prints goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
-import json
 import os
 import resource
-import signal
-import socket
 import sys
 import tempfile
+import traceback
 import warnings
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.child import Server, end_with_parent
 from harness.proof.sandbox.buffers import Slot, fresh_inouts, view
 from harness.proof.sandbox.confinement import confine_writes
 from harness.proof.sandbox.mapping import GuardedMap
 from harness.proof.sandbox.process_state import ProcessState
 from registry.cuda import SimulatedFault, compile_ahead, load_simulator, simulation
 from registry.devices import set_threads
+from registry.enums import Device
 from registry.op import Role
 from registry.paths import ROOT
 from registry.table import discover
@@ -45,16 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-LONGEST_MESSAGE = 1 << 16
-PR_SET_PDEATHSIG = 1
 WRITABLE = (ROOT / ".cache" / "numba", ROOT / ".cache" / "simulator", Path("/dev"))  # and the folder for temporary files
 GPU_ERRORS = ("CUDARuntimeError", "CUDADriverError")  # after one of them, the process cannot use the GPU any more
-
-
-def _die_with_parent(parent: int) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent ended before the call of prctl
-        os._exit(1)
 
 
 def _limit_memory(limit: int) -> None:
@@ -62,42 +52,37 @@ def _limit_memory(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-class Child:
-    """The process of one variant: it maps the memory, calls the variant, and replies."""
+class VariantProcess:
+    """The process of one variant: it maps the memory and calls the variant."""
 
-    def __init__(self, variant: Variant, talk: socket.socket, memory: int) -> None:
-        self.variant, self.talk, self.memory = variant, talk, memory
+    def __init__(self, variant: Variant, memory: int) -> None:
+        self.variant, self.memory = variant, memory
         self.map: GuardedMap | None = None
         self.threads = 0
         self.state = ProcessState()
 
-    def serve(self) -> None:
-        """Handle calls until the message ``stop``."""
-        while (message := self.talk.recv(LONGEST_MESSAGE)) and (call := json.loads(message)) != "stop":
-            self.talk.send(json.dumps(self.reply(call)).encode())
-
-    def reply(self, call: dict[str, Any]) -> dict[str, str]:
-        """Call the variant once and return the reply, which holds the message of an exception."""
-        if self.map is None or self.map.size != call["size"]:
+    def call(
+        self, slots: list[list[Any]], params: dict[str, Any], size: int, threads: int, settings: dict[str, Any] | None
+    ) -> dict[str, str]:
+        """Call the variant once and return how it failed: the message of an exception, or ""."""
+        if self.map is None or self.map.size != size:
             if self.map is not None:
                 self.map.close()
-            self.map = GuardedMap(self.memory, call["size"])
-        arrays = [view(self.map.buffer, Slot(*slot)) for slot in call["slots"]]
-        params = dict(call["params"])
-        if call["workspace"]:
+            self.map = GuardedMap(self.memory, size)
+        arrays = [view(self.map.buffer, Slot(*slot)) for slot in slots]
+        if len(arrays) > len(self.variant.op.arguments):
             params["workspace"] = arrays.pop()
-        if call["threads"] != self.threads:
-            self.threads = call["threads"]
-            set_threads(self.threads)
-        call_it = self._call_function if "settings" not in call else partial(self._on_gpu, call["settings"])
+        if threads != self.threads:
+            self.threads = threads
+            set_threads(threads)
         try:
-            returned: object = call_it(arrays, params)
+            returned = self._call_function(arrays, params) if settings is None else self._on_gpu(settings, arrays, params)
         except SimulatedFault as fault:
             return {"error": "\n".join(fault.lines()), "fault": fault.kind}
         except Exception as error:  # noqa: BLE001 (a variant may raise anything)
             lost = type(error).__name__ in GPU_ERRORS
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", **({"lost": "context"} if lost else {})}
-        if call.get("settings", {}).get("device") != "cuda" and (changed := self.state.changed(self.threads)):
+        if (settings is None or settings["device"] != Device.CUDA) and (changed := self.state.changed(self.threads)):
             return {"error": f"changed {changed}", "lost": "state"}
         return {"error": "" if returned is None else f"returned a {type(returned).__name__}; a variant must return None"}
 
@@ -114,7 +99,7 @@ class Child:
 
     def _on_gpu(self, settings: dict[str, Any], arrays: list[NDArray[Any]], params: dict[str, Any]) -> object:
         """Call in the simulator, or on the GPU (unverified on hardware)."""
-        if settings["device"] == "sim":
+        if settings["device"] == Device.SIM:
             with simulation(settings["mode"], settings["order"], unwritten=self._unwritten(arrays, params)):
                 return self._call_function(arrays, params)
         import cupy
@@ -133,51 +118,55 @@ class Child:
         return returned
 
 
-def _serve_variants(table: Table, talk: socket.socket, memory: int, limit: int) -> None:
-    talk.send(json.dumps({"ready": os.getpid()}).encode())
-    while message := talk.recv(LONGEST_MESSAGE):
-        order = json.loads(message)
-        variant = table.variant(order["op"], order["variant"])  # the first use of a family imports it, for all children
-        if order["device"] == "sim":
-            load_simulator()  # once, for all children
+def _serve_variants(server: Server, table: Table, memory: int, limit: int) -> None:
+    """Import families, and fork one process per variant, until the owner closes the socket."""
+
+    def begin(op: str, variant: str, device: str, ahead: bool) -> int:
+        """Fork a process, which replies with its id and then serves calls; return its exit code when it has ended."""
+        called = table.variant(op, variant)  # the first use of a family imports it, for all forked processes
+        if device == Device.SIM:
+            load_simulator()  # once, for all forked processes
         parent = os.getpid()
-        gc.freeze()  # a collection in a child would copy the pages of all objects that children share
+        gc.freeze()  # a collection in a forked process would copy the pages of all objects that the processes share
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns of a fork with threads; those of BLAS survive a fork
             pid = os.fork()
-        if pid == 0:
+        if pid:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
             gc.enable()
-            _die_with_parent(parent)
-            if order["device"] != "cuda":  # CUDA's driver reserves more addresses than there is memory, and writes files
+            end_with_parent()
+            if os.getppid() != parent:  # the first process ended before the call of `end_with_parent`
+                os._exit(1)
+            if device != Device.CUDA:  # CUDA's driver reserves more addresses than there is memory, and writes files
                 _limit_memory(limit)
                 confine_writes((*WRITABLE, Path(tempfile.gettempdir())))
-            talk.send(json.dumps({"pid": os.getpid()}).encode())
-            if order["ahead"]:
+            server.reply(os.getpid())
+            if ahead:
                 with suppress(Exception):  # the call of the kernel raises it again
-                    compile_ahead(variant)
-            Child(variant, talk, memory).serve()
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        talk.send(json.dumps({"exited": os.waitstatus_to_exitcode(status)}).encode())
+                    compile_ahead(called)
+            server.serve(call=VariantProcess(called, memory).call)
+        except BaseException:  # noqa: BLE001 (such as the `SystemExit` of a variant)
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    server.serve(ready=lambda: None, begin=begin)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve variants over the inherited socket until the parent closes it."""
+    """Serve variants until the owner closes the socket."""
     parser = argparse.ArgumentParser(prog="python -m harness.proof.sandbox.worker", description=__doc__)
-    parser.add_argument("--parent", type=int, required=True, help="process that this one ends with")
-    parser.add_argument("--socket", type=int, required=True, help="inherited socket to the parent")
     parser.add_argument("--memory", type=int, required=True, help="inherited memory that holds the arrays")
     parser.add_argument("--memory-limit", type=int, required=True, help="bytes that a variant may allocate")
     parser.add_argument("--kernels-path", type=Path, action="append", default=[], help="a folder of more variants")
     options = parser.parse_args(argv)
-    _die_with_parent(options.parent)
+    server = Server()
     gc.disable()  # imports leave little garbage
     for folder in WRITABLE:
         folder.mkdir(parents=True, exist_ok=True)
-    os.dup2(2, 1)
     np.seterr(all="ignore")
-    with socket.socket(fileno=options.socket) as talk:
-        _serve_variants(discover(*options.kernels_path), talk, options.memory, options.memory_limit)
+    _serve_variants(server, discover(*options.kernels_path), options.memory, options.memory_limit)
     return 0
 
 

@@ -64,7 +64,7 @@ HANGS = "numpy_never_returns"
 FORGE = """for fd in os.listdir('/proc/self/fd'):
         link = f'/proc/self/fd/{fd}'
         if os.path.exists(link) and 'socket' in os.readlink(link):
-            socket.socket(fileno=os.dup(int(fd))).send(b'{"error": ""}')"""
+            socket.socket(fileno=os.dup(int(fd))).send(b'.["", "result", {"error": ""}]')"""
 REMEMBER = f"""if key not in KEPT:
         {ROWS}
         KEPT.clear()
@@ -114,7 +114,7 @@ PLANTED = {
     ),
     "numpy_takes_one_thread": ("layer_norm", "isolation", f"{ROWS}; threadpoolctl.threadpool_limits(1)"),
     "numpy_keeps_a_file": ("layer_norm", "contract", f"{ROWS}; open('.cache/for_next_time', 'w')"),
-    "numpy_forges_reports": ("layer_norm", "memory", FORGE),
+    "numpy_forges_reports": ("layer_norm", "isolation", FORGE),
     "numpy_remembers_by_corner": (
         "layer_norm",
         "statelessness",

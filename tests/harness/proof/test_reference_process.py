@@ -165,9 +165,9 @@ def test_a_folder_that_cannot_be_used_is_no_reason_to_stop(tmp_path, damage):
 
 
 def test_an_error_is_raised_at_the_request_and_the_next_request_succeeds(process):
-    with pytest.raises(KeyError, match="weight"):
+    with pytest.raises(CrucibleError, match=r"reference outputs of layer_norm N=.* cannot be computed: KeyError: 'weight'"):
         process.compute_reference(LAYER_NORM, PROBLEM, {"x": VALUES["x"]})
-    with pytest.raises(CrucibleError, match=r"unknown op .no_such_op."):  # its exception cannot be pickled
+    with pytest.raises(CrucibleError, match=r"unknown op .no_such_op."):
         process.compute_reference(dataclasses.replace(LAYER_NORM, reference=no_such_op, outputs=("y",)), PROBLEM, VALUES)
     assert agree(process.compute_reference(LAYER_NORM, PROBLEM, VALUES), compute_reference(LAYER_NORM, PROBLEM, VALUES))
 

@@ -7,9 +7,10 @@ import numpy as np
 import psutil
 import pytest
 
+from harness.child import Stopped
 from harness.proof.cases.values import materialise
 from harness.proof.sandbox.buffers import Buffers
-from harness.proof.sandbox.client import Closed, Died, Limits, Raised, Worker
+from harness.proof.sandbox.client import Died, Limits, Raised, Worker
 from registry.machine import thread_count
 from registry.problem import Problem
 from registry.table import discover
@@ -142,7 +143,7 @@ def test_closed_worker_calls_nothing(folder):
     worker = Worker([folder])
     called(worker, folder, "numpy_prints")
     worker.stop()
-    with pytest.raises(Closed):
+    with pytest.raises(Stopped):
         called(worker, folder, "numpy_prints")
     worker.close()
 

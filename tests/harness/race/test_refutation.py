@@ -110,11 +110,11 @@ def test_a_changed_source_may_be_proven_again(tmp_path, capsys):
     ("status", "note", "refuted"),
     [
         ("wrong", "y is wrong", True),
-        ("crashed", "exit code -11", True),
+        ("crashed", "its process was ended by SIGSEGV", True),
         ("failed", "ValueError: no", True),
         ("failed", "MemoryError: 8 GiB", False),
         ("failed", "OutOfMemoryError: 8 GiB", False),
-        ("crashed", "exit code -9", False),
+        ("crashed", "its process was ended by SIGKILL", False),
         ("hung", "no answer", False),
         ("refused", "NotImplementedError", False),
         ("unchecked", "torch has no answer", False),
