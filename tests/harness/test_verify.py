@@ -164,7 +164,7 @@ def ran(*arguments):
 def test_pytest_selects_by_option_and_fails_with_the_reproducing_line(folder):
     done = ran("--op", "softmax", "--variant", "numpy*", "--kernels-path", folder, "-p", "no:xdist")
     assert done.returncode == 1
-    assert "1 failed" in done.stdout
+    assert "2 failed" in done.stdout  # the wrong variant, and the file that could not be loaded
     assert "--variant numpy_zeros" in done.stdout
     assert "--problem 'N=" in done.stdout
     assert "variants that could not be loaded" in done.stdout

@@ -62,14 +62,14 @@ def test_the_battery_runs_on_the_folder(site, tmp_path, here, split):
     assert "1 passed" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--variant", "numba_flat"], ["--variant", "numpy_oops"]])
+@pytest.mark.parametrize("words", [["--variant", "numba_naive"], ["--variant", "numpy_oops"]])
 def test_an_unloadable_file_is_refused_if_the_user_names_it(site, tmp_path, words):
-    taken = written(tmp_path / "my kernels" / "numba_flat.py", VARIANT.format(name="numba_flat"))
+    taken = written(tmp_path / "my kernels" / "numba_naive.py", VARIANT.format(name="numba_naive"))
     oops = written(taken.parent / "numpy_oops.py", "raise SystemExit(0)")
     done = ran(site, ROOT, "--kernels-path", taken.parent, "--op", "residual", *words)
     assert done.returncode == 4
     (line,) = done.stderr.strip().splitlines()
-    assert str(taken if "numba_flat" in words else oops) in line
+    assert str(taken if "numba_naive" in words else oops) in line
 
 
 @pytest.mark.parametrize(
