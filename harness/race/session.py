@@ -53,8 +53,10 @@ class Session:
 
     Attributes
     ----------
-    place, module : str
-        The device of the contestants, as in records, and the Python module that their processes run.
+    place : Device
+        The device of the contestants.
+    module : str
+        The Python module that the processes of the contestants run.
     controls : dict
         ``a_a`` (ratio of two copies of one variant), ``twice`` (ratio of two calls to one), ``floor_us`` (an empty call).
     roof : dict
