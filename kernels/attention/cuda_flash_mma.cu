@@ -42,7 +42,7 @@ struct SplitProducts {
     mend(scores, keys);
   }
 
-  // Computes a thread's scores again, by plain sums, if one is not finite: split into two factors, an infinity loses its sign.
+  // Computes a thread's scores again, by plain sums, if one is not finite: an infinity in two factors loses its sign.
   __device__ __forceinline__ void mend(Fragment (&scores)[KEYS / 8], const Rows<float, HEAD>& keys) const {
     bool finite = true;
 #pragma unroll
@@ -57,8 +57,8 @@ struct SplitProducts {
         scores[i / 4][i % 4] += query[i % 4 / 2 * next + d] * keys.values[i / 4 * 8 + lane_index() % 4 * 2 + i % 2][d];
   }
 
-  // Two neighbouring weights of a thread count as places lane % 4 and lane % 4 + 4 of a fragment's depth, so that it need not
-  // be rearranged: the rows of the values are read in the same order. A hidden value that is not finite would be multiplied by
+  // Two neighbouring weights of a thread are positions lane % 4 and lane % 4 + 4 of a fragment's depth. So the weights are not
+  // rearranged, and the rows of the values are read in the same order. A hidden value that is not finite would be multiplied by
   // 0, which gives NaN.
   __device__ __forceinline__ void add(Fragment (&sums)[HEAD / 8], const Fragment (&weights)[KEYS / 8],
                                       const Rows<float, HEAD>& values, bool tame) const {

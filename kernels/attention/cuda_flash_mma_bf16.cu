@@ -26,7 +26,7 @@ struct MixedProducts {
       }
   }
 
-  // 16 keys are read like 16 queries: two right factors, whose registers take turns.
+  // 16 keys are read like 16 queries: two right factors, whose registers alternate.
   __device__ __forceinline__ void score(Fragment (&scores)[KEYS / 8], const Rows<bf16, HEAD>& keys) const {
     const int lane = lane_index();
 #pragma unroll
@@ -42,9 +42,9 @@ struct MixedProducts {
       }
   }
 
-  // Two fragments of weights side by side are, register for register, the left factor of a product of depth 16. The values
-  // want neighbours along k, which are a row apart, and ldmatrix turns them. A hidden value that is not finite would be
-  // multiplied by 0, which gives NaN.
+  // Two neighbouring fragments of weights have the registers of the left factor of a product of depth 16. A fragment of values
+  // holds neighbours along k, which are a row apart in memory, so ldmatrix transposes them. A hidden value that is not finite
+  // would be multiplied by 0, which gives NaN.
   __device__ __forceinline__ void add(Fragment (&sums)[HEAD / 8], const Fragment (&weights)[KEYS / 8],
                                       const Rows<bf16, HEAD>& values, bool tame) const {
     const int lane = lane_index();

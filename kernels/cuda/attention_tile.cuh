@@ -4,6 +4,7 @@
 #pragma once
 #include "crucible.cuh"
 
+// Three tiles of 32 rows and the weights fit 48 KB of shared memory, all that every GPU gives a block.
 constexpr int TILE = 32, THREADS = 128;
 constexpr int DOWN = 2, ACROSS = 4;      // scores of a thread
 constexpr int TEAMS = 16, MEMBERS = 8;   // a team of eight neighbouring lanes has two rows

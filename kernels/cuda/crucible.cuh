@@ -58,7 +58,7 @@ __device__ __forceinline__ float block_max(float value, float* scratch) {
 
 // The sum down one column of a row-major matrix, by the threads (x, 0) to (x, GROUPS - 1) of a block of WARP x GROUPS
 // threads, in an order that only the number of rows decides. Threads beyond the last column only take part in the barriers.
-constexpr int GROUPS = 8;
+constexpr int GROUPS = 8;  // warps: enough to hide the latency of memory
 template <class T>
 __device__ __forceinline__ float column_sum(const T* matrix, long long rows, int columns, int column, float (*shares)[WARP]) {
   float share = 0.0f;

@@ -4,11 +4,13 @@
 //     score(scores, keys)                  scores = queries * keys^T
 //     add(sums, weights, values, tame)     sums += weights * values; unless `tame`, without values that are not finite
 // Fragments: kernels/cuda/mma.cuh. HEAD is the size of a head rounded up to 32, 64 or 96.
+// Dims: B = batch, T = time, H = heads, D = head size, E = H x D, W = 3 x E. qkv (B, T, W); y (B, T, E); lse (B, H, T).
 #pragma once
 #include "crucible.cuh"
 #include "mma.cuh"
 #include "running_softmax.cuh"
 
+// With 64 keys at a time, keys and values of heads of 96 would not fit 48 KB of shared memory, which every GPU gives a block.
 constexpr int THREADS = 128, QUERIES = 64, KEYS = 32;
 
 // 32 keys or values, zeros beyond the size of a head. Rows are padded by 16 bytes.

@@ -3,6 +3,7 @@
 #include "crucible.cuh"
 #include "mma.cuh"
 
+// A thread has 64 sums. Two panels of 32 steps of k for each matrix take 24 KB of shared memory: one is copied, one is used.
 constexpr int TILE_ROWS = 128, TILE_COLUMNS = 64, DEPTH = 32, THREADS = 128;
 constexpr int WARP_ROWS = 64, WARP_COLUMNS = 32, WARPS_ACROSS = TILE_COLUMNS / WARP_COLUMNS;
 constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;  // fragments of a warp

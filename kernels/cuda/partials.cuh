@@ -1,4 +1,5 @@
 // The second of two stages: the gradients of two parameters from the sums of all blocks.
+// Dims: C = channels, G = blocks of the grid, `parts` here. partials (G, 2 C); dweight, dbias (C).
 #pragma once
 
 #include "crucible.cuh"

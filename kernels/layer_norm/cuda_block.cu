@@ -4,7 +4,7 @@
 
 constexpr int THREADS = 256;  // as in the Python file, which launches the kernel
 
-// The sum over the block, in a tree: half of the threads add what the other half holds, then a quarter, and so on.
+// The sum over the block, in a tree: half of the threads add the other half's values, then a quarter, and so on.
 __device__ float tree_sum(float value, float* shares) {
   shares[threadIdx.x] = value;
   for (int half = THREADS / 2; half > 0; half /= 2) {

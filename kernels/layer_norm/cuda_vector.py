@@ -17,7 +17,8 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-LANES, MOST_ROWS = 32, 4
+LANES = 32
+MOST_ROWS = 4  # of a block, one for each warp: each takes shared memory
 SHARED = 48 * 1024  # bytes that every GPU gives a block
 _KERNEL = CudaKernel(__file__, "layer_norm_vector")
 

@@ -14,7 +14,7 @@ from registry import register
 from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
-ROWS, LANES = 8, 32  # of a block: a warp for each row
+ROWS, LANES = 8, 32  # of a block: a warp for each row, and eight warps to hide the latency of memory
 _KERNEL = CudaKernel(__file__, "layer_norm_warp")
 
 

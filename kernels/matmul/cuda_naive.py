@@ -13,7 +13,7 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_naive")
-SIDE = 16  # of a block of threads
+SIDE = 16  # of a square block of threads: 256 of them, eight warps, hide some latency of memory
 
 
 @register(MATMUL, dtypes=DTYPES, tiles={"N": (SIDE,), "O": (SIDE,)})

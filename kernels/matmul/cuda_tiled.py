@@ -15,7 +15,7 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 _KERNEL = CudaKernel(__file__, "matmul_tiled")
-SIDE = 32  # of a tile, and of a block of threads
+SIDE = 32  # of a tile, and of a block of threads: 1,024, the most that a block may have
 
 
 @register(MATMUL, dtypes=DTYPES, tiles={"N": (SIDE,), "O": (SIDE,), "C": (SIDE,)})

@@ -30,7 +30,6 @@ __device__ float normalise(const floatX* x, const floatX* weight, floatX* y, int
   return scale;
 }
 
-// x_NC, weight_C, y_NC, rstd_N.
 extern "C" __global__ void __launch_bounds__(THREADS)
     rms_norm_block(const floatX* x, const floatX* weight, floatX* y, float* rstd, int channels, float eps) {
   __shared__ float shares[THREADS / WARP];

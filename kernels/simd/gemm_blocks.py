@@ -31,7 +31,7 @@ __all__ = ["Target", "share_of"]
 
 _FLOAT = 4  # bytes
 _TAKEN, _PACKED, _CHUNKS_TAKEN, _CHUNKS_DONE = (LINE * i for i in range(COUNTERS))
-_PANELS_AT_ONCE = 8
+_PANELS_AT_ONCE = 8  # panels that a thread packs for one addition to a shared counter
 _PATIENCE = 1000  # looks at a counter, about a microsecond, before the core is offered to another thread
 
 

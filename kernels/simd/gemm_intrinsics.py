@@ -1,4 +1,4 @@
-"""Vector instructions of the packed matrix product, emitted as LLVM IR where no Python loop would become them.
+"""Vector instructions of the packed matrix product, emitted as LLVM IR where no Python loop compiles to them.
 
 A register tile holds ROWS x COLUMNS elements of the result: with AVX-512 8 x 48, which takes 24 of its 32 registers and
 leaves three for a row of the right side and one for a broadcast element of the left. Every pointer is an address in an
@@ -247,7 +247,7 @@ def add_atomically(_context, address, value):  # noqa: ARG001 (types)
 
 @intrinsic
 def load_shared(_context, address):  # noqa: ARG001 (a type)
-    """Return the int64 at an address that threads share, and see what they wrote before they wrote it."""
+    """Return the int64 at an address that threads share, and see all their writes before that write."""
 
     def generate(_context, builder, _signature, arguments):
         return builder.load_atomic(_pointer(builder, arguments[0], _I64), "acquire", 8)
@@ -257,7 +257,7 @@ def load_shared(_context, address):  # noqa: ARG001 (a type)
 
 @intrinsic
 def give_way(_context):
-    """Let another thread have this core, if one is waiting for it."""
+    """Yield this core to another thread, if one is waiting for it."""
 
     def generate(context, builder, _signature, _arguments):
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I32, []), "sched_yield")
@@ -269,7 +269,7 @@ def give_way(_context):
 
 @intrinsic
 def call_for_thread(_context, function, thread, job):  # noqa: ARG001 (types)
-    """Call the compiled ``function(thread, job)`` at an address: what calls it need not be compiled together with it."""
+    """Call the compiled ``function(thread, job)`` at an address: its callers need not be compiled together with it."""
 
     def generate(context, builder, _signature, arguments):
         function, thread, job = arguments

@@ -27,7 +27,7 @@ from kernels.simd.gemm_intrinsics import (
 __all__ = ["Side", "pack", "padded_depth"]
 
 _FLOAT = 4  # bytes
-_ROWS_AT_ONCE = 8  # rows of memory that are copied together, in the order in which they lie
+_ROWS_AT_ONCE = 8  # rows of memory that are copied together, in the order of memory
 
 
 class Side(NamedTuple):

@@ -102,7 +102,7 @@ set_tile, add_tile = _make_tile(add=False), _make_tile(add=True)
 
 @intrinsic
 def prefetch(_context, array, row, column):  # noqa: ARG001 (types)
-    """Ask for the cache line of array[row, column], which may lie past the end."""
+    """Prefetch the cache line of array[row, column], which may be past the end."""
 
     def generate(context, builder, signature, arguments):
         view = context.make_array(signature.args[0])(context, builder, arguments[0])

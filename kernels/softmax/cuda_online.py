@@ -13,7 +13,7 @@ from kernels.softmax.spec import SOFTMAX
 from registry import register
 from registry.cuda import CudaKernel, launch
 
-ROWS, LANES = 8, 32  # of a block: a warp for each row
+ROWS, LANES = 8, 32  # of a block: a warp for each row, and eight warps to hide the latency of memory
 _KERNEL = CudaKernel(__file__, "softmax_online")
 
 

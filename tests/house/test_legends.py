@@ -78,6 +78,17 @@ def test_the_head_of_a_cuda_source_names_the_shape_of_each_array(path):
     assert [a.name for a in variant.op.arguments if not re.search(rf"\b{a.name}\b[\w, ]* \([\w, ]+\)", head)] == []
 
 
+def array_parameters(text):
+    """Return the largest number of pointers that one function of a CUDA file takes."""
+    return max((p.count("*") for p in re.findall(r"\w+\(((?:[^()]|\(&\w*\))*)\)(?: const)? \{", text)), default=0)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels" / "cuda").glob("*.cuh")), ids=lambda p: p.name)
+def test_a_header_with_more_than_two_arrays_has_a_legend(path):
+    text = path.read_text()
+    assert array_parameters(text) <= 2 or legend_of(text)
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
 def test_each_letter_of_a_suffix_is_in_the_legend(path):
     text = path.read_text()
@@ -96,3 +107,4 @@ def test_legends_and_suffixes_are_read():
     assert suffixes_of(text) == {"x_NC": "NC", "dy_2C": "2C"}
     assert legend_of("// y = x.\n// Dims: N = rows.\n// x (N).\n#include <a>\n// Dims: K = no.\n") == {"N": "rows"}
     assert legend_of('"""Add."""\n') == {}
+    assert array_parameters("void f(const float* a, T (&b)[2], int* c,\n float* d) {\n g(*a);\n}\nint h(int* p) {") == 3

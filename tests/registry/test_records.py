@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import CrucibleError, EvidenceError, discover, records
+from registry import CrucibleError, EvidenceError, discover, records, renamed
+from registry.devices import kind_of
 from registry.fingerprint import contract_hash, source_hash
 from registry.paths import ROOT
 from registry.records import Champion, Evidence, Row, Run, Store, standing
@@ -335,3 +336,12 @@ def test_records_that_are_no_text_or_no_file_are_one_clear_line(tmp_path):
     path.mkdir()
     with pytest.raises(CrucibleError, match=r"cannot read .*evidence.jsonl: Is a directory"):
         Store(tmp_path).evidence()
+
+
+@pytest.mark.parametrize(("op", "name"), renamed.VARIANTS)
+def test_a_record_under_an_earlier_name_of_a_variant_is_read_and_counts_as_stale(tmp_path, op, name):
+    store, variant = Store(tmp_path), discover().variant(op, renamed.VARIANTS[op, name])
+    about = {"op": op, "variant": name, "source": source_hash(variant), "contract": contract_hash(variant.op)}
+    store.add_evidence(evidence(**about, device=kind_of(variant)))
+    assert [e.variant for e in Store(tmp_path).evidence()] == [name]
+    assert store.proof(variant) is None

@@ -16,7 +16,8 @@ from registry.cuda import CudaKernel, launch
 from registry.dtypes import DTYPES
 
 WARP, GROUPS = 32, 8  # of a block of threads: columns, and rows that are added side by side
-LEAST, MOST_CHUNKS = 64, 64  # rows of a chunk, chunks
+LEAST = 64  # rows of a chunk: eight for each of the GROUPS rows of threads
+MOST_CHUNKS = 64  # the second kernel adds one row for each chunk
 _COLUMNS = CudaKernel(__file__, "column_sums")
 _CHUNKS = CudaKernel(__file__, "chunk_sums")
 

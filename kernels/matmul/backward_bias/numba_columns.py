@@ -15,8 +15,8 @@ from kernels.matmul.spec import MATMUL_BACKWARD_BIAS
 from kernels.simd import jit, parallel
 from registry import register
 
-LONGEST = 384  # columns of a strip
-LINE = 16  # floats
+LONGEST = 384  # columns of a strip: its sums take 1.5 KB of the first-level cache
+LINE = 16  # floats of a cache line, which two threads must not share
 
 
 @jit

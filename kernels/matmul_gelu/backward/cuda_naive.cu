@@ -1,4 +1,4 @@
-// One thread for each element of dpre: a row of dy times a column of the weight, times the slope of GELU there.
+// One thread for each element of dpre: a row of dy times a column of the weight, times the slope of GELU at pre.
 // Dims: N = rows (batch x time), C = input channels, O = output channels.
 // dy (N, O); weight (O, C); pre, dpre (N, C).
 #include "crucible.cuh"

@@ -17,7 +17,7 @@ extern "C" __global__ void rms_norm_backward_rows_naive(const floatX* dy, const 
   for (int c = 0; c < channels; ++c) dx[c] = (dy[c] * weight[c] - x[c] * scale * along) * scale;
 }
 
-// dy_NC, x_NC, rstd_N, dweight_C.
+// One thread for each channel.
 extern "C" __global__ void rms_norm_backward_channels_naive(const floatX* dy, const floatX* x, const float* rstd,
                                                             floatX* dweight, long long rows, int channels, bool accumulate) {
   const long long c = thread_index();
