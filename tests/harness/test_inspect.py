@@ -1,4 +1,4 @@
-"""Inspection: what is counted, what is advised, and how a wrong request is told."""
+"""Inspection: the counts, the advice, and the message for a wrong request."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ def inspected(capsys, *words):
     return code, document_of(said.out, "harness.inspect", code), said.err
 
 
-def test_rows_read_by_single_threads_are_told_to_lie_apart(capsys):
+def test_rows_read_by_single_threads_are_reported_as_far_apart(capsys):
     code, found, _ = inspected(capsys, "--op", "layer_norm", "--variant", "cuda_naive", *SHAPE)
     assert code == 0
     assert found["dims"] == {"N": 64, "C": 96}
@@ -62,7 +62,7 @@ def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--op", "layer_norm", "--variant", "cuda_warp", "--dtype", "bfloat61"), "did you mean 'bfloat16'?"),
         (("--op", "softmax", "--variant", "cuda_block", "--dtype", "bfloat16"), "dtype bfloat16 is not among float32"),
@@ -72,10 +72,10 @@ def test_bfloat16_moves_half_the_bytes_and_its_bound_is_nearer(capsys):
         (("--op", "layer_norm", "--variant", "cuda_vector", "--dims", "N=1 C=100000"), "does not fit"),
     ],
 )
-def test_wrong_request_is_one_line_and_code_2(words, told, capsys):
+def test_wrong_request_is_one_line_and_code_2(words, message, capsys):
     code, found, err = inspected(capsys, *words)
     assert (code, list(found)) == (2, ["error"])
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
 
 
@@ -113,7 +113,7 @@ def cuda_broken(x, weight, bias, y, mean, rstd, *, eps):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ('extern "C" __global__ void nothing(float* y) { y[0] = missing; }', "cuda_broken.cu:1: use of undeclared identifier"),
         ('extern "C" __global__ void another(float* y) { y[0] = 1; }', "unknown kernel 'nothing'"),
@@ -121,7 +121,7 @@ def cuda_broken(x, weight, bias, y, mean, rstd, *, eps):
         (None, "no such file"),
     ],
 )
-def test_kernel_that_cannot_run_is_one_line(source, told, tmp_path, capsys):
+def test_kernel_that_cannot_run_is_one_line(source, message, tmp_path, capsys):
     (tmp_path / "cuda_broken.py").write_text(VARIANT)
     if source:
         (tmp_path / "cuda_broken.cu").write_text(source)
@@ -129,5 +129,5 @@ def test_kernel_that_cannot_run_is_one_line(source, told, tmp_path, capsys):
     code, found, err = inspected(capsys, *words)
     assert code != 0
     assert list(found) == ["error"]
-    assert told in err
+    assert message in err
     assert len(err.strip().splitlines()) == 1

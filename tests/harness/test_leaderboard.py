@@ -226,8 +226,8 @@ def test_dtypes_have_champions_of_their_own_and_only_float32_is_on_the_pages(sto
     assert leaderboard.main(["--op", "layer_nor[m]", "--markdown", "--results", str(tmp_path)]) == 0
     assert "### layer_norm, gpt2-124m-b4-t64, bfloat16\n" in capsys.readouterr().out
     assert explain.main(["--op", "layer_nor[m]", "--results", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert all(re.search(f"{name}.*{dtype}|{dtype}.*{name}", told) for dtype, name in found.items()), told
+    printed = capsys.readouterr().out
+    assert all(re.search(f"{name}.*{dtype}|{dtype}.*{name}", printed) for dtype, name in found.items()), printed
 
 
 @settings(max_examples=40)
@@ -368,9 +368,9 @@ def test_document_of_a_check_names_the_champions_that_differ(tmp_path, capsys):
 )
 def test_nothing_to_show_is_one_line(command, arguments, code, message, tmp_path, capsys):
     assert command.main([*arguments, "--results", str(tmp_path)]) == code
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
 
 
 def test_explain_offers_the_nearest_workload(store, tmp_path, capsys):

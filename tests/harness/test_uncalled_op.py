@@ -55,8 +55,8 @@ def store(tmp_path):
 
 def test_the_board_and_the_ladder_say_that_no_step_calls_it(store):
     assert f"| `rms_norm` | {NOTE} | not raced |" in readme.board(TABLE, store)
-    told = ladder_page(TABLE, [], STANDARD_STEP).partition("## rms_norm\n")[2].partition("\n## ")[0]
-    assert f"Calls in a step: 0 ({NOTE})." in told
+    printed = ladder_page(TABLE, [], STANDARD_STEP).partition("## rms_norm\n")[2].partition("\n## ")[0]
+    assert f"Calls in a step: 0 ({NOTE})." in printed
 
 
 def test_a_race_at_its_examples_is_on_the_boards(store, capsys):
@@ -73,14 +73,14 @@ def test_explain_knows_the_examples_that_were_raced(store, capsys):
     champions.refresh(store, TABLE)
     asked = ["--op", "rms_norm", "--results", str(store.folder.parent), "--workload"]
     assert explain.main([*asked, STANDARD_STEP]) == 2
-    told = capsys.readouterr().err
-    assert told == f"error: unknown raced workload of rms_norm {STANDARD_STEP!r}. Known: example/ragged.\n"
+    printed = capsys.readouterr().err
+    assert printed == f"error: unknown raced workload of rms_norm {STANDARD_STEP!r}. Known: example/ragged.\n"
 
 
 @pytest.mark.parametrize("op", ["rms_norm_backward", "rms_norm"])
 def test_a_race_at_a_step_is_refused_in_one_line_that_offers_the_examples_once(op, tmp_path, capsys):
     assert bench.main(["--op", op, "--workload", STANDARD_STEP, "--results", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: {STANDARD_STEP} makes no call of {op}")
-    assert "--workload example (llama2-7b, ragged) or a shape with --dims 'N=64 C=64'" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {STANDARD_STEP} makes no call of {op}")
+    assert "--workload example (llama2-7b, ragged) or a shape with --dims 'N=64 C=64'" in printed
+    assert printed.count("\n") == 1

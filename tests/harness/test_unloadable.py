@@ -1,4 +1,4 @@
-"""A foreign file that gives no variant is told by every command of the harness, and never answered by another variant."""
+"""Every command of the harness names a foreign file that gives no variant, and takes no other variant in its place."""
 
 import json
 
@@ -33,12 +33,12 @@ COMMANDS = [
 def test_a_name_whose_file_is_not_loaded_is_refused_with_the_reason(command, name, folder, tmp_path, capsys):
     words = ["--op", "residual", "--variant", name, "--kernels-path", str(folder)]
     assert command.main([*words, *(() if command is inspect else ("--results", str(tmp_path)))]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: variant '{name}'")
-    assert told.count("\n") == 1
-    assert f"{name}.py" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: variant '{name}'")
+    assert printed.count("\n") == 1
+    assert f"{name}.py" in printed
     if name in {"numba_flat", "cuda_naive"}:
-        assert str(KERNELS / "residual" / f"{name}.py") in told
+        assert str(KERNELS / "residual" / f"{name}.py") in printed
 
 
 def test_a_glob_proves_the_others_and_reports_the_file(folder, tmp_path, capsys):
@@ -54,7 +54,7 @@ def test_a_glob_proves_the_others_and_reports_the_file(folder, tmp_path, capsys)
 
 def test_a_race_says_first_what_is_not_in_it(folder, tmp_path, capsys):
     assert bench.main(["--op", "residua[l]", "--kernels-path", str(folder), "--results", str(tmp_path / "r s")]) == 2
-    *told, error = capsys.readouterr().err.splitlines()
+    *printed, error = capsys.readouterr().err.splitlines()
     names = {"numba_flat", "residual/cuda_naive", "numpy_ends", "numpy_forgot"}
-    assert {line.partition(".py: ")[0] for line in told} == {f"not loadable: {folder / name}" for name in names}
+    assert {line.partition(".py: ")[0] for line in printed} == {f"not loadable: {folder / name}" for name in names}
     assert error.endswith(f"--kernels-path '{folder}' --results '{tmp_path / 'r s'}'")

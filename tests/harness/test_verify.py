@@ -81,12 +81,12 @@ def test_evidence_is_the_user_s_own_unless_it_is_to_be_kept(capsys, tmp_path, mo
 def test_wrong_variant_fails_with_a_line_that_shows_it_again(capsys, tmp_path, folder):
     arguments = ("--op", "softmax", "--variant", "numpy_zeros", "--kernels-path", folder, "--results", tmp_path)
     assert verify.main([*map(str, arguments)]) == 1
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     code, (result,), _ = verified(capsys, *arguments)
     assert (code, result["status"], result["gate"], result["stored"]) == (1, "failed", "values", True)
     assert "y[0, 0] = 0, expected" in result["message"]
-    assert result["message"] in told
-    assert result["reproduce"] in told
+    assert result["message"] in printed
+    assert result["reproduce"] in printed
     assert result["problem"] == shlex.split(result["reproduce"])[-1]
     stored, _ = Store(tmp_path).evidence()
     assert (stored.status, stored.gate, stored.reproduce) == ("failed", "values", result["reproduce"])
@@ -105,7 +105,7 @@ def test_file_that_does_not_load_is_a_result_and_a_failure(capsys, tmp_path, fol
     assert broken["message"].startswith("SyntaxError")
 
 
-def test_problem_of_an_op_that_is_also_a_family_speaks_of_the_op(capsys, tmp_path):
+def test_problem_of_an_op_that_is_also_a_family_is_a_problem_of_the_op(capsys, tmp_path):
     line = "N=3 C=2 O=4 seed=3 layout=offset"
     code, (result,), _ = verified(capsys, "--op", "matmul", "--variant", "numpy", "--problem", line, "--results", tmp_path)
     assert (code, result["op"], result["status"]) == (0, "matmul", "passed")

@@ -47,8 +47,8 @@ LARGEST_SEED = 2**31 - 1
 def _special_values(op: Op) -> SearchStrategy[tuple[SpecialValue, ...]]:
     floats = [i for i, a in enumerate(drawn_arguments(op)) if a.name not in op.integers]
     places = st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))
-    spike = st.builds(SpecialValue, st.sampled_from(floats), places, st.sampled_from(sorted(SPECIAL_VALUES)))
-    return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(spike, min_size=1, max_size=MOST_SPECIALS).map(tuple))
+    value = st.builds(SpecialValue, st.sampled_from(floats), places, st.sampled_from(sorted(SPECIAL_VALUES)))
+    return st.one_of(st.just(()), st.just(()), st.just(()), st.lists(value, min_size=1, max_size=MOST_SPECIALS).map(tuple))
 
 
 @st.composite
@@ -60,17 +60,17 @@ def _problems(draw: DrawFn, op: Op, tiles: dict[str, tuple[int, ...]], dtypes: t
         anywhere = st.integers(0, len(allowed) - 1).map(allowed.__getitem__)
         dims[name] = draw(st.one_of(st.sampled_from(aims(allowed, tiles.get(name, ()))), anywhere))
     params: dict[str, Any] = {n: draw(st.sampled_from(v)) for n, v in op.params.items() if not isinstance(v, str)}
-    family, spikes = draw(st.sampled_from(DISTRIBUTIONS)), draw(_special_values(op))
+    distribution, special_values = draw(st.sampled_from(DISTRIBUTIONS)), draw(_special_values(op))
     return Problem(
         op.name,
         dims,
         {**params, **op.bound_params(dims)},
         dtype=draw(st.sampled_from(dtypes)),
         alignment=draw(st.sampled_from(ALIGNMENTS)),
-        distribution=family,
+        distribution=distribution,
         seed=draw(st.integers(0, LARGEST_SEED)),
         # With huge values, the effect of a special value cannot be distinguished from an overflow.
-        special_values=() if family == "huge" else spikes,
+        special_values=() if distribution == "huge" else special_values,
     )
 
 

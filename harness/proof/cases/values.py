@@ -148,7 +148,7 @@ def _integers(random: Generator, size: int, problem: Problem, bound: int) -> NDA
 
 
 def _apply_special_values(op: Op, problem: Problem, values: Values) -> None:
-    for spike in problem.special_values:
-        array = values[drawn_arguments(op)[spike.argument % len(values)].name]
+    for special in problem.special_values:
+        array = values[drawn_arguments(op)[special.argument % len(values)].name]
         if array.size and is_float(array.dtype):
-            array.reshape(-1)[min(int(spike.where * array.size), array.size - 1)] = SPECIAL_VALUES[spike.value]
+            array.reshape(-1)[min(int(special.where * array.size), array.size - 1)] = SPECIAL_VALUES[special.value]

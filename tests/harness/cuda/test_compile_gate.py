@@ -71,7 +71,7 @@ def test_it_compiles_without_warning(source, options, architecture):
 @needs_nvrtc
 @each_architecture
 @each_build
-def test_spilled_registers_and_low_occupancy_are_told_under_costs(source, options, architecture):
+def test_spilled_registers_and_low_occupancy_are_listed_under_costs(source, options, architecture):
     for resources in read_resources(compile_cuda(source, architecture, options=options)).values():
         assert resources.registers > 0
         if resources.spilled:
@@ -89,7 +89,7 @@ def test_tensor_core_variants_and_no_others_use_tensor_cores(source, options, ar
 
 
 @needs_nvrtc
-def test_a_source_that_does_not_compile_is_told_with_its_line(tmp_path):
+def test_a_source_that_does_not_compile_is_reported_with_its_line(tmp_path):
     broken = tmp_path / "cuda_broken.cu"
     broken.write_text('extern "C" __global__ void broken(float* y) {\n    y[0] = missing;\n}\n')
     with pytest.raises(NvrtcError, match=r'cuda_broken.cu\(2\): error: identifier "missing" is undefined'):

@@ -82,7 +82,7 @@ def test_code_without_comments_keeps_its_places():
         ("x = 1.0f;", "constant mistyped", "x = 1.001f;"),
     ],
 )
-def test_rule_makes_what_it_says(line, name, expected, tmp_path):
+def test_a_rule_makes_the_change_of_its_name(line, name, expected, tmp_path):
     path = tmp_path / "cuda_line.cu"
     path.write_text(line)
     assert expected in [mutation.text for mutation in mutations_of(path) if mutation.rule.name == name]
@@ -131,7 +131,7 @@ def test_a_bug_that_only_the_bfloat16_build_has_is_looked_for_where_bfloat16_is_
     assert discover(copied.folder).variant("layer_norm", copied.name).dtypes == taken.dtypes
 
 
-def test_what_does_not_compile_is_told(residual):
+def test_a_mutant_that_does_not_compile_is_reported(residual):
     mutant = planted(residual, "x1[i]", "x3[i]")
     assert mutant.status == "not compiling"
     assert "x3" in mutant.message
@@ -161,9 +161,9 @@ def test_battery_finds_planted_bugs(capsys):
 def test_low_score_is_a_failure(capsys):
     words = ["--op", "residual", "--variant", "cuda_naive", "--rule", "guard dropped", "--most", "2", "--examples", "2"]
     assert mutate.main([*words, "--least", "1.1"]) == 1
-    told = capsys.readouterr().out
-    assert re.search(r"guard dropped .* 1 .*out_of_bounds 1", told)
-    assert "1 found, 0 survived: score 100.0%" in told
+    printed = capsys.readouterr().out
+    assert re.search(r"guard dropped .* 1 .*out_of_bounds 1", printed)
+    assert "1 found, 0 survived: score 100.0%" in printed
 
 
 def test_wrong_names_are_refused(capsys):
@@ -171,6 +171,6 @@ def test_wrong_names_are_refused(capsys):
     assert "no CUDA source" in capsys.readouterr().err
 
 
-def test_unknown_rule_is_told_with_those_that_exist(capsys):
+def test_an_unknown_rule_is_named_beside_all_rules_of_the_project(capsys):
     assert mutate.main(["--op", "gelu", "--rule", "nosuch"]) == 2
     assert "unknown rule 'nosuch'" in capsys.readouterr().err

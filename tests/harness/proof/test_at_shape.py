@@ -92,7 +92,7 @@ def test_zeros_are_wrong(name):
     assert found.compared <= found.elements
 
 
-def test_what_is_not_compared_whole_is_said():
+def test_a_comparison_that_ends_early_counts_the_compared_elements():
     op, problem, values = drawn("matmul")
     outputs = stored(op, run_oracle(op, values, problem.params))
     outputs["y"][0, 0] += 1  # in the first part: later parts are not compared

@@ -100,7 +100,7 @@ def test_planted_fault_is_named_with_its_line(name, proven):
     assert "--device sim --problem" in proof.reproduce
 
 
-def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tmp_path, reference_cache):
+def test_a_sum_kept_in_bfloat16_is_rejected_although_stored_numbers_have_few_digits(tmp_path, reference_cache):
     """The kernel of docs/cuda.md: right in float32, and wrong in bfloat16 by more than the rounding."""
     honest = discover().variant("layer_norm", "cuda_warp").path
     code = honest.read_text().replace("def cuda_warp", "def cuda_mine")
@@ -121,7 +121,7 @@ def test_a_sum_kept_in_bfloat16_is_found_though_what_is_stored_has_few_digits(tm
     assert "dtype=bfloat16" in wrong.reproduce
 
 
-def test_evidence_of_the_simulator_is_kept_as_such(folder, tmp_path):
+def test_evidence_of_the_simulator_has_the_simulator_as_its_device(folder, tmp_path):
     words = ["--op", "residual", "--kernels-path", str(folder), "--results", str(tmp_path), "--examples", "6"]
     assert verify.main([*words, "--variant", "cuda_honest", "--device", "sim"]) == 0
     variant = discover(folder).variant("residual", "cuda_honest")
@@ -129,7 +129,7 @@ def test_evidence_of_the_simulator_is_kept_as_such(folder, tmp_path):
     assert Store(tmp_path).proof(variant, "cuda") is None
 
 
-def test_cuda_variant_asked_for_on_the_cpu_is_told_where_it_runs(folder, capsys):
+def test_a_request_for_a_cuda_variant_on_the_cpu_names_its_devices(folder, capsys):
     words = ["--op", "residual", "--kernels-path", str(folder), "--variant", "cuda_honest", "--device", "cpu"]
     assert verify.main(words) == 2
     assert "--device sim" in capsys.readouterr().err

@@ -115,13 +115,13 @@ def planted(folder, name):
 
 
 @pytest.mark.parametrize("name", RELYING)
-def test_a_kernel_that_relies_on_what_memory_holds_is_rejected(name, folder, worker, reference_cache):
+def test_a_kernel_that_relies_on_the_contents_of_memory_is_rejected(name, folder, worker, reference_cache):
     proof = prove(planted(folder, name), worker, Plan(kernels_path=(folder,)), reference_cache)
     assert (proof.status, proof.gate) == ("failed", RELYING[name][1]), str(proof)
 
 
 @pytest.mark.parametrize("name", [n for n, (_, gate, _) in RELYING.items() if gate == "memory"])
-def test_the_message_says_what_memory_held_and_the_line_shows_it_again(name, folder, worker, reference_cache):
+def test_the_message_names_the_contents_of_memory_and_the_line_reproduces_the_failure(name, folder, worker, reference_cache):
     variant = planted(folder, name)
     proof = prove(variant, worker, Plan(kernels_path=(folder,)), reference_cache)
     assert "in its outputs and scratch memory before the call, instead of NaN: " in proof.message
@@ -135,7 +135,7 @@ def test_an_honest_kernel_with_scratch_memory_passes(folder, worker, reference_c
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_a_write_far_beside_an_output_is_seen_whatever_the_problem(distance, folder, worker, reference_cache):
+def test_a_write_far_beside_an_output_is_seen_on_any_problem(distance, folder, worker, reference_cache):
     variant = planted(folder, far(distance))
     for line in ("N=3 C=5", "N=300 C=700", "N=3 C=5 layout=offset"):
         proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, line), reference_cache)

@@ -96,14 +96,14 @@ PLANTED = {
     "numpy_writes_before_the_start": ("layer_norm", "memory", f"{ROWS}; beyond(y, -1).value = 0"),
     "numpy_returns": ("layer_norm", "contract", f"{ROWS}; return y"),
     "numpy_raises": ("layer_norm", "contract", "raise ValueError('not\\nhere')"),
-    "numpy_falls_ill_of_13": ("layer_norm", "contract", f"{ROWS}; assert x.shape[1] <= 13"),
+    "numpy_raises_above_13": ("layer_norm", "contract", f"{ROWS}; assert x.shape[1] <= 13"),
     "numpy_exits": ("layer_norm", "isolation", f"{ROWS}; raise SystemExit(0)"),
     "numpy_leaves": ("layer_norm", "isolation", f"{ROWS}; os._exit(0)"),
     "numpy_segfaults": ("layer_norm", "isolation", f"{ROWS}; ctypes.string_at(8)"),
     HANGS: ("layer_norm", "isolation", "time.sleep(1e6)"),
     "numpy_flushes_subnormals": ("layer_norm", "isolation", f"{ROWS}; {FLUSH}"),
     "numpy_silences_numpy": ("layer_norm", "isolation", f"{ROWS}; np.seterr(all='raise')"),
-    "numpy_seeds_everybody": ("layer_norm", "isolation", f"{ROWS}; np.random.seed(0)"),
+    "numpy_seeds_numpy": ("layer_norm", "isolation", f"{ROWS}; np.random.seed(0)"),
     "numpy_sets_the_environment": ("layer_norm", "isolation", f"{ROWS}; os.environ['OMP_NUM_THREADS'] = '64'"),
     "numpy_moves": ("layer_norm", "isolation", f"{ROWS}; os.chdir('/')"),
     "numpy_stops_the_clock": ("layer_norm", "isolation", f"{ROWS}; time.perf_counter = lambda: 0.0"),
@@ -121,7 +121,7 @@ PLANTED = {
         f"key = (x.shape, x[:1].tobytes(), bias.tobytes(), weight.tobytes(), eps)\n    {REMEMBER}",
     ),
     "numpy_remembers_its_address": ("layer_norm", "statelessness", f"key = (x.ctypes.data, x.shape, eps)\n    {REMEMBER}"),
-    "numpy_wavers": ("layer_norm", "determinism", f"{ROWS}; KEPT[len(KEPT)] = 0; y *= np.float32(1 + 3e-7 * (len(KEPT) % 2))"),
+    "numpy_varies": ("layer_norm", "determinism", f"{ROWS}; KEPT[len(KEPT)] = 0; y *= np.float32(1 + 3e-7 * (len(KEPT) % 2))"),
     "numpy_ignores_accumulate": ("matmul_backward_bias", "gradients", "dbias[:] = dy.sum(axis=0)"),
     "numpy_always_accumulates": ("matmul_backward_bias", "gradients", "dbias += dy.sum(axis=0)"),
     "numpy_ignores_dy": ("matmul_backward_bias", "gradients", "dbias[:] = dbias if accumulate else 0"),
@@ -144,7 +144,7 @@ if thread_count() == 1:
 CHANGED = {
     "numpy_flushes_subnormals": "how subnormal numbers are treated",
     "numpy_silences_numpy": "numpy's error handling",
-    "numpy_seeds_everybody": "numpy's random generator",
+    "numpy_seeds_numpy": "numpy's random generator",
     "numpy_sets_the_environment": "the environment",
     "numpy_moves": "the working folder",
     "numpy_stops_the_clock": "time.perf_counter",
@@ -195,7 +195,7 @@ def test_wrong_kernel_is_rejected_by_its_gate(name, helpers, folder, worker, hel
 
 
 @pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in CHANGED.items() if name in PLANTED])
-def test_what_a_kernel_changed_for_everybody_is_named(name, what, folder, worker, reference_cache):
+def test_the_message_names_the_shared_state_that_a_kernel_changed(name, what, folder, worker, reference_cache):
     variant = planted(folder, name)
     proof = prove_on(variant, worker, Plan(), parse_problem(variant.op, "N=2 C=3"), reference_cache)
     assert (proof.status, proof.message) == ("failed", f"changed {what}")
@@ -213,7 +213,7 @@ def test_kernel_that_hangs_is_ended(folder, reference_cache):
         assert prove_on(discover(folder).variant("layer_norm", "numpy"), hasty, Plan(), problem, reference_cache).passed
 
 
-def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, reference_cache, monkeypatch):
+def test_a_kernel_that_keeps_results_at_a_regression_case_only_is_rejected_there(tmp_path, reference_cache, monkeypatch):
     body = "KEPT.setdefault(x.shape, (SOFTEN(x))) if x.shape == (41, 43) else 0; y[:] = KEPT.get(x.shape, SOFTEN(x))"
     soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
     name = "numpy_remembers_one_shape"
@@ -228,7 +228,7 @@ def test_what_is_remembered_only_at_a_kept_problem_is_found_there(tmp_path, refe
     assert (proof.gate, proof.problem.dims) == ("statelessness", {"N": 41, "C": 43})
 
 
-def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, reference_cache):
+def test_a_kernel_that_keeps_results_beyond_the_largest_tile_only_is_rejected(tmp_path, reference_cache):
     body = "y[:] = KEPT.setdefault(x.shape, SOFTEN(x)) if x.shape[0] < 8 and x.shape[1] > 1000 else SOFTEN(x)"
     soften = "SOFTEN = lambda x: (e := np.exp(x - x.max(axis=1, keepdims=True))) / e.sum(axis=1, keepdims=True)"
     name = "numpy_remembers_beyond_a_tile"
@@ -241,8 +241,8 @@ def test_what_is_remembered_only_beyond_the_largest_tile_is_found(tmp_path, refe
 
 
 @pytest.mark.parametrize("helpers", [0, 1])
-def test_what_tires_after_many_calls_is_found_as_well_where_others_share_them(tmp_path, reference_cache, helpers):
-    name, arguments = "numpy_tires", ARGUMENTS["layer_norm"]
+def test_a_kernel_that_fails_after_many_calls_is_rejected_where_workers_share_the_calls_too(tmp_path, reference_cache, helpers):
+    name, arguments = "numpy_fails_later", ARGUMENTS["layer_norm"]
     body = f"{ROWS}; KEPT[len(KEPT)] = 0; y[-1:] *= len(KEPT) < 110"
     text = FILE.format(what=name, family="layer_norm", constant="LAYER_NORM", name=name, arguments=arguments, body=body)
     (tmp_path / f"{name}.py").write_text(text)
@@ -271,7 +271,7 @@ def test_worker_goes_on_after_a_crash(folder, worker, reference_cache):
 
 
 def test_failure_shrinks_and_its_line_reproduces_it(folder, worker, reference_cache):
-    variant = planted(folder, "numpy_falls_ill_of_13")
+    variant = planted(folder, "numpy_raises_above_13")
     proof = prove(variant, worker, Plan(kernels_path=(folder,)), reference_cache)
     assert proof.problem.dims["C"] in range(14, 18)
     line = shlex.split(proof.reproduce)[-1]
@@ -291,7 +291,7 @@ def test_a_call_that_fails_on_a_known_problem_is_shown_on_a_drawn_one_that_is_sm
     assert elements(variant.op, proof.problem) < elements(variant.op, first)
 
 
-def test_what_is_wrong_only_past_a_tile_and_a_few_rows_is_found_without_luck(tmp_path, reference_cache):
+def test_a_kernel_that_is_wrong_only_past_a_tile_and_a_few_rows_is_always_rejected(tmp_path, reference_cache):
     name = "numpy_forgets_behind_a_tile"
     text = FILE.format(
         what=name,

@@ -104,7 +104,7 @@ def test_the_longest_corners_are_past_the_largest_tile_of_every_dim(op):
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_what_is_simulated_is_small(op):
+def test_problems_for_the_simulator_are_small(op):
     for variant in (v for v in TABLE.variants[op.name].values() if v.device == "cuda"):
         assert all(is_small(op, p, simulated=True) for p in corners(op, variant, simulated=True))
 

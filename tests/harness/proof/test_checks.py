@@ -40,9 +40,9 @@ def memory():
     made.close()
 
 
-def laid_out(memory, layout="aligned", workspace=7, dtype="float32", **params):
+def laid_out(memory, alignment="aligned", workspace=7, dtype="float32", **params):
     """Return filled buffers of PROBLEM and their values."""
-    problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, dtype, layout)
+    problem = Problem(OP.name, PROBLEM.dims, {"accumulate": False, **params}, dtype, alignment)
     values = materialise(OP, problem)
     buffers = Buffers(OP, problem, workspace)
     buffers.fill(memory, values)
@@ -56,22 +56,22 @@ def write_outputs(memory, buffers):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", ["aligned", "offset"])
-def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, layout, dtype):
-    buffers, values = laid_out(memory, layout, dtype=dtype)
+@pytest.mark.parametrize("alignment", ["aligned", "offset"])
+def test_inputs_are_filled_outputs_and_workspace_poisoned(memory, alignment, dtype):
+    buffers, values = laid_out(memory, alignment, dtype=dtype)
     for name, slot in buffers.slots.items():
         array = view(memory.mapped, slot)
         if slot.role == "input":
             np.testing.assert_array_equal(bits_of(array), bits_of(values[name]))
         else:
             assert (bits_of(array).view(np.uint16) == POISON).all()
-        assert slot.offset % 64 == (0 if layout == "aligned" else array.itemsize)
+        assert slot.offset % 64 == (0 if alignment == "aligned" else array.itemsize)
     for kind in DTYPES:
         with np.errstate(invalid="ignore"):  # they are signalling NaNs
             assert np.isnan(np.array([GUARD, GUARD, POISON, POISON], np.uint16).view(kind)).all()
 
 
-def test_accumulating_call_finds_what_was_there(memory):
+def test_an_accumulating_call_finds_the_earlier_sums(memory):
     buffers, values = laid_out(memory, accumulate=True)
     np.testing.assert_array_equal(view(memory.mapped, buffers.slots["dbias"]), values["dbias"])
 
@@ -91,7 +91,7 @@ def test_scratch_memory_holds_finite_numbers_of_the_seed(memory, dtype):
     assert held[0] == held[1] != held[2]
 
 
-def test_scratch_memory_holds_what_the_last_call_left_even_where_other_arrays_lay(memory):
+def test_scratch_memory_holds_the_data_of_the_last_call_at_the_place_of_other_arrays_too(memory):
     buffers, values = laid_out(memory)
     write_outputs(memory, buffers)
     assert buffers.damage(memory, values) == ""
@@ -126,8 +126,8 @@ def test_all_well_is_no_damage(memory):
 @given(data=st.data())
 def test_one_changed_word_outside_the_outputs_is_damage(data):
     memory = Memory()
-    layout, dtype = data.draw(st.sampled_from(["aligned", "offset"])), data.draw(st.sampled_from(DTYPES))
-    buffers, values = laid_out(memory, layout, dtype=dtype)
+    alignment, dtype = data.draw(st.sampled_from(["aligned", "offset"])), data.draw(st.sampled_from(DTYPES))
+    buffers, values = laid_out(memory, alignment, dtype=dtype)
     write_outputs(memory, buffers)
     writable = [s for s in buffers.slots.values() if s.role != "input"]
     where = data.draw(st.integers(0, buffers.size // WORD - 1) | st.integers(MARGIN // WORD, (MARGIN + 8192) // WORD))
@@ -139,7 +139,7 @@ def test_one_changed_word_outside_the_outputs_is_damage(data):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OP.outputs)
-def test_one_unwritten_element_is_told(memory, name, dtype):
+def test_one_unwritten_element_is_damage(memory, name, dtype):
     buffers, values = laid_out(memory, dtype=dtype)
     write_outputs(memory, buffers)
     array = view(memory.mapped, buffers.slots[name]).reshape(-1)
@@ -171,7 +171,7 @@ def case(worker, op="softmax", **fields):
     return Case(TABLE.variant(op, "numpy"), reference_cache.of(TABLE.op(op), problem), reference_cache, worker, 1)
 
 
-def test_call_gives_back_what_the_variant_wrote(worker):
+def test_a_call_returns_the_outputs_that_the_variant_wrote(worker):
     outputs = check_call(case(worker))
     np.testing.assert_allclose(outputs["y"].sum(axis=1), 1, rtol=1e-6)
 

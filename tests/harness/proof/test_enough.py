@@ -108,14 +108,14 @@ def test_a_parameter_that_a_variant_refuses_is_changed():
     )  # each one is accepted, or replaced by another one
 
 
-def test_a_variant_that_refuses_everything_is_asked_nothing_and_says_why(worker, reference_cache):
+def test_a_variant_that_refuses_every_problem_is_never_called_and_its_reason_is_kept(worker, reference_cache):
     variant = dataclasses.replace(TABLE.variant("softmax", "numpy"), refuses=lambda **_: ["needs a GPU"])
     proof = prove(variant, worker, Plan(), reference_cache)
     assert (proof.status, proof.problems) == ("refused", 0)
     assert "needs a GPU" in proof.message
 
 
-def test_what_raises_when_it_is_asked_about_other_dims_is_no_obstacle():
+def test_a_refusal_that_raises_at_other_dims_is_no_obstacle():
     known = {64: "a", 128: "b"}
     variant = restricted("softmax", lambda d: known[d["C"]] in "ab" if d["C"] > 300 or d["C"] in known else False)
     asked = [a.problem for a in fixed_cases(variant, simulated=False) if not refusals(variant, a.problem)]
@@ -143,14 +143,14 @@ def test_fixed_problems_alone_prove_nothing_however_many_they_are(worker, refere
     assert proof.message == "the number of random problems is 1; a proof needs 6 (profile dev)"
 
 
-def test_one_drawn_problem_is_a_partial_proof_that_nobody_trusts(tmp_path, capsys):
+def test_one_drawn_problem_is_a_partial_proof_that_no_command_accepts(tmp_path, capsys):
     variant = partly(tmp_path, "True")
     words = ["--op", "softmax", "--variant", "numpy_some", "--kernels-path", str(tmp_path), "--results", str(tmp_path / "kept")]
     assert verify.main([*words, "--examples", "1", "--json"]) == 1
-    told = capsys.readouterr()
-    [result] = json.loads(told.out)["results"]
+    printed = capsys.readouterr()
+    [result] = json.loads(printed.out)["results"]
     assert (result["status"], result["gate"]) == ("partial", "")
-    assert " problems; a proof needs 18 (profile dev)" in told.err
+    assert " problems; a proof needs 18 (profile dev)" in printed.err
     store = Store(tmp_path / "kept")
     assert [e.status for e in store.evidence()] == ["partial"]
     command = r"make a whole one with: python -m harness\.verify --op softmax --variant numpy_some"

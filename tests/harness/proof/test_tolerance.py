@@ -89,7 +89,7 @@ def test_law_wider_than_torch_needs_is_cut():
     assert compute_reference(loose, problem, values).outputs["y"].tolerance.max() <= 20 * reference.outputs["y"].tolerance.max()
 
 
-def test_bfloat16_is_asked_for_the_rounding_of_a_right_number_and_told_apart_from_its_neighbour():
+def test_bfloat16_must_be_the_rounding_of_a_right_number_and_its_neighbour_is_rejected():
     _, _, reference = referenced(dtype="bfloat16", seed=3)
     expected = reference.outputs["y"]
     assert expected.dtype == BFLOAT16

@@ -41,7 +41,7 @@ def test_values_keep_the_contract_and_come_again_from_the_printed_line(op, data)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_without_spikes_every_value_is_finite(op):
+def test_without_special_values_every_value_is_finite(op):
     for problem in basics(op):
         if not problem.special_values:
             finite = [np.isfinite(a).all() for a in materialise(op, problem).values() if is_float(a.dtype)]
@@ -75,14 +75,14 @@ def test_zeros_come_with_both_signs():
 
 
 @given(where=st.floats(0, 1), number=st.integers(0, 2), value=st.sampled_from(["nan", "inf", "-inf", "-0"]))
-def test_spike_changes_one_element(where, number, value):
+def test_a_special_value_changes_one_element(where, number, value):
     plain, spiked = (materialise(*layer_norm(special_values=s)) for s in ((), (SpecialValue(number, where, value),)))
     changed = {n: int((a.view(np.uint32) != spiked[n].view(np.uint32)).sum()) for n, a in plain.items()}
     assert sorted(changed.values()) == [0, 0, 1]
     assert changed[list(plain)[number]] == 1
 
 
-def test_saved_arguments_are_what_the_forward_pass_saves():
+def test_saved_arguments_are_the_outputs_of_the_forward_pass():
     op = discover().op("layer_norm_backward")
     values = materialise(op, Problem(op.name, dict(SIZES), {"accumulate": False}, distribution="offset", seed=1))
     np.testing.assert_allclose(values["mean"], values["x"].astype(np.float64).mean(axis=1), rtol=1e-6)

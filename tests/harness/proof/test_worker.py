@@ -101,7 +101,7 @@ def test_torch_is_not_in_the_process(own, folder):
     assert called(own, folder, "numpy_says_torch") == 0
 
 
-def test_exception_is_told_in_one_line_and_the_process_goes_on(own, folder):
+def test_an_exception_is_one_line_and_the_process_goes_on(own, folder):
     with pytest.raises(Raised, match=r"^KeyError: 'two\\nlines'$"):
         called(own, folder, "numpy_raises")
     with pytest.raises(Raised):
