@@ -1,6 +1,7 @@
-"""The gates: plain functions that call a variant or compare its outputs, and raise `Rejected` with the name of the gate.
+"""The gates: they call a variant, compare its outputs, and raise `Rejected` with the name of the gate.
 
-Two functions make their own calls and yield before they compare, so that the reference outputs are computed meanwhile.
+Every test case gets `check_call` and `check_values`. Each class in `CHECKS` makes further calls and compares their outputs. All
+calls come before all comparisons, so that the reference outputs are computed while the variant is called.
 
 ==============  ===============================================================================================
 contract        the variant returns None and raises nothing
@@ -34,10 +35,11 @@ from registry.error_law import Exact
 from registry.op import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from harness.proof.cases.selection import ExtraChecks
     from harness.proof.reference.cache import ReferenceCache, SolvedProblem
     from harness.proof.reference.tolerance import Verdict
     from harness.proof.sandbox.client import Worker
@@ -46,20 +48,9 @@ if TYPE_CHECKING:
     from registry.variant import Variant
 
     Arrays = Mapping[str, NDArray[Any]]
+    Call = tuple["Case", Arrays]  # a call, and its outputs
 
-__all__ = [
-    "Case",
-    "Rejected",
-    "check_accumulates",
-    "check_call",
-    "check_contents",
-    "check_in_fresh_process",
-    "check_one_thread",
-    "check_order",
-    "check_repeats",
-    "check_statelessness",
-    "check_values",
-]
+__all__ = ["CHECKS", "Case", "Check", "Rejected", "check_call", "check_in_fresh_process", "check_repeats", "check_values"]
 
 SHIFT = 4096 + 64  # bytes between the usual buffers and the other buffers of the gate statelessness
 
@@ -185,58 +176,126 @@ def check_repeats(case: Case, outputs: Arrays, again: Arrays) -> None:
         raise Rejected("determinism", f"two calls on the same values: {message}", case.problem)
 
 
-def check_contents(case: Case, outputs: Arrays, again: Arrays) -> None:
-    """Compare with a call before which outputs and scratch memory held `case.before` instead of NaN: gate memory.
+class Check:
+    """A check that calls the variant more than once on a test case."""
 
-    If the results differ, two more calls find out whether the kernel reads memory that it has not written (gate memory) or
-    gives other results on each call (gate determinism).
-    """
-    try:
-        check_repeats(case, outputs, again)
-    except Rejected as rejected:
-        for _ in range(2):
-            check_repeats(case, outputs, check_call(case.after(NAN)))
-        held = {FINITE: "finite numbers", STALE: "the data of the call before"}[case.before]
-        message = f"with {held} in its outputs and scratch memory before the call, instead of NaN: {rejected.message}"
-        raise Rejected("memory", message, case.problem) from None
+    def applies(self, case: Case, extra_checks: ExtraChecks) -> bool:
+        """Return whether a test case gets this check; by default, every test case does."""
+        return True
 
+    def call(self, case: Case) -> list[Call]:
+        """Call the variant; the reference outputs may still be in computation."""
+        return []
 
-def check_statelessness(case: Case, outputs: Arrays) -> Iterator[None]:
-    """Call with other values in the same buffers, then with the first values in other buffers: gate statelessness."""
-    cache = case.reference_cache
-    others = [case.on(solved) for solved in (cache.redrawn(case.solved), cache.changed(case.solved))]
-    outputs_of_others = [check_call(other.after(STALE)) for other in others]
-    moved = check_call(case.after(FINITE), shift=SHIFT)
-    yield
-    for other, its_outputs in zip(others, outputs_of_others, strict=True):
-        check_values(other, its_outputs)
-    if case.variant.determinism != "bitwise":
-        check_values(case, moved, "statelessness")
-    elif message := _same_bits(outputs, moved):
-        raise Rejected("statelessness", f"the same values in other buffers, after other calls: {message}", case.problem)
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Raise `Rejected` if `outputs`, those of the first call, or the outputs of the `calls` of this check are wrong."""
+        raise NotImplementedError
 
 
-def check_accumulates(case: Case) -> None:
-    """Call once more and accumulate onto the exact results of the first call: gate gradients."""
-    twice = case.reference_cache.added(case.solved)
-    if twice is not None:
-        added = case.on(twice)
-        check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.special_values else "gradients")
+class Contents(Check):
+    """Gate memory: the results do not depend on the contents of outputs and scratch memory before the call."""
+
+    def call(self, case: Case) -> list[Call]:
+        """Call with finite numbers, or with the data of the call before, instead of NaN."""
+        other = case.after((FINITE, STALE)[case.problem.seed % 2])
+        return [(other, check_call(other, order=case.problem.seed))]
+
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Compare with the first call.
+
+        If the results differ, two more calls find out whether the kernel reads memory that it has not written (gate memory)
+        or gives other results on each call (gate determinism).
+        """
+        ((other, again),) = calls
+        try:
+            check_repeats(other, outputs, again)
+        except Rejected as rejected:
+            for _ in range(2):
+                check_repeats(other, outputs, check_call(case))
+            held = {FINITE: "finite numbers", STALE: "the data of the call before"}[other.before]
+            message = f"with {held} in its outputs and scratch memory before the call, instead of NaN: {rejected.message}"
+            raise Rejected("memory", message, case.problem) from None
 
 
-def check_one_thread(case: Case) -> Iterator[None]:
-    """Call with one thread: the gates of `check_values`."""
-    if case.threads > 1 and case.device == Device.CPU:
+class Order(Check):
+    """Gate determinism: the results do not depend on the order in which the simulator runs the warps."""
+
+    def applies(self, case: Case, extra_checks: ExtraChecks) -> bool:
+        """Return whether the simulator runs the variant."""
+        return extra_checks.checked and case.device == Device.SIM
+
+    def call(self, case: Case) -> list[Call]:
+        """Call in the checked mode of the simulator, with the warps in descending order."""
+        return [(case, check_call(case, mode="checked", order="descending"))]
+
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Compare the bits, if the variant is deterministic."""
+        ((_, descending),) = calls
+        if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, descending)):
+            raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
+
+
+class OneThread(Check):
+    """The gates of `check_values`, for a call with one thread."""
+
+    def applies(self, case: Case, extra_checks: ExtraChecks) -> bool:
+        """Return whether the other calls use more threads."""
+        return extra_checks.more_calls and case.threads > 1 and case.device == Device.CPU
+
+    def call(self, case: Case) -> list[Call]:
+        """Call with one thread."""
         single = dataclasses.replace(case, threads=1)
-        outputs = check_call(single.after(FINITE))
-        yield
-        check_values(single, outputs)
+        return [(single, check_call(single.after(FINITE)))]
+
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Compare with the reference outputs."""
+        for called, its_outputs in calls:
+            check_values(called, its_outputs)
 
 
-def check_order(case: Case, outputs: Arrays, descending: Arrays) -> None:
-    """Compare with the outputs of a call in which the simulator ran the warps in descending order: gate determinism."""
-    if case.variant.determinism == "bitwise" and (message := _same_bits(outputs, descending)):
-        raise Rejected("determinism", f"warps in descending order: {message}", case.problem)
+class Statelessness(Check):
+    """Gate statelessness: the results depend neither on earlier calls nor on addresses."""
+
+    def applies(self, case: Case, extra_checks: ExtraChecks) -> bool:
+        """Return whether the test case gets the gate of this name."""
+        return extra_checks.statelessness
+
+    def call(self, case: Case) -> list[Call]:
+        """Call with other values in the same buffers, with one element changed, then with the first values in other buffers."""
+        cache = case.reference_cache
+        others = [case.on(solved) for solved in (cache.redrawn(case.solved), cache.changed(case.solved))]
+        return [
+            *((other, check_call(other.after(STALE))) for other in others),
+            (case, check_call(case.after(FINITE), shift=SHIFT)),
+        ]
+
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Compare the calls on other values with their reference outputs, and the last call with the first."""
+        *others, (_, moved) = calls
+        for other, its_outputs in others:
+            check_values(other, its_outputs)
+        if case.variant.determinism != "bitwise":
+            check_values(case, moved, "statelessness")
+        elif message := _same_bits(outputs, moved):
+            raise Rejected("statelessness", f"the same values in other buffers, after other calls: {message}", case.problem)
+
+
+class Accumulation(Check):
+    """Gate gradients: a call that accumulates onto the exact results of the first call gives the sum."""
+
+    def applies(self, case: Case, extra_checks: ExtraChecks) -> bool:
+        """Return whether the test case gets more calls."""
+        return extra_checks.more_calls
+
+    def judge(self, case: Case, outputs: Arrays, calls: list[Call]) -> None:
+        """Call once more, because the call needs the exact results, and compare."""
+        twice = case.reference_cache.added(case.solved)
+        if twice is not None:
+            added = case.on(twice)
+            check_values(added, check_call(added.after(FINITE)), "specials" if case.problem.special_values else "gradients")
+
+
+CHECKS: tuple[Check, ...] = (Contents(), Order(), OneThread(), Statelessness(), Accumulation())
 
 
 def check_in_fresh_process(rejected: Rejected) -> Rejected:

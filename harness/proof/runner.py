@@ -5,32 +5,22 @@ from __future__ import annotations
 import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
 from harness.proof.cases.selection import ExtraChecks, TestCase, refusals, run_hypothesis
 from harness.proof.cases.strategies import elements
-from harness.proof.gates import (
-    Case,
-    Rejected,
-    check_accumulates,
-    check_call,
-    check_contents,
-    check_one_thread,
-    check_order,
-    check_repeats,
-    check_statelessness,
-    check_values,
-)
-from harness.proof.sandbox.buffers import FINITE, STALE
+from harness.proof.gates import CHECKS, Case, Rejected, check_call, check_repeats, check_values
+from harness.proof.sandbox.buffers import STALE
 from registry.devices import kind_of
 from registry.enums import Device, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from harness.proof.gates import Arrays, Call, Check
     from harness.proof.plan import Plan
     from harness.proof.reference.cache import ReferenceCache
     from harness.proof.result import Proof
@@ -48,21 +38,41 @@ class ShrunkEnough(BaseException):
 
 @dataclass
 class _PendingCase:
-    """A problem on which the variant was called: the checks that are left, or the failure of a check.
+    """A test case on which the variant was called; the outputs are not compared yet.
 
     Attributes
     ----------
-    gates : iterator
-        Runs the rest of the checks when it is iterated.
-    counts : bool
-        Whether the problem adds to the counts of the proof.
+    outputs : dict of str to array
+        The outputs of the first call.
+    calls : list of (Check, list of calls)
+        The checks of the test case, and the calls that each made.
+    rejected : Rejected, optional
+        The failure of a call.
     """
 
     case: Case
     extra_checks: ExtraChecks
-    gates: Iterator[None]
+    outputs: Arrays = field(default_factory=dict)
+    calls: list[tuple[Check, list[Call]]] = field(default_factory=list)
     rejected: Rejected | None = None
-    counts: bool = True
+
+    def call(self) -> None:
+        """Make all calls of the test case."""
+        self.outputs = check_call(self.case)
+        checks = (check for check in CHECKS if check.applies(self.case, self.extra_checks))
+        self.calls = [(check, check.call(self.case)) for check in checks]
+
+
+def _repeat_for_state(pending: _PendingCase, calls: int, stop: Event) -> None:
+    """Repeat a call as often as the other workers call, so that one process sees the calls of all workers.
+
+    A variant that changes its outputs after many calls is then found with any number of workers.
+    """
+    outputs = check_call(pending.case)
+    for _ in range(calls):
+        if stop.is_set():
+            break
+        check_repeats(pending.case, outputs, check_call(pending.case.after(STALE)))
 
 
 class Runner:
@@ -159,67 +169,34 @@ class Runner:
                     return pending
                 solved = self.reference_cache.of(self.variant.op, problem)
                 case = Case(self.variant, solved, self.reference_cache, worker, self.plan.threads, self.device)
-                pending.append(_PendingCase(case, extra_checks, self._gates(case, extra_checks)))
-                next(pending[-1].gates)
+                current = _PendingCase(case, extra_checks)
+                pending.append(current)
+                current.call()
             plain = [one for one in pending if all(one.case.problem.dims.values()) and not one.case.problem.special_values]
             if first and others and plain:
-                smallest = min(plain, key=lambda one: elements(self.variant.op, one.case.problem))
-                gates = self._repeat_for_state(smallest.case, others * (worker.calls - before), stop)
-                pending.append(_PendingCase(smallest.case, smallest.extra_checks, gates, counts=False))
-                next(gates)
+                current = min(plain, key=lambda one: elements(self.variant.op, one.case.problem))
+                _repeat_for_state(current, others * (worker.calls - before), stop)
         except Rejected as rejected:
-            pending[-1].rejected = rejected
+            current.rejected = rejected
             stop.set()
         except BaseException:
             stop.set()
             raise
         return pending
 
-    def _repeat_for_state(self, case: Case, calls: int, stop: Event) -> Iterator[None]:
-        """Repeat a call as often as the other workers call, so that one process sees the calls of all workers.
-
-        A variant that changes its outputs after many calls is then found with any number of workers.
-        """
-        outputs = check_call(case)
-        for _ in range(calls):
-            if stop.is_set():
-                break
-            check_repeats(case, outputs, check_call(case.after(STALE)))
-        yield
-
-    def _gates(self, case: Case, extra_checks: ExtraChecks) -> Iterator[None]:
-        """Run the checks on one problem: call the variant, yield, then compare."""
-        before = (FINITE, STALE)[case.problem.seed % 2]
-        outputs = check_call(case)
-        again = check_call(case.after(before), order=case.problem.seed)
-        simulated = extra_checks.checked and self.device == Device.SIM
-        descending = check_call(case, mode="checked", order="descending") if simulated else None
-        more = [check_one_thread(case)] if extra_checks.more_calls else []
-        if extra_checks.statelessness:
-            more.append(check_statelessness(case, outputs))
-        for gate in more:
-            next(gate, None)
-        yield
-        self.proof.worst_over_tolerance = max(self.proof.worst_over_tolerance, check_values(case, outputs))
-        check_contents(case.after(before), outputs, again)
-        if descending is not None:
-            check_order(case, outputs, descending)
-        for gate in more:
-            next(gate, None)
-        if extra_checks.more_calls:
-            check_accumulates(case)
-
     def _compare(self, pending: _PendingCase) -> None:
-        """Run the rest of the checks of a problem on which the variant was called."""
+        """Compare the outputs of the calls on a test case."""
+        case, outputs = pending.case, pending.outputs
         try:
-            for _ in pending.gates:
-                pass
+            self.proof.worst_over_tolerance = max(self.proof.worst_over_tolerance, check_values(case, outputs))
+            for check, calls in pending.calls:
+                check.judge(case, outputs, calls)
         except Rejected as rejected:
             self._keep_smallest(rejected, pending.extra_checks)
             raise
-        problem, solved = pending.case.problem, pending.case.solved
+        problem, solved = case.problem, case.solved
         self._passed.add(str(problem))
-        if self.smallest is None and pending.counts:
+        if self.smallest is None:
             if self.proof.tally.try_fakes(self.variant.op, problem, solved.values, solved.reference):
                 self.proof.problems += 1
             else:
