@@ -78,31 +78,35 @@ class _Channel:
 
     def __init__(self, talk: socket.socket, encoding: ModuleType) -> None:
         self.talk, self._encoding = talk, encoding
+        self._packet = memoryview(bytearray(PACKET + 1))
 
     def _limit(self, deadline: float | None) -> None:
-        self.talk.settimeout(None if deadline is None else max(deadline - time.monotonic(), SHORTEST_WAIT_S))
+        if deadline is not None:
+            self.talk.settimeout(max(deadline - time.monotonic(), SHORTEST_WAIT_S))
+        elif self.talk.gettimeout() is not None:
+            self.talk.settimeout(None)
 
     def send(self, message: object, deadline: float | None = None) -> None:
         """Send a message; raise `OSError` if the other side has ended, `TimeoutError` if it does not read in time."""
         text: str | bytes = self._encoding.dumps(message)
-        data = text.encode() if isinstance(text, str) else text
-        for start in range(0, len(data), PACKET):
-            if start:  # the buffer of the socket has room for the first packet
-                self._limit(deadline)
-            self.talk.send((MORE if start + PACKET < len(data) else LAST) + data[start : start + PACKET])
+        data = memoryview(text.encode() if isinstance(text, str) else text)
+        while len(data) > PACKET:
+            self._limit(deadline)
+            self.talk.send(MORE + data[:PACKET])
+            data = data[PACKET:]
+        self.talk.send(LAST + data)  # the buffer of the socket has room for a single packet
 
     def receive(self, deadline: float | None = None) -> Any:  # noqa: ANN401 (any message)
         """Return a message; raise `OSError` or `EOFError` if the other side has ended, `TimeoutError` after the deadline."""
-        pieces: list[bytes] = []
-        kind = MORE
-        while kind == MORE:
+        message = bytearray()
+        while True:
             self._limit(deadline)
-            packet = self.talk.recv(PACKET + 1)
-            if not packet:
+            size = self.talk.recv_into(self._packet)
+            if not size:
                 raise EOFError
-            kind = packet[:1]
-            pieces.append(packet[1:])
-        return self._encoding.loads(b"".join(pieces))
+            message += self._packet[1:size]
+            if self._packet[0] == LAST[0]:
+                return self._encoding.loads(message)
 
 
 class Server:
