@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LIBRARY", "build", "instructions", "obstacle", "preloaded"]
 
 LIBRARY = "libcrucible_mkl_avx512.so"
-SOURCE = "int mkl_serv_intel_cpu_true(void) {{ return {answer}; }}\n"
+SOURCE = "int mkl_serv_intel_cpu_true(void) {{ return {result}; }}\n"
 COMPILERS = ("cc", "gcc", "clang")
 CPUINFO = Path("/proc/cpuinfo")
 FLAG, NAME = "avx512f", "AVX-512"  # the names that Linux and MKL give to the instruction set
@@ -31,12 +31,12 @@ VERBOSE, PRODUCT = "MKL_VERBOSE ", " oneMKL "
 PRODUCT_OF_TWO_MATRICES = "import torch; a = torch.ones(64, 64); a @ a"
 
 
-def build(folder: Path, answer: int = 1) -> Path:
+def build(folder: Path, result: int = 1) -> Path:
     """Compile the library into `folder` with the system's C compiler and return its path.
 
     Parameters
     ----------
-    answer : int
+    result : int
         The return value of ``mkl_serv_intel_cpu_true``.
 
     Raises
@@ -49,7 +49,7 @@ def build(folder: Path, answer: int = 1) -> Path:
         raise CrucibleError(f"no C compiler ({', '.join(COMPILERS)}) is installed to build the preloaded library with")
     library = folder / LIBRARY
     command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
-    done = subprocess.run(command, input=SOURCE.format(answer=answer), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=SOURCE.format(result=result), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise CrucibleError(f"{compiler} cannot build the preloaded library: {last}")

@@ -1,6 +1,6 @@
-"""A CUDA device in software: CUDA C++ becomes PTX by clang, then vector code of the host, which is run and checked.
+"""A CUDA device in software: clang compiles CUDA C++ to PTX, which is compiled to vector code of the CPU and checked.
 
-It stands alone: numpy, llvmlite, clang and the standard library.
+The package imports numpy, llvmlite and the standard library, and starts clang.
 """
 
 from simulator.ahead import compile_ahead, compile_kernels

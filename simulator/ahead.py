@@ -1,4 +1,4 @@
-"""Compiling ahead of launches, so that processes which are forked or come later need not."""
+"""Compiles kernels before they are launched: forked and later processes find them in the cache."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["compile_ahead", "compile_kernels"]
 
 
-def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, include: tuple[Path, ...] = ()) -> None:
-    """Compile kernels for every mode, unless that is on disk; what cannot be compiled is left to a launch to tell.
+def compile_kernels(kernels: Iterable[tuple[Path, tuple[str, ...], str]], *, include: tuple[Path, ...] = ()) -> None:
+    """Compile kernels for every mode, unless the cache has them.
+
+    A kernel that cannot be compiled is skipped: its launch raises the error.
 
     Parameters
     ----------
-    wanted
-        Their files, the options to compile with, and their names.
+    kernels
+        The file, the options of the compiler and the name of each kernel.
     include
         As for `Module.from_source`.
     """
-    target = Target.host()
+    target = Target.this_machine()
 
     @cache
     def digest(source: Path, options: tuple[str, ...]) -> str:
@@ -43,17 +45,17 @@ def compile_kernels(wanted: Iterable[tuple[Path, tuple[str, ...], str]], *, incl
     def module(source: Path, options: tuple[str, ...]) -> Module:
         return Module.from_source(source, options=options, include=include, target=target)
 
-    for (source, options, name), mode in itertools.product(wanted, reversed(MODES)):
+    for (source, options, name), mode in itertools.product(kernels, reversed(MODES)):
         with suppress(SimulatorError):
-            kept = path_of(KERNELS, digest(source, options), name, checked=mode == "checked", native=target.native)
-            if not kept.exists():
+            entry = path_of(KERNELS, digest(source, options), name, checked=mode == "checked", native=target.native)
+            if not entry.exists():
                 module(source, options).kernel(name).program(mode)
 
 
 def compile_ahead() -> None:
-    """Compile what kernels call, or read it from disk; processes that are forked afterwards have it too.
+    """Compile the native library that kernels call, or read it from the cache; processes that are forked later inherit it.
 
-    One process at a time compiles; the others then find its work on disk. What was kept there and not used for long is removed.
+    One process at a time compiles, so that the others find its result on disk. Old files of the cache are deleted.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def _alone() -> Iterator[None]:
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
         file = (CACHE / "compiling.lock").open("w")
-    except OSError:  # a cache that cannot be written: nobody would find the work
+    except OSError:  # the cache is not writable, so no process would find the result
         yield
         return
     with file:

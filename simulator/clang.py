@@ -1,4 +1,4 @@
-"""CUDA C++ to PTX by clang, without NVIDIA's software; results are kept on disk.
+"""CUDA C++ to PTX by clang, without NVIDIA's software; results are cached on disk.
 
 The compiler is the one in the ziglang wheel, or a clang on the PATH that has the NVPTX target.
 """
@@ -36,14 +36,14 @@ _FLAGS = (
     *("-O3", "-S", "-gline-directives-only", "-std=c++17", "-fdeclspec", "-ffp-contract=fast"),
     *("-Xclang", "-target-feature", "-Xclang", "+ptx80", "-Wno-unknown-cuda-version", "-w"),
     *("-fno-color-diagnostics", "-fno-caret-diagnostics"),
-    "-fdebug-compilation-dir=/",  # paths in the PTX stay absolute: clang shortens what shares a prefix with this folder
+    "-fdebug-compilation-dir=/",  # paths in the PTX stay absolute: clang shortens paths below this folder
 )
 _ERROR = re.compile(r"^(?P<path>.+?):(?P<line>\d+):\d+: (?:fatal )?error: (?P<message>.+)$", re.MULTILINE)
 _DEPENDENCY = re.compile(r"(?:\\ |\\#|\$\$|[^\s\\])+")
 
 
 class Compiler(NamedTuple):
-    """A clang: how it is called, and its version."""
+    """A clang: the words that start it, and its version."""
 
     command: tuple[str, ...]
     version: str
@@ -63,7 +63,7 @@ def compile_to_ptx(
     include
         Folders for ``#include "..."``, searched behind the source's own.
     cache
-        Where results are kept; None compiles in any case. A result is used again while the source, every header it read,
+        The folder of cached results; None compiles in any case. A result is used again while the source, every header it read,
         the options and the compiler are the same.
 
     Raises
@@ -85,14 +85,14 @@ def compile_to_ptx(
         return _run(clang, arguments, source)[0]
     key = hashlib.sha256("\0".join((clang.version, *arguments)).encode()).hexdigest()
     entry = Path(cache) / "ptx" / f"{key}.json"
-    kept = _kept(entry)
-    if kept is not None:
-        return kept
+    cached = _cached(entry)
+    if cached is not None:
+        return cached
     began = time.time_ns()
     ptx, read = _run(clang, arguments, source)
-    if all(path.stat().st_mtime_ns < began for path in read):  # else somebody has just saved what the compiler read before
-        found = {"read": {str(path): _digest(path) for path in read}, "ptx": ptx}
-        write_atomically(entry, json.dumps(found).encode())
+    if all(path.stat().st_mtime_ns < began for path in read):  # else a file changed after the compiler had read it
+        entry_data = {"read": {str(path): _digest(path) for path in read}, "ptx": ptx}
+        write_atomically(entry, json.dumps(entry_data).encode())
     return ptx
 
 
@@ -102,17 +102,17 @@ def compiler() -> Compiler:
     if importlib.util.find_spec("ziglang") is not None:
         return Compiler((sys.executable, "-m", "ziglang", "clang"), f"ziglang {importlib.metadata.version('ziglang')}")
     clang = shutil.which("clang")
-    version = _answer(clang, "--version") if clang else ""
+    version = _output_of(clang, "--version") if clang else ""
     major = re.search(r"clang version (\d+)", version)
-    if clang and major and int(major[1]) >= _OLDEST_CLANG and "nvptx64" in _answer(clang, "--print-targets"):
+    if clang and major and int(major[1]) >= _OLDEST_CLANG and "nvptx64" in _output_of(clang, "--print-targets"):
         return Compiler((clang,), version)
     raise CompileError(
         f"no compiler for CUDA: install the ziglang wheel, or put a clang >= {_OLDEST_CLANG} with the NVPTX target on the PATH."
     )
 
 
-def _answer(program: str, question: str) -> str:
-    return subprocess.run([program, question], capture_output=True, text=True, check=False).stdout
+def _output_of(program: str, option: str) -> str:
+    return subprocess.run([program, option], capture_output=True, text=True, check=False).stdout
 
 
 def _run(clang: Compiler, arguments: Sequence[str], source: Path) -> tuple[str, list[Path]]:
@@ -130,15 +130,15 @@ def _run(clang: Compiler, arguments: Sequence[str], source: Path) -> tuple[str, 
 
 def _first_error(diagnostics: str) -> str:
     """Return ``file.cu:3: message: `code` `` for the compiler's first error."""
-    found = _ERROR.search(diagnostics)
-    if found is None:
+    error = _ERROR.search(diagnostics)
+    if error is None:
         return next(
             (line for line in diagnostics.splitlines() if "error" in line), diagnostics.strip() or "the compiler failed"
         )
-    path, number = Path(found["path"]), int(found["line"])
+    path, number = Path(error["path"]), int(error["line"])
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     code = f": `{lines[number - 1].strip()}`" if number <= len(lines) else ""
-    return f"{path.name}:{number}: {found['message']}{code}"
+    return f"{path.name}:{number}: {error['message']}{code}"
 
 
 def _files_of(rule: str) -> list[Path]:
@@ -148,12 +148,12 @@ def _files_of(rule: str) -> list[Path]:
     return [Path(re.sub(r"\\([ #])", r"\1", name).replace("$$", "$")) for name in names]
 
 
-def _kept(entry: Path) -> str | None:
-    """Return the PTX of a cache entry if every file it was made from is as it was."""
+def _cached(entry: Path) -> str | None:
+    """Return the PTX of a cache entry if none of its source files has changed."""
     try:
-        kept = json.loads(read_and_mark(entry))
-        fresh = all(_digest(Path(path)) == digest for path, digest in kept["read"].items())
-        return str(kept["ptx"]) if fresh else None
+        cached = json.loads(read_and_mark(entry))
+        fresh = all(_digest(Path(path)) == digest for path, digest in cached["read"].items())
+        return str(cached["ptx"]) if fresh else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

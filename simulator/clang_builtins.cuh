@@ -1,6 +1,6 @@
 // What a CUDA kernel expects to find without including anything, for clang without NVIDIA's headers.
 // Names and meanings follow the CUDA C++ Programming Guide and the CUDA Math API. Functions called __nv_* are bound
-// to the host's by the simulator; everything else becomes PTX.
+// to functions of the CPU by the simulator; everything else becomes PTX.
 #pragma once
 
 #define __CUDA_SIMULATOR__ 1
@@ -84,7 +84,7 @@ struct dim3 {
   __host__ __device__ constexpr operator uint3() const { return uint3{x, y, z}; }
 };
 
-// threadIdx and its kin read special registers: properties, so that no memory stands behind them.
+// threadIdx, blockIdx and the others are properties that read special registers, without memory.
 #define CRU_INDEX(type, name, reg)                                                                                   \
   struct type {                                                                                                      \
     __declspec(property(get = get_x)) unsigned x;                                                                    \

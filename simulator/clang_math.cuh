@@ -28,7 +28,7 @@ CRU_FUNNEL(__funnelshift_lc, "l.clamp")
 CRU_FUNNEL(__funnelshift_r, "r.wrap")
 CRU_FUNNEL(__funnelshift_rc, "r.clamp")
 
-// min, max and abs for whatever types meet.
+// min, max and abs for mixed types.
 #define CRU_MINMAX(T)                                                                                                \
   CRU_FN T min(T a, T b) { return b < a ? b : a; }                                                                   \
   CRU_FN T max(T a, T b) { return a < b ? b : a; }
@@ -95,7 +95,7 @@ CRU_FN bool isfinite(double v) { return __builtin_isfinite(v); }
 CRU_FN bool signbit(float v) { return __float_as_int(v) < 0; }
 CRU_FN bool signbit(double v) { return __double_as_longlong(v) < 0; }
 
-// Mathematics the simulator lends from the host.
+// Mathematics by libm of the CPU.
 #define CRU_HOST1(name)                                                                                              \
   extern "C" __device__ __attribute__((const)) float __nv_##name##f(float);                                          \
   extern "C" __device__ __attribute__((const)) double __nv_##name(double);                                           \

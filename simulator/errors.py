@@ -12,7 +12,7 @@ __all__ = ["CompileError", "LaunchError", "SimulatorError", "UnsupportedInstruct
 
 
 class SimulatorError(Exception):
-    """Something the simulated device was asked for failed."""
+    """Base class of the errors of the simulator."""
 
 
 class CompileError(SimulatorError):

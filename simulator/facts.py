@@ -1,4 +1,4 @@
-"""The few facts of a kernel that every launch needs; the whole kernel is read only to report a finding or counters."""
+"""The facts of a kernel that every launch needs; the whole kernel is loaded only for a finding or for counters."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ACCESSES = {"ld", "ldu", "st", "atom", "red"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A kernel, translated for one mode, as far as a launch without findings asks.
+    """The facts of a kernel, translated for one mode, that a launch without findings needs.
 
     Attributes
     ----------
     memory
-        Where its variables lie.
+        The places of its variables.
     digests
         Of the texts to compile.
     state, state_bytes
@@ -60,7 +60,7 @@ class Facts:
 
 
 def facts_of(kernel: Kernel, memory: KernelMemory, translation: Translation) -> Facts:
-    """Return what launches need."""
+    """Return the facts that launches need."""
     return Facts(
         signature=kernel.signature,
         checked=translation.checked,

@@ -1,4 +1,4 @@
-"""Files of a cache that several processes share: seen either whole or not at all, and the least recently used go first."""
+"""Files of a cache that several processes share: a write is atomic, and the least recently used files are deleted first."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 __all__ = ["read_and_mark", "read_sealed", "tidy", "write_atomically", "write_sealed"]
 
 _DAY = 24 * 60 * 60  # seconds
-_ROOM = 1 << 29  # bytes
+_LIMIT = 1 << 29  # bytes
 _SEAL = hashlib.sha256().digest_size
 
 
 def read_and_mark(path: Path) -> bytes:
-    """Return what a file holds, and count it as used now.
+    """Return the contents of a file, and mark it as used now.
 
     Raises
     ------
@@ -25,32 +25,32 @@ def read_and_mark(path: Path) -> bytes:
         It is not there.
     """
     content = path.read_bytes()
-    with suppress(OSError):  # somebody else's, or on its way out
+    with suppress(OSError):  # another user's file, or a file that another process deletes
         os.utime(path)
     return content
 
 
-def tidy(folder: Path, *, room: int = _ROOM) -> None:
-    """Once a day, remove what was used longest ago from the folders in `folder`, until the rest takes `room` bytes at most."""
+def tidy(folder: Path, *, limit: int = _LIMIT) -> None:
+    """Once a day, delete the least recently used files below `folder`, until the rest takes at most `limit` bytes."""
     mark = folder / "tidied"
     with suppress(OSError):
         if time.time() - mark.stat().st_mtime < _DAY:
             return
     with suppress(OSError):  # a cache that cannot be changed is no reason to stop
         mark.touch()
-        found = []
+        entries = []
         for path in folder.glob("*/**/*"):
             with suppress(OSError):
                 if path.is_file():
-                    found.append((path.stat().st_mtime, path.stat().st_size, path))
-        for _, size, path in sorted(found, reverse=True):
-            room -= size
-            if room < 0:
+                    entries.append((path.stat().st_mtime, path.stat().st_size, path))
+        for _, size, path in sorted(entries, reverse=True):
+            limit -= size
+            if limit < 0:
                 path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, and the folder that it stands in if there is none."""
+    """Write a file, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
@@ -68,10 +68,10 @@ def write_sealed(path: Path, content: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """Return what `write_sealed` was given, and count it as used now; None if it is not there, or not what it was."""
+    """Return the contents that `write_sealed` wrote, and mark the file as used now; None if it is missing or damaged."""
     try:
-        kept = read_and_mark(path)
+        sealed = read_and_mark(path)
     except OSError:
         return None
-    seal, content = kept[:_SEAL], kept[_SEAL:]
+    seal, content = sealed[:_SEAL], sealed[_SEAL:]
     return content if hashlib.sha256(content).digest() == seal else None

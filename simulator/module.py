@@ -31,7 +31,7 @@ MODES = tuple(_RUN)
 
 
 def digest_of(text: str) -> str:
-    """Return the digest of a module's PTX, under which its kernels are kept."""
+    """Return the digest of a module's PTX, under which the cache holds its kernels."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -41,7 +41,7 @@ class Module:
     def __init__(self, parsed: ptx.Module, *, target: Target | None = None, digest: str = "") -> None:
         self._parsed, self._digest = parsed, digest
         self._memory = ModuleMemory(parsed)
-        self._target = target or Target.host()
+        self._target = target or Target.this_machine()
         self._kernels: dict[str, Kernel] = {}
 
     @classmethod
@@ -64,7 +64,7 @@ class Module:
         include
             Folders of headers.
         target
-            The processor to run on; this machine's where none is given.
+            The processor to run on; default: this machine.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Kernel:
     Attributes
     ----------
     name
-        What it is asked for by.
+        The name of the kernel in the source.
     """
 
     def __init__(self, module: ptx.Module, name: str, memory: ModuleMemory, target: Target, digest: str) -> None:
@@ -119,7 +119,7 @@ class Kernel:
         Raises
         ------
         CompileError
-            If its body cannot be read, or there is no compiler for what kernels call.
+            If its body cannot be read, or there is no compiler for the functions that kernels call.
         UnsupportedInstruction
             At the first instruction that is not simulated.
         """
@@ -164,12 +164,12 @@ class Kernel:
         order
             In which blocks, and the warps in a block, take their turn: ``"ascending"``, ``"descending"`` or a seed.
         unwritten
-            Numbers of the arguments whose contents mean nothing before the kernel has written them.
+            Numbers of the arguments that are uninitialised before the launch.
 
         Raises
         ------
         CompileError
-            If the kernel's body cannot be read, or there is no compiler for what kernels call.
+            If the kernel's body cannot be read, or there is no compiler for the functions that kernels call.
         LaunchError
             For a grid, a block, shared memory or arguments that CUDA would refuse.
         UnsupportedInstruction

@@ -1,4 +1,4 @@
-"""A cache on disk of kernels that were parsed and translated, so that a later process only loads them."""
+"""A cache on disk of parsed and translated kernels: a later process only loads them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "path_of", "prepare"]
 
-_FAST = 1  # of zlib's levels: all of them shrink a kernel's many like instructions
+_FAST = 1  # of zlib's levels: every level compresses the similar instructions of a kernel well
 
 
 class Prepared:
-    """A kernel ready to be compiled for one mode: what launches ask for, and behind it, packed until then, all the rest.
+    """A kernel ready to be compiled for one mode: the facts that each launch needs, and the whole kernel, packed until its use.
 
     Attributes
     ----------
     facts
-        What launches ask for.
+        The facts that each launch needs.
     """
 
     def __init__(self, facts: Facts, packed: bytes, *, native: bool) -> None:
@@ -43,12 +43,12 @@ class Prepared:
 
     @classmethod
     def of(cls, kernel: Kernel, memory: KernelMemory, *, checked: bool, native: bool) -> Prepared:
-        """Return a kernel as the parser leaves it, translated; `memory` says where its variables lie."""
+        """Return a kernel as the parser leaves it, translated; `memory` has the places of its variables."""
         translation = translate(kernel, memory.places, checked=checked, native=native)
         packed = zlib.compress(pickle.dumps(kernel, pickle.HIGHEST_PROTOCOL), _FAST)
-        made = cls(facts_of(kernel, memory, translation), packed, native=native)
-        made.kernel, made.texts = kernel, translation.texts
-        return made
+        prepared = cls(facts_of(kernel, memory, translation), packed, native=native)
+        prepared.kernel, prepared.texts = kernel, translation.texts
+        return prepared
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -59,18 +59,18 @@ class Prepared:
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """Its LLVM IR; translated again where it was not just made, as what is compiled from it is kept too."""
+        """Its LLVM IR; a kernel from the cache is translated again, which is rare, since its object code is cached, too."""
         with _without_collector():
             places, checked = self.facts.memory.places, self.facts.checked
             return translate(self.kernel, places, checked=checked, native=self._native).texts
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is kept: neither the kernel twice nor its texts."""
+        """Return the fields to store, without the unpacked kernel and its texts."""
         return {"facts": self.facts, "_packed": self._packed, "_native": self._native}
 
 
 def path_of(folder: Path, digest: str, name: str, *, checked: bool, native: bool) -> Path:
-    """Return where a kernel of the module with this digest is kept."""
+    """Return the cache file of a kernel of the module with this digest."""
     key = hashlib.sha256(f"{digest} {name} {checked} {native}".encode()).hexdigest()
     return folder / VERSION[:16] / f"{key[:32]}.kernel"
 
@@ -87,9 +87,9 @@ def prepare(
     checked, native
         As for `translate`.
     digest
-        Of the module's text; empty if nothing is to be kept.
+        Of the module's text; empty for no cache.
     folder
-        Where to keep it.
+        The folder of the cache.
 
     Raises
     ------
@@ -100,47 +100,47 @@ def prepare(
     """
     path = path_of(folder, digest, name, checked=checked, native=native)
     with _without_collector():
-        kept = _read(path) if digest else None
-        if kept is not None and (kept.facts.signature.name, kept.facts.checked) == (name, checked):
-            return kept
+        cached = _read(path) if digest else None
+        if cached is not None and (cached.facts.signature.name, cached.facts.checked) == (name, checked):
+            return cached
         kernel = module.kernels[name]
         layout = lay_out_kernel(module, kernel, memory)
-        made = Prepared.of(kernel, layout, checked=checked, native=native)
+        prepared = Prepared.of(kernel, layout, checked=checked, native=native)
         if digest:
-            _keep(path, made)
-    return made
+            _store(path, prepared)
+    return prepared
 
 
 def _read(path: Path) -> Prepared | None:
-    with suppress(Exception):  # not there, or cut off: it is made anew
-        found = pickle.loads(read_and_mark(path))  # noqa: S301 (our own file)
-        return found if isinstance(found, Prepared) else None
+    with suppress(Exception):  # no such file, or a truncated one: the caller translates again
+        prepared = pickle.loads(read_and_mark(path))  # noqa: S301 (our own file)
+        return prepared if isinstance(prepared, Prepared) else None
     return None
 
 
-def _keep(path: Path, made: Prepared) -> None:
-    """Write a kernel; what other versions of the simulator kept goes as this one's folder comes."""
+def _store(path: Path, prepared: Prepared) -> None:
+    """Write a kernel; the first kernel of a version of the simulator deletes the folders of other versions."""
     with suppress(OSError):  # a cache that cannot be written is no reason to stop
         if not path.parent.exists() and path.parent.parent.exists():
             for other in path.parent.parent.iterdir():
                 shutil.rmtree(other, ignore_errors=True)
-        write_atomically(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+        write_atomically(path, pickle.dumps(prepared, pickle.HIGHEST_PROTOCOL))
 
 
 def _version() -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("**/*.py")):
-        found.update(path.read_bytes())
-    return found.hexdigest()
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 VERSION = _version()
-"""Digest of the simulator's sources as they are imported: what another version prepared is not this one's."""
+"""Digest of the simulator's sources as they are imported; a kernel that another version prepared is not loaded."""
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Spare the search for garbage: it is a third of the time where many objects are made to stay."""
+    """Turn the garbage collector off: it takes a third of the time while many long-lived objects are created."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A kernel made ready to run in one mode: translated, compiled, its variables laid out."""
+"""A kernel that can run in one mode: its machine code and the layout of its variables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Program"]
 
 
 class Program:
-    """Machine code of a kernel and what a launch needs beside it.
+    """The machine code of a kernel and the arrays that a launch needs.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Program:
 
     @property
     def kernel(self) -> Kernel:
-        """Return the kernel; it is read only where something is told of it."""
+        """Return the kernel; it is loaded only for findings and counters."""
         return self._prepared.kernel
 
     @property
@@ -55,7 +55,7 @@ class Program:
 
     @cached_property
     def basic_blocks(self) -> npt.NDArray[np.void]:
-        """Return what the dispatcher needs to know of each basic block."""
+        """Return the basic blocks as the dispatcher reads them."""
         blocks = np.zeros(len(self.facts.blocks), BASIC_BLOCK)
         blocks["function"] = self.code.functions
         blocks["taken"], blocks["others"], blocks["priority"] = np.array(self.facts.blocks).T
@@ -69,5 +69,5 @@ class Program:
 
     @cached_property
     def patterns(self) -> npt.NDArray[np.void]:
-        """Return room for what the checker remembers of the kernel's accesses from launch to launch."""
+        """Return the patterns of the kernel's accesses, which the checker keeps from launch to launch."""
         return np.zeros((self.facts.instructions, 2), PATTERN)

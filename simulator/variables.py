@@ -63,7 +63,7 @@ GAP = 256
 
 @dataclass(frozen=True, slots=True)
 class KernelMemory:
-    """Where a kernel's variables lie, and how much shared and local memory it needs.
+    """The places of a kernel's variables, and how much shared and local memory it needs.
 
     Attributes
     ----------
@@ -99,8 +99,8 @@ def _symbols(operand: Operand) -> Iterator[str]:
 def lay_out_kernel(module: Module, kernel: Kernel, memory: ModuleMemory) -> KernelMemory:
     """Give the shared and local variables a kernel uses their offsets; dynamic shared memory follows the static.
 
-    Between two shared variables lies a gap, so that the checker sees who leaves his own: of whole rows of banks, so that
-    conflicts stay what they are.
+    A gap between two shared variables lets the checker find an access that leaves its variable. The gap is a multiple of the
+    row of banks, so that bank conflicts do not change.
     """
     used = {name for i in kernel.instructions for operand in i.operands for name in _symbols(operand)}
     places, ends = dict(memory.places), {"shared": 0, "local": 0}

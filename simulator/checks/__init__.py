@@ -1,1 +1,1 @@
-"""Checked execution: the checker's memory, checked launches, counters, and findings by source line. The checker is C++."""
+"""Checked launches: the checker's memory, counters and findings by source line. The checker itself is in `simulator.native`."""

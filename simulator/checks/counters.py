@@ -50,7 +50,7 @@ def _add_runs(line: LineCounters, instruction: Instruction, runs: int, lanes: in
 
 
 def _line_of(instruction: Instruction) -> tuple[str, int]:
-    """Return the innermost line that is the user's, headers of kernels included, the simulator's own left out."""
+    """Return the innermost line of the user's files or of the headers of kernels, not of the simulator's own header."""
     own = str(BUILTINS)
     where = next((frame for frame in instruction.frames if frame.path != own), instruction.location)
     return (where.path, where.line) if where else ("", instruction.ptx_line)

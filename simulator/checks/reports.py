@@ -15,19 +15,19 @@ __all__ = ["finding_of_report"]
 
 _MESSAGES = {
     Code.OUT_OF_BOUNDS: ("out_of_bounds", "{size} bytes at {place}"),
-    Code.MISALIGNED: ("misaligned", "{size} bytes at {place}, an address that is no multiple of {size}"),
-    Code.READ_ONLY: ("read_only", "a write of {size} bytes to memory that is only to be read: {place}"),
-    Code.UNINITIALISED_SHARED: ("uninitialised", "a read of what the block has not written: {place}"),
-    Code.UNWRITTEN: ("uninitialised", "a read of what nobody has written: {place}"),
-    Code.MISSING_WAIT: ("missing_wait", "a cp.async to these bytes has not been waited for: {place}"),
+    Code.MISALIGNED: ("misaligned", "{size} bytes at {place}, an address that is not a multiple of {size}"),
+    Code.READ_ONLY: ("read_only", "a write of {size} bytes to read-only memory: {place}"),
+    Code.UNINITIALISED_SHARED: ("uninitialised", "an uninitialised read: the block has not written {place}"),
+    Code.UNINITIALISED: ("uninitialised", "an uninitialised read: {place}"),
+    Code.MISSING_WAIT: ("missing_wait", "no wait for the cp.async that writes these bytes: {place}"),
     Code.RACE: ("race", "{place}: not ordered with the access by thread {other} at {there}"),
     Code.SAME_VALUE_RACE: (
         "same_value_race",
-        "{place}: the value thread {other} wrote at {there} is written again, without order",
+        "{place}: thread {other} wrote the same value at {there}, without order",
     ),
-    Code.NOT_A_MEMBER: ("barrier_divergence", "a lane executes this whose own mask leaves it out"),
+    Code.NOT_A_MEMBER: ("barrier_divergence", "a lane executes this, but its own member mask excludes it"),
     Code.TOO_MANY_COPIES: ("unsupported", "more copies in flight than the checker follows"),
-    Code.TOO_MANY_RELEASES: ("unsupported", "more releases than the checker follows: it may report races that are none"),
+    Code.TOO_MANY_RELEASES: ("unsupported", "more releases than the checker follows: reported races may be false"),
 }
 
 

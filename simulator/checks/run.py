@@ -1,4 +1,4 @@
-"""A checked launch: shadow memory and the checker laid out, the grid run, findings and counters told by line."""
+"""A checked launch: lays out shadow memory and the checker, runs the grid, returns findings and counters by source line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Checker:
         if request.blocks > _MAX_BLOCKS:
             raise LaunchError(f"{program.name}: a checked launch has at most {_MAX_BLOCKS:,} blocks.")
         size, threads = len(arena.memory), request.warps * LANES
-        shift = program.facts.narrowest_access.bit_length() - 1  # what lies in one granule of memory shares a history
+        shift = program.facts.narrowest_access.bit_length() - 1  # bytes of one granule of memory share a history
         records = min(_MAX_RECORDS, max(64, _RECORD_BYTES // (4 * threads)), 64 * request.blocks)
         self.shadow = _shadow(execution)
         self.history = _histories.take(GRANULE.itemsize * ((size >> shift) + 1))
@@ -92,7 +92,7 @@ class _Checker:
 
 
 def _shadow(execution: Execution) -> npt.NDArray[np.uint8]:
-    """Return shadow memory: what may be accessed, what has a value, what must not be written."""
+    """Return shadow memory: for each byte, whether it is valid, initialised and read-only."""
     arena, program = execution.arena, execution.program
     shadow = np.zeros(len(arena.memory), np.uint8)
     shadow[PARAMETERS : PARAMETERS + PARAMETER_BYTES] = _READABLE | _READ_ONLY
@@ -136,16 +136,16 @@ def _counted(program: Program, blocks: npt.NDArray[np.int64], counters: npt.NDAr
 
 
 def _barrier_findings(execution: Execution) -> list[Finding]:
-    """Return what the scheduler noted of barriers that completed although they should not be relied upon."""
+    """Return findings for barriers that completed although not all threads reached the same barrier."""
     program, notes = execution.program, execution.grid[0]
-    found = []
+    findings = []
     if notes["mixed"]:
         first, second = (program.kernel.instructions[notes[name]] for name in ("mixed_first", "mixed_second"))
         if first.location != second.location:
             message = f"warps of a block meet at different barriers, here and at {second.where}"
-            found.append(finding_at(first, "barrier_divergence", message, block=int(notes["mixed_block"]), thread=0))
+            findings.append(finding_at(first, "barrier_divergence", message, block=int(notes["mixed_block"]), thread=0))
     if notes["exited"]:
         where = program.kernel.instructions[notes["exited_first"]]
         message = "threads of the block have exited before this barrier"
-        found.append(finding_at(where, "barrier_divergence", message, block=int(notes["exited_block"]), thread=0))
-    return found
+        findings.append(finding_at(where, "barrier_divergence", message, block=int(notes["exited_block"]), thread=0))
+    return findings

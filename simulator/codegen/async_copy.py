@@ -68,15 +68,15 @@ def _start(emitter: WarpEmitter, instruction: Instruction) -> None:
         raise refuse(instruction, "a copy of neither 4, 8 nor 16 bytes")
     into = locate(emitter, target, "shared")
     written = guard(emitter, instruction, into, count, lanes, Access.WRITE)
-    given = emitter.read(rest[0], 32) if rest else ""
+    source_size = emitter.read(rest[0], 32) if rest else ""
     reading = written
-    if given:
-        reading = emitter.both(written, emitter.op("icmp ne", ints(32), given, emitter.constant(0)))
+    if source_size:
+        reading = emitter.both(written, emitter.op("icmp ne", ints(32), source_size, emitter.constant(0)))
     origin = locate(emitter, source, "global")
     reading = guard(emitter, instruction, origin, count, reading, Access.READ)
     if emitter.checked:
         _tell_checker(emitter, instruction, into.offsets, count, written)
-    read = emitter.select(reading, ints(32), given or emitter.constant(count), ZERO)
+    read = emitter.select(reading, ints(32), source_size or emitter.constant(count), ZERO)
     copy_bytes(emitter, near(emitter, into), near(emitter, origin), count, read, written)
 
 

@@ -1,4 +1,4 @@
-"""Calls of what the compiler left external: the host's math functions, printf and assert."""
+"""Calls of functions that the compiler left external: mathematics (libm of the CPU), printf and assert."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def _call(emitter: WarpEmitter, instruction: Instruction) -> None:
     elif function.name == "__assertfail":
         _assert(emitter, instruction)
     else:
-        _host_function(emitter, instruction, function.name, results, arguments)
+        _libm_function(emitter, instruction, function.name, results, arguments)
 
 
-def _host_function(emitter: WarpEmitter, instruction: Instruction, symbol: str, results: Vector, arguments: Vector) -> None:
+def _libm_function(emitter: WarpEmitter, instruction: Instruction, symbol: str, results: Vector, arguments: Vector) -> None:
     name = symbol.removeprefix(_PREFIX)
     bits = BITS["f64"]
     if name not in UNARY + BINARY and name.endswith("f"):
@@ -51,7 +51,7 @@ def _host_function(emitter: WarpEmitter, instruction: Instruction, symbol: str, 
 
 
 def _print(emitter: WarpEmitter, instruction: Instruction, arguments: Vector) -> None:
-    """Keep the addresses of the format and of the values; the launcher puts the text together."""
+    """Keep the addresses of the format and of the values; the launcher formats the text."""
     for slot, argument in enumerate(arguments.items):
         emitter.emit(f"store {ints(64)} {emitter.read(argument, 64)}, ptr {emitter.scratch(slot)}, align 64")
     arena = emitter.value(f"ptrtoint ptr {emitter.launch_constant('arena')} to i64")

@@ -56,30 +56,30 @@ def _compare(emitter: WarpEmitter, instruction: Instruction, left: Operand, righ
 
 def _set_predicate(emitter: WarpEmitter, instruction: Instruction) -> None:
     target, left, right, *more = instruction.operands
-    answer = _compare(emitter, instruction, left, right)
-    inverse = emitter.op("xor", MASK, answer, emitter.constant(1, 1)) if isinstance(target, Pair) else ""
+    predicate = _compare(emitter, instruction, left, right)
+    inverse = emitter.op("xor", MASK, predicate, emitter.constant(1, 1)) if isinstance(target, Pair) else ""
     if more:
         combine = next(part for part in instruction.opcode if part in _COMBINE)
         other = emitter.read_predicate(more[0])
-        answer = emitter.op(combine, MASK, answer, other)
+        predicate = emitter.op(combine, MASK, predicate, other)
         if inverse:
             inverse = emitter.op(combine, MASK, inverse, other)
     if isinstance(target, Pair):
-        emitter.write_predicate(target.first, answer, instruction)
+        emitter.write_predicate(target.first, predicate, instruction)
         emitter.write_predicate(target.second, inverse, instruction)
     else:
-        emitter.write_predicate(target, answer, instruction)
+        emitter.write_predicate(target, predicate, instruction)
 
 
 def _set(emitter: WarpEmitter, instruction: Instruction) -> None:
     target, left, right, *more = instruction.operands
-    answer = _compare(emitter, instruction, left, right)
+    predicate = _compare(emitter, instruction, left, right)
     if more:
         combine = next(part for part in instruction.opcode if part in _COMBINE)
-        answer = emitter.op(combine, MASK, answer, emitter.read_predicate(more[0]))
-    wanted = instruction.types[0]
-    bits = BITS[wanted]
-    value = emitter.select(answer, ints(bits), emitter.constant(_TRUE.get(wanted, -1), bits), ZERO)
+        predicate = emitter.op(combine, MASK, predicate, emitter.read_predicate(more[0]))
+    target_type = instruction.types[0]
+    bits = BITS[target_type]
+    value = emitter.select(predicate, ints(bits), emitter.constant(_TRUE.get(target_type, -1), bits), ZERO)
     emitter.write(target, value, bits, instruction)
 
 
@@ -97,16 +97,16 @@ def _test_property(emitter: WarpEmitter, instruction: Instruction) -> None:
     kind, value = floats(bits), emitter.read_float(source, bits)
     infinity = emitter.splat("float" if bits == BITS["f32"] else "double", "0x7FF0000000000000")
     if instruction.has("notanumber"):
-        answer = emitter.op("fcmp uno", kind, value, value)
+        predicate = emitter.op("fcmp uno", kind, value, value)
     elif instruction.has("number"):
-        answer = emitter.op("fcmp ord", kind, value, value)
+        predicate = emitter.op("fcmp ord", kind, value, value)
     elif instruction.has("infinite"):
-        answer = emitter.op("fcmp oeq", kind, emitter.intrinsic("fabs", bits, value), infinity)
+        predicate = emitter.op("fcmp oeq", kind, emitter.intrinsic("fabs", bits, value), infinity)
     elif instruction.has("finite"):
-        answer = emitter.op("fcmp olt", kind, emitter.intrinsic("fabs", bits, value), infinity)
+        predicate = emitter.op("fcmp olt", kind, emitter.intrinsic("fabs", bits, value), infinity)
     else:
         raise refuse(instruction)
-    emitter.write_predicate(target, answer, instruction)
+    emitter.write_predicate(target, predicate, instruction)
 
 
 TRANSLATORS = {"setp": _set_predicate, "set": _set, "selp": _select, "testp": _test_property}

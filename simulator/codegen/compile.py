@@ -1,4 +1,4 @@
-"""LLVM IR to machine code, with the objects kept on disk.
+"""LLVM IR to machine code, with a cache of objects on disk.
 
 Kernels are compiled at optimisation level 0: once, to be run on small problems, and their vectors are explicit already. The
 functions that all kernels call (`simulator.codegen.moves`) are few and small, and get level 2.
@@ -43,7 +43,7 @@ class Target:
     cpu
         LLVM's name of it.
     features
-        LLVM's list of its features, such as ``+avx2,-avx512f``; empty for those the name implies.
+        LLVM's list of its features, such as ``+avx2,-avx512f``; empty for the features that the name implies.
     native
         Masked gathers, scatters and stores are instructions there.
     """
@@ -53,7 +53,7 @@ class Target:
     native: bool
 
     @classmethod
-    def host(cls) -> Target:
+    def this_machine(cls) -> Target:
         """Return the machine this runs on."""
         features = llvm.get_host_cpu_features()
         native = all(features.get(name) for name in _MASKED_MEMORY)
@@ -81,22 +81,22 @@ class CompiledCode:
 
 @cache
 def _start_llvm() -> None:
-    """Set LLVM up and give it what kernels call: the native library and the host's math functions."""
+    """Set LLVM up and register the functions that kernels call: the native library and the functions of libm."""
     library()
-    host = ctypes.CDLL(ctypes.util.find_library("m"))
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
     for name in UNARY + BINARY:
-        llvm.add_symbol(f"host_{name}", _host_function(host, name))
+        llvm.add_symbol(f"libm_{name}", _libm_function(libm, name))
 
 
-def _host_function(library: ctypes.CDLL, name: str) -> int:
-    """Return the address of a C function of doubles; what the library lacks is Python's."""
-    found = getattr(library, name, None)
-    if found is None:
+def _libm_function(library: ctypes.CDLL, name: str) -> int:
+    """Return the address of a C function of doubles; Python's function replaces one that the library lacks."""
+    function = getattr(library, name, None)
+    if function is None:
         fallback: Callable[..., float] = getattr(math, name, lambda x: 10.0**x)
         kinds = [ctypes.c_double] * (2 if name in BINARY else 1)
-        found = ctypes.CFUNCTYPE(ctypes.c_double, *kinds)(fallback)
-        _keep_alive.append(found)
-    return ctypes.cast(found, ctypes.c_void_p).value or 0
+        function = ctypes.CFUNCTYPE(ctypes.c_double, *kinds)(fallback)
+        _keep_alive.append(function)
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _machine(target: Target, level: int) -> llvm.TargetMachine:
@@ -106,12 +106,12 @@ def _machine(target: Target, level: int) -> llvm.TargetMachine:
 
 
 def _object_of(digest: str, text: Callable[[], str], target: Target, level: int, folder: Path) -> bytes:
-    """Return the object code of the LLVM IR that has this digest, compiled unless a file has it."""
+    """Return the object code of the LLVM IR that has this digest, compiled unless the cache has it."""
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     key = hashlib.sha256(f"{version}\0{target.cpu}\0{target.features}\0{level}\0{digest}".encode()).hexdigest()
     path = folder / f"{key[:32]}.sealed.o"
-    if (kept := read_sealed(path)) is not None:
-        return kept
+    if (cached := read_sealed(path)) is not None:
+        return cached
     module = llvm.parse_assembly(text())
     module.verify()
     code: bytes = _machine(target, level).emit_object(module)

@@ -63,7 +63,7 @@ def _body(emitter: WarpEmitter, block: Block, translate: Callable[[Instruction],
 
 
 def _exit(emitter: WarpEmitter) -> None:
-    """Retire lanes; what waited for them may go on."""
+    """Retire lanes; blocks that waited for them may continue."""
     live = emitter.field("live", "i32")
     emitter.set_field("live", "i32", emitter.op("and", "i32", live, emitter.op("xor", "i32", "%active", -1)))
     for word in range(emitter.layout.words):
@@ -98,7 +98,7 @@ def _go(emitter: WarpEmitter, block: Block, paths: Sequence[tuple[Block, str]]) 
 
 
 def _trap(emitter: WarpEmitter, block: Block, end: Instruction) -> None:
-    """End the launch where a lane comes here; nobody takes the trap's way to the kernel's end."""
+    """End the launch where a lane comes here; no lane takes the trap's edge to the kernel's end."""
     lanes = emitter.to_bits(emitter.lanes(end))
     hit, on = emitter.fresh("trap"), emitter.fresh("on")
     emitter.branch(emitter.value(f"icmp ne i32 {lanes}, 0"), hit, on)

@@ -94,14 +94,14 @@ def _is_in_space(emitter: WarpEmitter, instruction: Instruction) -> None:
     size = emitter.broadcast("i64", emitter.field("local_stride", "i64"))
     local = emitter.op("icmp ult", ints(64), distance, size)
     if instruction.space == "shared":
-        answer = shared
+        predicate = shared
     elif instruction.space == "local":
-        answer = local
+        predicate = local
     elif instruction.space == "global":
-        answer = emitter.op("xor", MASK, emitter.op("or", MASK, shared, local), emitter.constant(1, 1))
+        predicate = emitter.op("xor", MASK, emitter.op("or", MASK, shared, local), emitter.constant(1, 1))
     else:
         raise refuse(instruction)
-    emitter.write_predicate(target, answer, instruction)
+    emitter.write_predicate(target, predicate, instruction)
 
 
 # conversions
@@ -111,17 +111,17 @@ def _convert(emitter: WarpEmitter, instruction: Instruction) -> None:
     types = instruction.types
     if set(instruction.opcode[1:]) - _KNOWN or len(types) != len(("to", "from")) or instruction.has("satfinite"):
         raise refuse(instruction)
-    wanted, given = types
-    if wanted in PACKED:
-        _convert_pair(emitter, instruction, PACKED[wanted])
-    elif wanted not in FLOAT_TYPES and given not in FLOAT_TYPES:
-        _int_to_int(emitter, instruction, wanted, given)
-    elif wanted not in FLOAT_TYPES:
-        _float_to_int(emitter, instruction, wanted, given)
-    elif given not in FLOAT_TYPES:
-        _int_to_float(emitter, instruction, wanted, given)
+    to_type, from_type = types
+    if to_type in PACKED:
+        _convert_pair(emitter, instruction, PACKED[to_type])
+    elif to_type not in FLOAT_TYPES and from_type not in FLOAT_TYPES:
+        _int_to_int(emitter, instruction, to_type, from_type)
+    elif to_type not in FLOAT_TYPES:
+        _float_to_int(emitter, instruction, to_type, from_type)
+    elif from_type not in FLOAT_TYPES:
+        _int_to_float(emitter, instruction, to_type, from_type)
     else:
-        _float_to_float(emitter, instruction, wanted, given)
+        _float_to_float(emitter, instruction, to_type, from_type)
 
 
 def _convert_pair(emitter: WarpEmitter, instruction: Instruction, element: str) -> None:
@@ -141,21 +141,21 @@ def _convert_pair(emitter: WarpEmitter, instruction: Instruction, element: str) 
     emitter.write(target, join(emitter, *patterns), 32, instruction)
 
 
-def _write_integer(emitter: WarpEmitter, instruction: Instruction, value: str, wanted: str) -> None:
+def _write_integer(emitter: WarpEmitter, instruction: Instruction, value: str, to_type: str) -> None:
     """Write a result; a wider register gets it extended by its own sign."""
-    target, bits = instruction.operands[0], BITS[wanted]
+    target, bits = instruction.operands[0], BITS[to_type]
     if isinstance(target, Register) and target.bits > bits:
-        value = emitter.resize(value, bits, target.bits, sign=wanted.startswith("s"))
+        value = emitter.resize(value, bits, target.bits, sign=to_type.startswith("s"))
         bits = target.bits
     emitter.write(target, value, bits, instruction)
 
 
-def _int_to_int(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
-    source = emitter.read(instruction.operands[1], BITS[given])
+def _int_to_int(emitter: WarpEmitter, instruction: Instruction, to_type: str, from_type: str) -> None:
+    source = emitter.read(instruction.operands[1], BITS[from_type])
     if instruction.has("sat"):
-        source = _saturate(emitter, source, wanted, given)
-    value = emitter.resize(source, BITS[given], BITS[wanted], sign=given.startswith("s"))
-    _write_integer(emitter, instruction, value, wanted)
+        source = _saturate(emitter, source, to_type, from_type)
+    value = emitter.resize(source, BITS[from_type], BITS[to_type], sign=from_type.startswith("s"))
+    _write_integer(emitter, instruction, value, to_type)
 
 
 def _limits(kind: str) -> tuple[int, int]:
@@ -163,11 +163,11 @@ def _limits(kind: str) -> tuple[int, int]:
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.startswith("s") else (0, (1 << bits) - 1)
 
 
-def _saturate(emitter: WarpEmitter, value: str, wanted: str, given: str) -> str:
+def _saturate(emitter: WarpEmitter, value: str, to_type: str, from_type: str) -> str:
     """Clamp an integer of one type to the range of another."""
-    bits, prefix = BITS[given], given[0]
-    low, high = _limits(wanted)
-    lowest, highest = _limits(given)
+    bits, prefix = BITS[from_type], from_type[0]
+    low, high = _limits(to_type)
+    lowest, highest = _limits(from_type)
     kind = ints(bits)
     if low > lowest:
         value = emitter.integer_intrinsic(f"{prefix}max", bits, (kind, value), (kind, emitter.constant(low, bits)))
@@ -176,14 +176,14 @@ def _saturate(emitter: WarpEmitter, value: str, wanted: str, given: str) -> str:
     return value
 
 
-def _read_number(emitter: WarpEmitter, instruction: Instruction, given: str) -> tuple[str, int]:
+def _read_number(emitter: WarpEmitter, instruction: Instruction, from_type: str) -> tuple[str, int]:
     """Return the source as floats LLVM computes with: half and bf16 are widened, exactly."""
     source = instruction.operands[1]
-    if given == "bf16":
+    if from_type == "bf16":
         return bf16_to_float(emitter, emitter.read(source, 16)), 32
-    if given == "f16":
+    if from_type == "f16":
         return emitter.cast("fpext", floats(16), emitter.read_float(source, 16), floats(32)), 32
-    return read_flushed(emitter, instruction, source, BITS[given]), BITS[given]
+    return read_flushed(emitter, instruction, source, BITS[from_type]), BITS[from_type]
 
 
 def _rounded(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int) -> str:
@@ -193,37 +193,37 @@ def _rounded(emitter: WarpEmitter, instruction: Instruction, value: str, bits: i
     return value
 
 
-def _float_to_int(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+def _float_to_int(emitter: WarpEmitter, instruction: Instruction, to_type: str, from_type: str) -> None:
     """Round and clamp; NaN becomes 0 (PTX ISA section 9.7.9.21)."""
-    value, width = _read_number(emitter, instruction, given)
+    value, width = _read_number(emitter, instruction, from_type)
     value = _rounded(emitter, instruction, value, width)
-    bits, sign = BITS[wanted], "s" if wanted.startswith("s") else "u"
+    bits, sign = BITS[to_type], "s" if to_type.startswith("s") else "u"
     name = f"llvm.fpto{sign}i.sat.v{LANES}i{bits}.v{LANES}f{width}"
-    _write_integer(emitter, instruction, emitter.call(name, ints(bits), (floats(width), value)), wanted)
+    _write_integer(emitter, instruction, emitter.call(name, ints(bits), (floats(width), value)), to_type)
 
 
-def _int_to_float(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
+def _int_to_float(emitter: WarpEmitter, instruction: Instruction, to_type: str, from_type: str) -> None:
     """Round once: through double for the 16-bit formats, which holds every 32-bit integer."""
     if any(instruction.has(mode) for mode in ("rz", "rm", "rp")):
         raise refuse(instruction, "directed rounding")
-    bits = BITS[given]
+    bits = BITS[from_type]
     source = emitter.read(instruction.operands[1], bits)
-    opcode = "sitofp" if given.startswith("s") else "uitofp"
+    opcode = "sitofp" if from_type.startswith("s") else "uitofp"
     target = instruction.operands[0]
-    if wanted in {"f32", "f64"}:
-        value = emitter.cast(opcode, ints(bits), source, floats(BITS[wanted]))
-        emitter.write(target, emitter.as_int(value, BITS[wanted]), BITS[wanted], instruction)
+    if to_type in {"f32", "f64"}:
+        value = emitter.cast(opcode, ints(bits), source, floats(BITS[to_type]))
+        emitter.write(target, emitter.as_int(value, BITS[to_type]), BITS[to_type], instruction)
         return
-    if bits > BITS["b32"] or wanted == "tf32":
+    if bits > BITS["b32"] or to_type == "tf32":
         raise refuse(instruction)
     value = emitter.cast(opcode, ints(bits), source, floats(64))
-    _write_narrow(emitter, instruction, value, 64, wanted)
+    _write_narrow(emitter, instruction, value, 64, to_type)
 
 
-def _write_narrow(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int, wanted: str) -> None:
+def _write_narrow(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int, to_type: str) -> None:
     """Round floats or doubles to half or bf16, once, and write the pattern."""
     target = instruction.operands[0]
-    if wanted == "f16":
+    if to_type == "f16":
         if bits == BITS["f64"]:
             value = emitter.narrow_double(value, 16)
         else:
@@ -238,17 +238,17 @@ def _write_narrow(emitter: WarpEmitter, instruction: Instruction, value: str, bi
     emitter.write(target, float_to_bf16(emitter, value, nearest=not instruction.has("rz")), 16, instruction)
 
 
-def _float_to_float(emitter: WarpEmitter, instruction: Instruction, wanted: str, given: str) -> None:
-    value, width = _read_number(emitter, instruction, given)
+def _float_to_float(emitter: WarpEmitter, instruction: Instruction, to_type: str, from_type: str) -> None:
+    value, width = _read_number(emitter, instruction, from_type)
     value = _rounded(emitter, instruction, value, width)
-    if instruction.has("rz") and not (wanted == "bf16" and given == "f32"):
+    if instruction.has("rz") and not (to_type == "bf16" and from_type == "f32"):
         raise refuse(instruction, "directed rounding")
-    if wanted == "tf32":
+    if to_type == "tf32":
         _to_tf32(emitter, instruction, value)
-    elif wanted in {"f16", "bf16"}:
-        _write_narrow(emitter, instruction, value, width, wanted)
+    elif to_type in {"f16", "bf16"}:
+        _write_narrow(emitter, instruction, value, width, to_type)
     else:
-        bits = BITS[wanted]
+        bits = BITS[to_type]
         if bits != width:
             value = emitter.cast("fpext" if bits > width else "fptrunc", floats(width), value, floats(bits))
         value = finish(emitter, instruction, value, bits)

@@ -101,12 +101,12 @@ class Emitter:
         """Reinterpret floats as integers."""
         return self.cast("bitcast", floats(bits), value, ints(bits))
 
-    def resize(self, value: str, bits: int, wanted: int, *, sign: bool = False) -> str:
+    def resize(self, value: str, bits: int, new_bits: int, *, sign: bool = False) -> str:
         """Truncate or extend integers to another width."""
-        if bits == wanted:
+        if bits == new_bits:
             return value
-        opcode = "trunc" if bits > wanted else "sext" if sign else "zext"
-        return self.cast(opcode, ints(bits), value, ints(wanted))
+        opcode = "trunc" if bits > new_bits else "sext" if sign else "zext"
+        return self.cast(opcode, ints(bits), value, ints(new_bits))
 
     # constants
 

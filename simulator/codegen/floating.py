@@ -61,7 +61,7 @@ def _fused(emitter: WarpEmitter, instruction: Instruction) -> None:
 def _odd_sum(emitter: WarpEmitter, left: str, right: str) -> str:
     """Add doubles and round to odd: where the sum is not exact, of its two neighbours the one whose last bit is set.
 
-    bf16 has the exponents of float, so that a product (exact in double) and an addend may lie more than 53 bits apart; a sum
+    bf16 has the exponents of float, so that a product (exact in double) and an addend may be more than 53 bits apart; a sum
     rounded to nearest would forget the smaller one, which decides a tie. The error of the sum is Knuth's (TwoSum).
     """
     kind, pattern_kind = floats(64), ints(64)
@@ -126,7 +126,7 @@ def _copy_sign(emitter: WarpEmitter, instruction: Instruction) -> None:
 
 
 def each_lane(emitter: WarpEmitter, name: str, bits: int, *values: str) -> str:
-    """Call a function of the host's math library in the active lanes; floats are computed in double and rounded."""
+    """Call a function of libm in the active lanes; floats are computed in double and rounded."""
     if bits == BITS["f16"]:
         wide = [emitter.cast("fpext", floats(16), value, floats(32)) for value in values]
         return emitter.cast("fptrunc", floats(32), each_lane(emitter, name, 32, *wide), floats(16))
@@ -142,11 +142,11 @@ def each_lane(emitter: WarpEmitter, name: str, bits: int, *values: str) -> str:
 
 
 def _lane_loop(helper: str, name: str, bits: int, count: int) -> str:
-    """Return an LLVM function that applies a host function of doubles to the lanes of a mask, in place."""
+    """Return an LLVM function that applies a libm function of doubles to the lanes of a mask, in place."""
     kind = "float" if bits == BITS["f32"] else "double"
     parameters = ", ".join(f"ptr %in{k}" for k in range(count))
     lines = [
-        f"declare double @host_{name}({', '.join(['double'] * count)})",
+        f"declare double @libm_{name}({', '.join(['double'] * count)})",
         f"define void @{helper}({parameters}, i32 %lanes) {{",
         "entry:",
         "  br label %loop",
@@ -163,7 +163,7 @@ def _lane_loop(helper: str, name: str, bits: int, count: int) -> str:
         if kind == "float":
             lines.append(f"  %d{k} = fpext float %x{k} to double")
     prefix = "d" if kind == "float" else "x"
-    lines.append(f"  %y = call double @host_{name}({', '.join(f'double %{prefix}{k}' for k in range(count))})")
+    lines.append(f"  %y = call double @libm_{name}({', '.join(f'double %{prefix}{k}' for k in range(count))})")
     if kind == "float":
         lines += ["  %z = fptrunc double %y to float", "  store float %z, ptr %at0"]
     else:
@@ -190,7 +190,7 @@ def _unary(compute_of: Callable[[WarpEmitter, int, str], str]) -> Callable[[Warp
     return translate
 
 
-def _host(name: str) -> Callable[[WarpEmitter, Instruction], None]:
+def _libm(name: str) -> Callable[[WarpEmitter, Instruction], None]:
     return _unary(lambda emitter, bits, value: each_lane(emitter, name, bits, value))
 
 
@@ -224,9 +224,9 @@ TRANSLATORS = {
     "rcp": _unary(_reciprocal),
     "sqrt": _unary(_root),
     "rsqrt": _unary(_reciprocal_root),
-    "ex2": _host("exp2"),
-    "lg2": _host("log2"),
-    "sin": _host("sin"),
-    "cos": _host("cos"),
-    "tanh": _host("tanh"),
+    "ex2": _libm("exp2"),
+    "lg2": _libm("log2"),
+    "sin": _libm("sin"),
+    "cos": _libm("cos"),
+    "tanh": _libm("tanh"),
 }

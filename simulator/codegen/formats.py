@@ -83,7 +83,7 @@ def finish(emitter: WarpEmitter, instruction: Instruction, value: str, bits: int
 
 
 def canonical(emitter: WarpEmitter, target: Operand, value: str) -> str:
-    """Return floats as patterns, NaN as the one that arithmetic gives (PTX ISA section 9.7.3), where anybody looks at its bits.
+    """Return floats as patterns. If an instruction reads the bits, NaN is the NaN of arithmetic (PTX ISA section 9.7.3).
 
     A processor keeps bits of the operands instead, and rounding by integers that loses a GPU's NaN would go unseen.
     """

@@ -110,7 +110,7 @@ def _divide(emitter: WarpEmitter, instruction: Instruction) -> None:
 
 
 def _divide_long(emitter: WarpEmitter, dividend: str, divisor: str, *, sign: bool) -> str:
-    """Divide 64-bit integers in the active lanes; a divisor of -1, on which the host would trap, is taken out."""
+    """Divide 64-bit integers in the active lanes; a divisor of -1 is handled apart, since the CPU may trap."""
     kind, one = ints(64), emitter.constant(1, 64)
     divisor = emitter.select(emitter.active, kind, divisor, one)
     if not sign:
@@ -251,8 +251,8 @@ def _permute_bytes(emitter: WarpEmitter, instruction: Instruction) -> None:
         byte = emitter.resize(emitter.op("lshr", wide, both, shift), 64, 32)
         sign = emitter.op("ashr", kind, emitter.op("shl", kind, byte, emitter.constant(24)), emitter.constant(31))
         if not isinstance(selector, Immediate):
-            wanted = emitter.op("icmp ne", wide, emitter.op("and", wide, code_of, emitter.constant(8, 64)), ZERO)
-            byte = emitter.select(wanted, kind, sign, byte)
+            is_sign = emitter.op("icmp ne", wide, emitter.op("and", wide, code_of, emitter.constant(8, 64)), ZERO)
+            byte = emitter.select(is_sign, kind, sign, byte)
         elif repeat:
             byte = sign
         byte = emitter.op("and", kind, byte, emitter.constant(255))
@@ -291,7 +291,7 @@ def _extract_field(emitter: WarpEmitter, instruction: Instruction) -> None:
 
 
 def _insert_field(emitter: WarpEmitter, instruction: Instruction) -> None:
-    """Put a field into a value; what would lie above the top is dropped (PTX ISA section 9.7.1.20, bfi)."""
+    """Put a field into a value; bits above the top are dropped (PTX ISA section 9.7.1.20, bfi)."""
     target, source, base, start, length = instruction.operands
     bits, kind = BITS[instruction.type], ints(BITS[instruction.type])
     last, ones = emitter.constant(bits - 1, bits), emitter.constant(-1, bits)
@@ -303,8 +303,8 @@ def _insert_field(emitter: WarpEmitter, instruction: Instruction) -> None:
     mask = emitter.op("shl", kind, mask, place)
     mask = emitter.select(emitter.op("icmp ugt", kind, first, last), kind, ZERO, mask)
     inserted = emitter.op("and", kind, emitter.op("shl", kind, emitter.read(source, bits), place), mask)
-    kept = emitter.op("and", kind, emitter.read(base, bits), emitter.op("xor", kind, mask, ones))
-    emitter.write(target, emitter.op("or", kind, inserted, kept), bits, instruction)
+    outside = emitter.op("and", kind, emitter.read(base, bits), emitter.op("xor", kind, mask, ones))
+    emitter.write(target, emitter.op("or", kind, inserted, outside), bits, instruction)
 
 
 def _count_bits(name: str) -> Callable[[WarpEmitter, Instruction], None]:

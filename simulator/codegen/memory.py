@@ -1,6 +1,6 @@
 """Loads, stores, atomics and fences (PTX ISA sections 9.7.9 and 9.7.13).
 
-A fast access is masked to the lanes whose address lies in the arena, or in the block's shared memory; the others end the
+A fast access is masked to the lanes whose address is in the arena, or in the block's shared memory; the others end the
 launch at the end of the basic block. A checked access goes by way of the checker, which also carries out stores, since it
 compares each value with the one it replaces.
 """
@@ -31,7 +31,7 @@ _ATOMIC_WORDS = {
 
 
 class Place(NamedTuple):
-    """Where the lanes of an access go."""
+    """The addresses of the lanes of an access."""
 
     offsets: str
     """Offsets into the arena."""
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 def locate(emitter: WarpEmitter, address: Operand, space: str) -> Place:
-    """Return where an address operand points, for each lane."""
+    """Return the address of an operand in each lane."""
     if not isinstance(address, Address):
         raise TypeError(f"{address!r} is no address")
     bits = 32 if space == "shared" and not emitter.checked else 64
@@ -60,7 +60,7 @@ def locate(emitter: WarpEmitter, address: Operand, space: str) -> Place:
 
 
 def near(emitter: WarpEmitter, place: Place) -> str:
-    """Return the offsets with 32 bits, which those inside the arena fit in: it is smaller than 2 GiB."""
+    """Return the offsets with 32 bits; offsets inside the arena fit, since it is smaller than 2 GiB."""
     return emitter.resize(place.offsets, place.bits, 32)
 
 

@@ -28,7 +28,7 @@ def _base(emitter: WarpEmitter, extra: int) -> str:
 
 
 def load_lanes(emitter: WarpEmitter, offsets: str, bits: int, lanes: str, extra: int = 0) -> str:
-    """Read an integer of `bits` at 32-bit `offsets` plus `extra` in each lane of a mask; what the others get means nothing."""
+    """Read an integer of `bits` at 32-bit `offsets` plus `extra` in each lane of a mask; the other lanes get any value."""
     kind, base = ints(bits), _base(emitter, extra)
     if emitter.native:
         name = f"load_lanes_{bits}"
@@ -70,12 +70,12 @@ def load_rows(emitter: WarpEmitter, offsets: str, first: int) -> str:
     return emitter.call(name, ints(32), ("ptr", _base(emitter, 0)), ("ptr", start))
 
 
-def copy_bytes(emitter: WarpEmitter, into: str, origin: str, size: int, given: str, lanes: str) -> None:
-    """Copy the first `given` bytes from `origin` in each lane of a mask, at most `size`, and fill up with zeros."""
+def copy_bytes(emitter: WarpEmitter, into: str, origin: str, size: int, length: str, lanes: str) -> None:
+    """Copy the first `length` bytes from `origin` in each lane of a mask, at most `size`, and fill up with zeros."""
     name = f"copy_{size}"
     emitter.helpers.setdefault(name, _copy_function(name, size))
     places = []
-    for slot, value in enumerate((into, origin, given)):
+    for slot, value in enumerate((into, origin, length)):
         places.append(emitter.scratch(slot))
         emitter.emit(f"store {ints(32)} {value}, ptr {places[-1]}, align 64")
     pointers = [("ptr", place) for place in [_base(emitter, 0), *places]]
@@ -97,9 +97,9 @@ def _half_of(part: int, step: int) -> tuple[list[str], str, str]:
         f"  {p}all = shufflevector {half} {p}one, {half} poison, {half} {ZERO}",
         f"  {p}distances = sub {half} {p}offsets, {p}all",
     ]
-    for name, wanted in (("line", f"<{line}>"), ("same", ZERO)):
+    for name, expected in (("line", f"<{line}>"), ("same", ZERO)):
         lines += [
-            f"  {p}{name}.off = icmp ne {half} {p}distances, {wanted}",
+            f"  {p}{name}.off = icmp ne {half} {p}distances, {expected}",
             f"  {p}{name}.out = and <{_HALF} x i1> {p}{name}.off, {p}mask",
             f"  {p}{name}.bits = bitcast <{_HALF} x i1> {p}{name}.out to i{_HALF}",
             f"  {p}{name} = icmp eq i{_HALF} {p}{name}.bits, 0",
@@ -210,7 +210,7 @@ def _copy_function(name: str, size: int) -> str:
     """Return a loop over the lanes; a source that ends within the bytes copied goes byte by byte."""
     kind = f"i{8 * size}"
     return f"""declare i32 @llvm.cttz.i32(i32, i1)
-define void @{name}(ptr %base, ptr %into, ptr %origin, ptr %given, i32 %lanes) {{
+define void @{name}(ptr %base, ptr %into, ptr %origin, ptr %length, i32 %lanes) {{
 entry:
   br label %look
 look:
@@ -227,8 +227,8 @@ lane:
   %origin.at = getelementptr i32, ptr %origin, i32 %number
   %origin.offset = load i32, ptr %origin.at
   %source = getelementptr i8, ptr %base, i32 %origin.offset
-  %given.at = getelementptr i32, ptr %given, i32 %number
-  %bytes = load i32, ptr %given.at
+  %length.at = getelementptr i32, ptr %length, i32 %number
+  %bytes = load i32, ptr %length.at
   %all = icmp uge i32 %bytes, {size}
   br i1 %all, label %whole, label %part
 whole:

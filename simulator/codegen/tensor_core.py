@@ -29,10 +29,10 @@ _ROWS_PER_MATRIX = 8
 
 def matrix_shape(instruction: Instruction) -> tuple[int, int, int]:
     """Return m, n and k of a matrix instruction."""
-    found = next((hit for part in instruction.opcode if (hit := re.fullmatch(r"m(\d+)n(\d+)k(\d+)", part))), None)
-    if found is None:
+    match = next((hit for part in instruction.opcode if (hit := re.fullmatch(r"m(\d+)n(\d+)k(\d+)", part))), None)
+    if match is None:
         raise refuse(instruction)
-    m, n, k = (int(number) for number in found.groups())
+    m, n, k = (int(number) for number in match.groups())
     return m, n, k
 
 

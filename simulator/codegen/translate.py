@@ -36,7 +36,7 @@ _NEVER = {"tensor", "multimem", "mbarrier", "bulk", "cluster"}
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A kernel's LLVM IR, behind it that of the functions it calls, and what the launcher must know of it."""
+    """The LLVM IR of a kernel and of the functions that it calls, and the layout of its states for the launcher."""
 
     texts: tuple[str, ...]
     layout: StateLayout

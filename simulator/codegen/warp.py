@@ -1,4 +1,4 @@
-"""Instructions by which the lanes of a warp talk to each other (PTX ISA sections 9.7.9.6 and 9.7.13).
+"""Instructions by which the lanes of a warp exchange values (PTX ISA sections 9.7.9.6 and 9.7.13).
 
 The lanes an instruction names have met before it runs: control flow holds the block back until they have.
 """
@@ -124,17 +124,17 @@ def _vote(emitter: WarpEmitter, instruction: Instruction) -> None:
     if instruction.has("ballot"):
         emitter.write(target, yes, 32, instruction)
         return
-    nobody = emitter.op("icmp eq", kind, yes, ZERO)
+    none = emitter.op("icmp eq", kind, yes, ZERO)
     everybody = emitter.op("icmp eq", kind, yes, present)
     if instruction.has("any"):
-        answer = emitter.op("xor", MASK, nobody, emitter.constant(1, 1))
+        predicate = emitter.op("xor", MASK, none, emitter.constant(1, 1))
     elif instruction.has("all"):
-        answer = everybody
+        predicate = everybody
     elif instruction.has("uni"):
-        answer = emitter.op("or", MASK, nobody, everybody)
+        predicate = emitter.op("or", MASK, none, everybody)
     else:
         raise refuse(instruction)
-    emitter.write_predicate(target, answer, instruction)
+    emitter.write_predicate(target, predicate, instruction)
 
 
 def _match(emitter: WarpEmitter, instruction: Instruction) -> None:

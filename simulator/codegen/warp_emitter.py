@@ -123,7 +123,7 @@ class WarpEmitter(Emitter):
 
     def _load_register(self, register: Register) -> str:
         offset = self.file.slots.get(register.name)
-        if offset is None:  # read before any write: a NaN, as in registers that live across blocks
+        if offset is None:  # read before any write: a NaN, as in registers that are live across blocks
             return ZERO if register.bits == 1 else self.constant(-1, register.bits)
         place = self.address(offset)
         if register.bits == 1:
@@ -131,13 +131,13 @@ class WarpEmitter(Emitter):
         return self.value(f"load {ints(register.bits)}, ptr {place}, align 64")
 
     def write_back(self) -> None:
-        """Store what later blocks read, for the lanes that run."""
+        """Store the registers that later blocks read, for the lanes that run."""
         for name in sorted(self.changed & self.block.live_out):
             bits, place, value = self.kernel.registers[name].bits, self.address(self.file.slots[name]), self.values[name]
             if bits == 1:
                 new, old = self.to_bits(value), self.value(f"load i32, ptr {place}")
-                kept = self.op("and", "i32", old, self.op("xor", "i32", self.active_bits, -1))
-                merged = self.op("or", "i32", self.op("and", "i32", new, self.active_bits), kept)
+                unchanged = self.op("and", "i32", old, self.op("xor", "i32", self.active_bits, -1))
+                merged = self.op("or", "i32", self.op("and", "i32", new, self.active_bits), unchanged)
                 self.emit(f"store i32 {merged}, ptr {place}")
             elif self.native:
                 kind = ints(bits)
@@ -282,7 +282,7 @@ class WarpEmitter(Emitter):
         self.leave(Status.FAULT)
 
     def stop_if(self, condition: str) -> None:
-        """End the launch where the checker, which has told why, says so by an ``i1``."""
+        """End the launch if the checker demands it by an ``i1``; the checker has reported the reason."""
         on = self.fresh("on")
         self.branch(condition, "stopped", on)
         self.label(on)

@@ -1,7 +1,7 @@
-"""What the checker keeps, field by field; `simulator.native` makes C++ structures of it.
+"""The memory of the checker, field by field; `simulator.native` declares the same structures in C++.
 
 There is one `CHECKER` for a launch: scalars (addresses of the larger arrays, sizes, counts), then the clocks of the running
-block's threads and what each of its warps and lanes knows of the others' (see ``simulator/native/order.hpp``).
+block's threads and the epochs of other threads that each warp and lane knows (see ``simulator/native/order.hpp``).
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ WARPS, THREADS = 32, 1024
 _LANES = 32
 _SCOPES = 2
 VARIABLES = 62
-"""Places that atomics synchronise through, told apart; further ones share the last number. One bit each in an int64."""
+"""Places that atomics synchronise through and that have a number of their own; further places share the last number. Each has a
+bit in an int64."""
 QUEUE_LENGTH = 256
 """Copies that a thread may have in flight."""
 
 
 class Code(IntEnum):
-    """What a report is of."""
+    """The kind of a report."""
 
     OUT_OF_BOUNDS = 1
     MISALIGNED = 2
     READ_ONLY = 3
     UNINITIALISED_SHARED = 4
-    UNWRITTEN = 5
+    UNINITIALISED = 5
     MISSING_WAIT = 6
     RACE = 7
     SAME_VALUE_RACE = 8
@@ -53,7 +54,7 @@ class Code(IntEnum):
 
 
 class Shadow(IntFlag):
-    """What is known of a byte of the arena."""
+    """The state of a byte of the arena."""
 
     VALID = 1
     INITIALISED = 2
@@ -76,7 +77,7 @@ RECORD = _longs("variable", "next")
 GRANULE = np.dtype([("written", np.int64), ("read", np.int64, (2,)), ("writer", np.int32), ("reader", np.int32)])
 """Stamps of a granule's last write and of two of its last reads, and the instructions."""
 PATTERN = np.dtype([("lanes", np.int64), ("distances", np.int64, (_LANES,)), ("costs", np.int64, (_LANES,))])
-"""An instruction's last access: its lanes, their distances from the first, costs by where that stands in a sector."""
+"""An instruction's last access: its lanes, their distances from the first, costs by its position in a sector."""
 
 CHECKER = np.dtype(
     [
@@ -88,7 +89,7 @@ CHECKER = np.dtype(
                 *("reports", "report_count", "report_limit", "counters", "patterns", "copies", "copy_state"),
                 *("records", "record_count", "record_limit", "record_heads", "record_rows", "variable_count"),
                 "barrier_fenced_any",
-                "learned",  # anything but barriers of the whole block may have told threads of each other in this block
+                "learned",  # whether the block has synchronised threads by other means than barriers of the whole block
             )
         ),
         # Each thread's epoch.
@@ -111,9 +112,9 @@ CHECKER = np.dtype(
         ("fenced_acquired", np.int64, (_SCOPES, WARPS)),
         # Per scope and thread: its epoch at its last fence.
         ("fence_clock", np.int64, (_SCOPES, THREADS)),
-        # `fence_clock` as it was at the block's last barrier: whoever releases after it releases this too.
+        # `fence_clock` as it was at the block's last barrier: a release after the barrier includes this.
         ("barrier_fenced", np.int64, (_SCOPES, THREADS)),
-        # Per variable: where it lies, and what those who released it had acquired.
+        # Per variable: its offset, and the variables that the releasing warps had acquired.
         ("variable_offset", np.int64, (VARIABLES,)),
         ("variable_inherited", np.int64, (VARIABLES,)),
         # Per variable: the block, plus 1, whose threads' epochs `variable_known` holds.

@@ -1,6 +1,6 @@
 """Counts of a checked launch, by source line and in total.
 
-PTX is not what a GPU runs: its assembler merges accesses, so requests are upper bounds. Predicated instructions count for
+A GPU does not execute PTX: its assembler merges accesses, so requests are upper bounds. Predicated instructions count for
 all lanes that reach them.
 """
 
@@ -21,13 +21,13 @@ class LineCounters:
     instructions, active_lanes
         Warp instructions, and the lanes that took part in them.
     requests, sectors, ideal_sectors
-        Accesses of a warp to global or local memory, the 32-byte sectors they touch, and the fewest that would do.
+        Accesses of a warp to global or local memory, the 32-byte sectors they touch, and the fewest possible sectors.
     shared_requests, wavefronts, bank_conflicts
-        Accesses of a warp to shared memory, the turns they take, and the turns beyond those without conflicts.
+        Accesses of a warp to shared memory, the turns they take, and the additional turns due to conflicts.
     bytes_loaded, bytes_stored
         Over all lanes.
     flops
-        Floating-point operations by type; ``"bf16 mma"`` and the like are the tensor core's.
+        Floating-point operations by type; a type such as ``"bf16 mma"`` counts operations of the tensor core.
     """
 
     instructions: int = 0
@@ -44,11 +44,11 @@ class LineCounters:
 
     @property
     def sectors_per_request(self) -> float:
-        """Return the sectors an average request touches; 4 is a whole warp of floats in line."""
+        """Return the mean number of sectors of a request; 4 for a warp that reads consecutive floats."""
         return self.sectors / self.requests if self.requests else 0.0
 
     def add(self, other: LineCounters) -> None:
-        """Add the counts of another line, or of the same one in another launch."""
+        """Add the counts of another line, or of the same line in another launch."""
         for part in fields(self):
             if part.name == "flops":
                 self.flops.update(other.flops)
@@ -58,7 +58,7 @@ class LineCounters:
 
 @dataclass(slots=True)
 class Counters:
-    """Everything a checked launch counted.
+    """All counts of a checked launch.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Counters:
     mix
         Warp instructions by opcode without modifiers.
     branches, divergent_branches
-        Conditional branches a warp came to, and those at which its lanes parted.
+        Conditional branches that a warp executed, and the branches at which its lanes diverged.
     """
 
     lines: dict[tuple[str, int], LineCounters] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Counters:
         return 1.0 - self.divergent_branches / self.branches if self.branches else 1.0
 
     def add(self, other: Counters) -> None:
-        """Add what another launch counted."""
+        """Add the counts of another launch."""
         for where, counts in other.lines.items():
             self.lines.setdefault(where, LineCounters()).add(counts)
         self.total.add(other.total)

@@ -15,25 +15,25 @@ KINDS = (
     "race", "barrier_divergence", "uninitialised", "out_of_bounds", "misaligned", "deadlock", "missing_wait", "read_only",
     "trap", "unsupported", "same_value_race",
 )  # fmt: skip
-"""Every kind a finding can have."""
+"""The kinds of findings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a kernel, at a line of its source.
+    """A fault of a kernel, at a line of its source.
 
     Parameters
     ----------
     kind
         One of `KINDS`.
     message
-        What happened, with the values.
+        The fault, with the values.
     path, line, code
-        The place in the source; an empty path where only PTX is known, whose text is then the code.
+        The place in the source. If only the place in the PTX is known, the path is empty and the code is PTX.
     count
-        How often it happened.
+        The number of occurrences.
     block, thread
-        Where it happened first: the block's number in the grid and the thread's in the block.
+        The first occurrence: the number of the block in the grid, and of the thread in the block.
     """
 
     kind: str

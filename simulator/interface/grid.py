@@ -27,7 +27,7 @@ GRID = np.dtype(
     [
         # Addresses of the basic blocks, of the warps' states, and of the checker or 0.
         *((name, np.int64) for name in ("basic_blocks", "states", "checker")),
-        # Of one warp: bytes of its state, where in it counters and registers lie, blocks and the words of a set of them.
+        # Of one warp: bytes of its state, offsets of counters and registers in it, blocks and the words of a set of them.
         *((name, np.int64) for name in ("state_bytes", "counters", "registers", "basic_block_count", "words")),
         # Backward jumps that a warp may make before others have their turn, and turns that may end so before the launch does.
         *((name, np.int64) for name in ("fuel", "patience")),

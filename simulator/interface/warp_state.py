@@ -1,4 +1,4 @@
-"""Where things lie in a warp's state, and the numbers that generated code, the scheduler and the launcher tell each other.
+"""The layout of a warp's state, and the codes that generated code, the scheduler and the launcher exchange.
 
 The state of a warp is one row of bytes: the header below, vector slots for calls of support functions, one pending lane mask
 per basic block, the bit sets of pending and of blocked blocks, counters, and the registers that live across blocks.
@@ -44,7 +44,7 @@ __all__ = [
 LANES = 32
 ALL_LANES = 0xFFFFFFFF
 ADDRESS_BIAS = 0x7000_0000_0000
-"""Device address = bias + offset into the arena: no small integer is by chance a valid pointer."""
+"""Device address = bias + offset into the arena: no small integer is a valid pointer."""
 PARAMETERS = 256
 """Offset of the parameter block in the arena."""
 PARAMETER_BYTES = 4096
@@ -73,7 +73,7 @@ def returned(status: Status) -> int:
 
 
 class Fault(IntEnum):
-    """What generated code itself can find wrong."""
+    """The faults that generated code finds without the checker."""
 
     NONE = 0
     OUT_OF_BOUNDS = 1
@@ -92,7 +92,7 @@ FUNCTIONS = "functions"
 
 
 class Access(IntFlag):
-    """What the checker is told of an access."""
+    """The properties of an access, as the checker gets them."""
 
     READ = 0
     WRITE = 1
@@ -118,7 +118,7 @@ class Barrier(IntEnum):
 ATOMIC_OPERATIONS = ("add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec")
 ATOMIC_TYPES = ("u32", "s32", "f32", "u64", "s64", "f64", "b32", "b64", "b16")
 REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
-"""Told by their number here."""
+"""Generated code passes the position in the tuple."""
 
 BLOCK_COUNTER = np.dtype([(name, np.int64) for name in ("runs", "lane_runs", "divergent")])
 """How often a basic block ran, for how many lanes in all, and how often they parted at its end."""

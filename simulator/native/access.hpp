@@ -1,8 +1,8 @@
 // One access of a warp, checked: bounds, alignment, initialisation, order against earlier accesses, and what it costs.
 //
-// Shadow memory holds a byte per byte of the arena, made of the bits of `Shadow`. What was accessed before stands in the
-// history of history.hpp. Nearly every access of a correct kernel is in order at first sight. What shows that is a few loops
-// over the lanes without calls; what they cannot decide goes, lane by lane, to functions that know all the rules and report.
+// Shadow memory holds a byte per byte of the arena, made of the bits of `Shadow`. history.hpp holds
+// the earlier accesses. A few loops over the lanes, without calls, accept nearly every access of a correct kernel. The other
+// accesses go, lane by lane, to functions that apply all rules and report.
 #pragma once
 #include "history.hpp"
 #include "traffic.hpp"
@@ -16,11 +16,11 @@ struct Request {
   int64_t first;  // the offset of the lowest lane
 
   bool is(int32_t kind) const { return access & kind; }
-  // A lane's offset; those that take no part repeat the first.
+  // A lane's offset; inactive lanes repeat the first.
   int64_t offset(int lane) const { return holds(lanes, lane) ? offsets[lane] : first; }
 };
 
-inline Request asked_for(int32_t index, int32_t access, Lanes lanes, int64_t size, const int64_t* offsets) {
+inline Request make_request(int32_t index, int32_t access, Lanes lanes, int64_t size, const int64_t* offsets) {
   return {index, access, lanes, size, offsets, offsets[__builtin_ctz(lanes)]};
 }
 
@@ -49,21 +49,21 @@ static bool is_plain(const Checker& check, const Request& request) {
   }
   const int64_t size = request.size;
   if (!is_power_of_two(size) || bits & (size - 1) || least < inside.low || most > inside.high) return false;
-  constexpr uint32_t READ_WANTS = in_each_byte(Shadow::VALID | Shadow::INITIALISED);
-  constexpr uint32_t READ_MINDS = in_each_byte(Shadow::VALID | Shadow::INITIALISED | Shadow::IN_FLIGHT);
-  constexpr uint32_t WRITE_WANTS = in_each_byte(Shadow::VALID);
-  constexpr uint32_t WRITE_MINDS = in_each_byte(Shadow::VALID | Shadow::READ_ONLY | Shadow::IN_FLIGHT);
+  constexpr uint32_t READ_EXPECTED = in_each_byte(Shadow::VALID | Shadow::INITIALISED);
+  constexpr uint32_t READ_MASK = in_each_byte(Shadow::VALID | Shadow::INITIALISED | Shadow::IN_FLIGHT);
+  constexpr uint32_t WRITE_EXPECTED = in_each_byte(Shadow::VALID);
+  constexpr uint32_t WRITE_MASK = in_each_byte(Shadow::VALID | Shadow::READ_ONLY | Shadow::IN_FLIGHT);
   constexpr uint32_t INITIALISED = in_each_byte(Shadow::INITIALISED);
   const bool writes = request.is(Access::WRITE), atomic = request.is(Access::ATOMIC);
-  const uint32_t wants = writes && !atomic ? WRITE_WANTS : READ_WANTS;
-  const uint32_t minds = atomic ? READ_MINDS | WRITE_MINDS : writes ? WRITE_MINDS : READ_MINDS;
+  const uint32_t expected = writes && !atomic ? WRITE_EXPECTED : READ_EXPECTED;
+  const uint32_t mask = atomic ? READ_MASK | WRITE_MASK : writes ? WRITE_MASK : READ_MASK;
   uint32_t* words = at<uint32_t>(check.shadow);
   uint32_t wrong = 0, known = INITIALISED;
   if (size < 4) {
     const uint32_t part = (1u << 8 * size) - 1;
     for (int lane = 0; lane < WARP; ++lane) {
       const int64_t offset = request.offset(lane);
-      wrong |= (words[offset >> 2] ^ wants) & minds & part << 8 * (offset & 3);
+      wrong |= (words[offset >> 2] ^ expected) & mask & part << 8 * (offset & 3);
     }
     if (!wrong && writes) {
       for (int lane = 0; lane < WARP; ++lane) {
@@ -76,7 +76,7 @@ static bool is_plain(const Checker& check, const Request& request) {
   for (int place = 0; place < size >> 2; ++place) {
     for (int lane = 0; lane < WARP; ++lane) {
       const uint32_t word = words[(request.offset(lane) >> 2) + place];
-      wrong |= (word ^ wants) & minds;
+      wrong |= (word ^ expected) & mask;
       known &= word;
     }
   }
@@ -86,34 +86,34 @@ static bool is_plain(const Checker& check, const Request& request) {
   return !wrong;
 }
 
-// What is missing (VALID, INITIALISED) or in the way (READ_ONLY, IN_FLIGHT); a write initialises.
+// Returns the missing bits (VALID, INITIALISED) and the forbidding bits (READ_ONLY, IN_FLIGHT); a write initialises.
 static int32_t shadow_of(uint8_t* shadow, int64_t offset, int64_t size, bool write) {
-  int32_t found = 0;
+  int32_t state_bits = 0;
   for (int64_t place = offset; place < offset + size; ++place) {
     const uint8_t byte = shadow[place];
-    found |= byte & Shadow::IN_FLIGHT;
+    state_bits |= byte & Shadow::IN_FLIGHT;
     if (!(byte & Shadow::VALID)) {
-      found |= Shadow::VALID;
+      state_bits |= Shadow::VALID;
     } else if (write) {
       shadow[place] = byte | Shadow::INITIALISED;
-      found |= byte & Shadow::READ_ONLY;
+      state_bits |= byte & Shadow::READ_ONLY;
     } else if (!(byte & Shadow::INITIALISED)) {
-      found |= Shadow::INITIALISED;
+      state_bits |= Shadow::INITIALISED;
     }
   }
-  return found;
+  return state_bits;
 }
 
-// Reports what shadow memory showed; returns whether the access must not happen.
-static bool report_memory(Checker& check, const Request& request, int64_t thread, int64_t offset, int32_t found) {
-  const auto tell = [&](int32_t code) { report(check, code, request.index, -1, thread, -1, offset, request.size); };
-  if (found & (Shadow::VALID | Shadow::READ_ONLY)) {
-    tell(found & Shadow::VALID ? Code::OUT_OF_BOUNDS : Code::READ_ONLY);
+// Reports the faults that shadow memory shows; returns whether the access must not happen.
+static bool report_memory(Checker& check, const Request& request, int64_t thread, int64_t offset, int32_t state_bits) {
+  const auto report_code = [&](int32_t code) { report(check, code, request.index, -1, thread, -1, offset, request.size); };
+  if (state_bits & (Shadow::VALID | Shadow::READ_ONLY)) {
+    report_code(state_bits & Shadow::VALID ? Code::OUT_OF_BOUNDS : Code::READ_ONLY);
     return true;
   }
-  if (found & Shadow::IN_FLIGHT) tell(Code::MISSING_WAIT);
+  if (state_bits & Shadow::IN_FLIGHT) report_code(Code::MISSING_WAIT);
   const bool shared = check.shared_start <= offset && offset < check.shared_end;
-  if (found & Shadow::INITIALISED) tell(shared ? Code::UNINITIALISED_SHARED : Code::UNWRITTEN);
+  if (state_bits & Shadow::INITIALISED) report_code(shared ? Code::UNINITIALISED_SHARED : Code::UNINITIALISED);
   return false;
 }
 
@@ -129,12 +129,12 @@ static bool report_memory(Checker& check, const Request& request, int64_t thread
       report(check, Code::MISALIGNED, request.index, -1, thread, -1, offset, request.size);
       return true;
     }
-    int32_t found = Shadow::VALID;
+    int32_t state_bits = Shadow::VALID;
     if (inside.low <= offset && offset <= inside.high) {
-      found = request.is(Access::ATOMIC) ? shadow_of(shadow, offset, request.size, false) & Shadow::INITIALISED : 0;
-      found |= shadow_of(shadow, offset, request.size, request.is(Access::WRITE));
+      state_bits = request.is(Access::ATOMIC) ? shadow_of(shadow, offset, request.size, false) & Shadow::INITIALISED : 0;
+      state_bits |= shadow_of(shadow, offset, request.size, request.is(Access::WRITE));
     }
-    if (found && report_memory(check, request, thread, offset, found)) return true;
+    if (state_bits && report_memory(check, request, thread, offset, state_bits)) return true;
   }
   return false;
 }
@@ -149,7 +149,7 @@ static bool count_request(Checker& check, const Request& request) {
   Counter& counter = at<Counter>(check.counters)[place];
   counter.requests += 1;
   counter.lanes += active;
-  counter.turns += turns.taken;
+  counter.turns += turns.actual;
   counter.ideal += turns.ideal;
   counter.bytes += active * request.size;
   return shared;
@@ -167,18 +167,18 @@ static void synchronise(Checker& check, const Request& request, int warp, int la
 extern "C" int32_t check_access(const Header& state, Checker& check, int32_t index, int32_t access, Lanes lanes, int32_t size,
                                 const int64_t* offsets) {
   if (!lanes) return 0;
-  const Request asked = asked_for(index, access, lanes, size, offsets);
-  if (!is_plain(check, asked) && is_forbidden(check, asked, state.warp)) return 1;
-  const bool shared = count_request(check, asked), strong = asked.is(Access::STRONG);
-  if (asked.is(Access::LOCAL)) return 0;
-  if (!asked.is(Access::STRONG | Access::WRITE)) {
+  const Request request = make_request(index, access, lanes, size, offsets);
+  if (!is_plain(check, request) && is_forbidden(check, request, state.warp)) return 1;
+  const bool shared = count_request(check, request), strong = request.is(Access::STRONG);
+  if (request.is(Access::LOCAL)) return 0;
+  if (!request.is(Access::STRONG | Access::WRITE)) {
     enter_reads(check, state.warp, index, strong, lanes, size, offsets, shared);
     return 0;
   }
   for (int lane = 0; lane < WARP; ++lane) {
     if (!holds(lanes, lane) || offsets[lane] >= check.local_start) continue;
-    if (strong) synchronise(check, asked, state.warp, lane, offsets[lane]);
-    if (asked.is(Access::WRITE))
+    if (strong) synchronise(check, request, state.warp, lane, offsets[lane]);
+    if (request.is(Access::WRITE))
       enter_write(check, state.warp, lane, index, strong, offsets[lane], size, shared, false);
     else
       enter_reads(check, state.warp, index, strong, 1u << lane, size, offsets, shared);
@@ -186,15 +186,15 @@ extern "C" int32_t check_access(const Header& state, Checker& check, int32_t ind
   return 0;
 }
 
-// Writes a lane's elements, each of which lies 256 bytes behind the last; returns whether they were there already.
+// Writes a lane's elements, at distances of 256 bytes; returns whether they were there already.
 template <class T>
 inline bool store_elements(uint8_t* memory, const uint8_t* values, int elements) {
   T* there = reinterpret_cast<T*>(memory);
   bool same = true;
   for (int element = 0; element < elements; ++element) {
-    const T given = reinterpret_cast<const T*>(values + 256 * element)[0];
-    same = same && there[element] == given;
-    there[element] = given;
+    const T value = reinterpret_cast<const T*>(values + 256 * element)[0];
+    same = same && there[element] == value;
+    there[element] = value;
   }
   return same;
 }
@@ -211,16 +211,16 @@ static bool store_lane(uint8_t* memory, const uint8_t* values, int element_bytes
 extern "C" int32_t check_store(const Header& state, Checker& check, int32_t index, int32_t access, Lanes lanes,
                                int32_t element_bytes, int32_t elements, const int64_t* offsets, const uint8_t* values) {
   if (!lanes) return 0;
-  const Request asked = asked_for(index, access, lanes, int64_t(element_bytes) * elements, offsets);
-  if (!is_plain(check, asked) && is_forbidden(check, asked, state.warp)) return 1;
-  const bool shared = count_request(check, asked), strong = asked.is(Access::STRONG);
+  const Request request = make_request(index, access, lanes, int64_t(element_bytes) * elements, offsets);
+  if (!is_plain(check, request) && is_forbidden(check, request, state.warp)) return 1;
+  const bool shared = count_request(check, request), strong = request.is(Access::STRONG);
   for (int lane = 0; lane < WARP; ++lane) {
     if (!holds(lanes, lane)) continue;
     const int64_t offset = offsets[lane];
     const bool same = store_lane(at<uint8_t>(state.arena) + offset, values + lane * element_bytes, element_bytes, elements);
-    if (asked.is(Access::LOCAL) || offset >= check.local_start) continue;
-    if (strong) synchronise(check, asked, state.warp, lane, offset);
-    enter_write(check, state.warp, lane, index, strong, offset, asked.size, shared, same);
+    if (request.is(Access::LOCAL) || offset >= check.local_start) continue;
+    if (strong) synchronise(check, request, state.warp, lane, offset);
+    enter_write(check, state.warp, lane, index, strong, offset, request.size, shared, same);
   }
   return 0;
 }

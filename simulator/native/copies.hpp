@@ -55,13 +55,13 @@ extern "C" void check_copy_groups(const Header& state, Checker& check, int32_t n
       ++queue.closed;
       continue;
     }
-    int64_t kept = 0;
+    int64_t remaining = 0;
     for (int64_t place = 0; place < queue.length; ++place) {
       if (everything || queue.copies[place].group < queue.closed - number)
         land(check, thread, queue.copies[place]);
       else
-        queue.copies[kept++] = queue.copies[place];
+        queue.copies[remaining++] = queue.copies[place];
     }
-    queue.length = kept;
+    queue.length = remaining;
   }
 }

@@ -1,4 +1,4 @@
-"""C++ declarations of what Python and C++ share: numpy's structures as structs, enums and tuples of names as constants."""
+"""C++ declarations of the layouts in `simulator.interface`: structures as structs, enums and names as constants."""
 
 from __future__ import annotations
 

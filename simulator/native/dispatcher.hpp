@@ -1,7 +1,7 @@
 // The dispatcher of a warp: it runs the pending basic block that is lowest in topological order, and counts.
 //
-// So lanes that parted meet again where their paths join. Blocks whose lanes wait for others are passed over. While all lanes
-// go the same way, nothing is queued.
+// This order lets lanes that diverged converge where their paths join. Blocks whose lanes wait for others are skipped. While
+// all lanes take the same path, nothing is queued.
 #pragma once
 #include "lanes.hpp"
 

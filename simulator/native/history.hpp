@@ -1,10 +1,11 @@
-// The history of memory: who wrote and who read each granule last, and whether the next access comes after them.
+// The history of memory: the last write and reads of each granule, and whether the next access is ordered after them.
 //
 // Three stamps per granule, its last write and two of its last reads by different threads, and the two instructions.
 #pragma once
 #include "order.hpp"
 
-// A stamp says who accessed memory and when; zero means nobody. From the top: block + 1, thread, epoch, a strong access's bit.
+// A stamp holds the thread and the epoch of an access; zero: no access. From
+// the top: block + 1, thread, epoch, a bit for strong accesses.
 constexpr int EPOCH_SHIFT = 1, THREAD_SHIFT = 29, WARP_SHIFT = 34, BLOCK_SHIFT = 39;
 constexpr int64_t EPOCH_MASK = (1 << 28) - 1;
 
@@ -57,15 +58,15 @@ struct Step {
   }
 }
 
-// What barriers have told a warp of.
-struct Told {
+// The accesses that barriers order before a warp's next access.
+struct BarrierOrder {
   int64_t base, warp_base;
   bool shared;
 
-  // Whether nobody left a stamp, or the lane itself, or one whom barriers have told the whole warp of. Shared memory is
-  // another's in another block. Unless something else than barriers has told threads of each other (`Checker::learned`), false
-  // means that the accesses are not ordered.
-  bool of(int64_t stamp, int64_t mine) const {
+  // Whether there is no earlier access, or it is one of the lane itself, or barriers order it before the whole warp. Blocks do
+  // not share shared memory. If the block has synchronised by barriers alone (not `Checker::learned`), false means that the
+  // accesses are not ordered.
+  bool covers(int64_t stamp, int64_t mine) const {
     if (stamp >> BLOCK_SHIFT == mine >> BLOCK_SHIFT) {
       const int64_t epoch = epoch_of(stamp);
       if (epoch < base) return true;
@@ -75,11 +76,11 @@ struct Told {
   }
 };
 
-// Compares each lane's read with the history of every granule it touches; what it did before in this epoch is known.
+// Compares each lane's read with the history of every granule it touches; a repeated read in the same epoch is skipped.
 static void enter_reads(Checker& check, int64_t warp, int64_t index, bool strong, Lanes lanes, int64_t size,
                         const int64_t* offsets, bool shared) {
   Granule* history = at<Granule>(check.granules);
-  const Told told = {check.base[warp], check.warp_base[warp], shared};
+  const BarrierOrder barriers = {check.base[warp], check.warp_base[warp], shared};
   const int64_t block = check.block, shift = check.granule_shift, local_start = check.local_start;  // in registers
   const bool learned = check.learned;
   int64_t last = -1;
@@ -95,9 +96,9 @@ static void enter_reads(Checker& check, int64_t warp, int64_t index, bool strong
     for (int64_t place = offset >> shift; place <= end; ++place) {
       Granule& granule = history[place];
       if (granule.read[0] == stamp || granule.read[1] == stamp) continue;
-      if (!told.of(granule.written, stamp)) {
+      if (!barriers.covers(granule.written, stamp)) {
         compare_read(check, granule, {warp, lane, stamp, index, strong, shared, offset, size});
-      } else if (told.of(granule.read[0], stamp)) {
+      } else if (barriers.covers(granule.read[0], stamp)) {
         granule.read[0] = stamp;
         granule.reader = index;
       } else if (!learned) {
@@ -113,14 +114,14 @@ static void enter_reads(Checker& check, int64_t warp, int64_t index, bool strong
 inline void enter_write(Checker& check, int64_t warp, int lane, int64_t index, bool strong, int64_t offset, int64_t size,
                         bool shared, bool same) {
   Granule* history = at<Granule>(check.granules);
-  const Told told = {check.base[warp], check.warp_base[warp], shared};
+  const BarrierOrder barriers = {check.base[warp], check.warp_base[warp], shared};
   const int64_t thread = WARP * warp + lane, stamp = stamp_of(check.block, thread, check.clock[thread], strong);
   const int64_t end = (offset + size - 1) >> check.granule_shift;
   for (int64_t place = offset >> check.granule_shift; place <= end; ++place) {
     Granule& granule = history[place];
-    bool known = told.of(granule.written, stamp);
+    bool known = barriers.covers(granule.written, stamp);
     if (granule.read[0] || granule.read[1])
-      known = known && told.of(granule.read[0], stamp) && told.of(granule.read[1], stamp);
+      known = known && barriers.covers(granule.read[0], stamp) && barriers.covers(granule.read[1], stamp);
     else if (granule.written == stamp)
       continue;
     if (known) {

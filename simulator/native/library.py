@@ -1,4 +1,4 @@
-"""The C++ of this folder, compiled by the clang that compiles kernels, kept on disk, and loaded beside them."""
+"""The C++ of this folder, compiled by the clang that compiles kernels, cached on disk, and loaded with them."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def library() -> Library:
 
 @cache
 def _library() -> Library:
-    made = Library(_object())
+    loaded = Library(_object())
     for name in SUPPORT:
-        llvm.add_symbol(name, made.address(name))
-    return made
+        llvm.add_symbol(name, loaded.address(name))
+    return loaded
 
 
 def _object() -> bytes:
     texts = [path.read_text() for path in sorted(_FOLDER.glob("*.[ch]pp"))]
-    host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    key = hashlib.sha256("\0".join((compiler().version, *_FLAGS, *host, declarations(), *texts)).encode()).hexdigest()
+    cpu = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    key = hashlib.sha256("\0".join((compiler().version, *_FLAGS, *cpu, declarations(), *texts)).encode()).hexdigest()
     path = CACHE / "objects" / f"native-{key[:32]}.o"
     code = read_sealed(path)
     if code is None:
@@ -99,7 +99,7 @@ def compiled(*options: str) -> bytes:
     Raises
     ------
     CompileError
-        With what the compiler says, or there is none.
+        The message of the compiler, or there is no compiler.
     """
     with tempfile.TemporaryDirectory() as folder:
         header, output = Path(folder, "shared.hpp"), Path(folder, "native.o")

@@ -1,4 +1,4 @@
-// Gathers, scatters and permutations for machines without AVX-512, what lanes of a warp tell each other, and printf.
+// Gathers, scatters and permutations for machines without AVX-512, exchanges between the lanes of a warp, and printf.
 #pragma once
 #include "lanes.hpp"
 
@@ -32,10 +32,10 @@ extern "C" void permute_32(const uint32_t* values, const uint32_t* sources, uint
 // For each lane, which of its members have the same value.
 extern "C" void match_lanes(const uint64_t* values, const Lanes* members, Lanes* equal) {
   for (int lane = 0; lane < WARP; ++lane) {
-    Lanes found = 0;
+    Lanes matches = 0;
     for (int other = 0; other < WARP; ++other)
-      if (holds(members[lane], other) && values[lane] == values[other]) found |= 1u << other;
-    equal[lane] = found;
+      if (holds(members[lane], other) && values[lane] == values[other]) matches |= 1u << other;
+    equal[lane] = matches;
   }
 }
 
@@ -65,19 +65,19 @@ extern "C" void reduce_lanes(int32_t operation, int32_t is_signed, const uint32_
   }
 }
 
-// What is printed: the calls so far and the most there may be, and behind them one `Printed` for each.
+// The head of the print buffer: the number of calls, and the largest number. One `Printed` per call follows.
 struct PrintBuffer {
   int64_t calls, most;
 };
 static_assert(sizeof(PrintBuffer) == PRINT_HEAD_BYTES);
 
-// Keeps a call of printf for the host, which puts it into text: the address of its format, and the arguments' bytes.
+// Stores a call of printf, which Python formats later: the address of its format, and the bytes of the arguments.
 extern "C" void keep_printed(PrintBuffer& buffer, const uint8_t* arena, int64_t arena_size, Lanes lanes, const int64_t* formats,
                              const int64_t* arguments) {
-  Printed* kept = reinterpret_cast<Printed*>(&buffer + 1);
+  Printed* records = reinterpret_cast<Printed*>(&buffer + 1);
   for (int lane = 0; lane < WARP; ++lane) {
     if (!holds(lanes, lane) || buffer.calls >= buffer.most) continue;
-    Printed& call = kept[buffer.calls++];
+    Printed& call = records[buffer.calls++];
     call.format = formats[lane];
     call.lane = lane;
     const int64_t source = arguments[lane] - ADDRESS_BIAS;

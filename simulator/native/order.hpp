@@ -1,13 +1,13 @@
-// Which accesses are ordered: epochs, what each warp and lane knows of others, barriers, fences, release and acquire.
+// The order of accesses: epochs, the epochs of others that each warp and lane knows, barriers, fences, release and acquire.
 //
-// A thread's epoch grows whenever others may learn of what it did: at barriers, warp barriers and fences. An access is stamped
+// A thread's epoch grows at each synchronisation: barriers, warp barriers and fences. An access is stamped
 // with its thread's epoch; it is ordered before another thread's if that thread knows the epoch (FastTrack, Flanagan and
 // Freund, PLDI 2009, with knowledge kept per warp where lanes cannot differ).
 //
-// Blocks run one after another, so between blocks only what was released counts: a fence and then an atomic (or a release), in
-// the other block an atomic or a strong read of the same place. An atomic acquires without a fence of its own, as CUDA's own
-// examples of the last block to finish rely on. What the threads of a block fenced before a barrier, any of them releases
-// after.
+// Blocks run one after another, so only releases order accesses of different blocks: a fence and then an atomic (or a release)
+// in one block, an atomic or a strong read of the same place in the other. An atomic acquires without a fence of its own:
+// CUDA's examples of the last block to finish rely on this. A release by any thread of a block includes the fences that the
+// threads of the block executed before its last barrier.
 #pragma once
 #include "reports.hpp"
 
@@ -19,7 +19,7 @@ inline void fill(int64_t* values, int64_t count, int64_t value) {
   for (int64_t i = 0; i < count; ++i) values[i] = value;
 }
 
-// Forgets the last block's threads; its releases stay.
+// Resets the state of the last block's threads; its releases stay.
 static void start_block(Checker& check, int64_t block) {
   check.block = block;
   check.barrier_fenced_any = 0;
@@ -65,7 +65,7 @@ static bool is_ordered(const Checker& check, int64_t warp, int lane, int64_t blo
   return epoch <= check.known[warp][thread];
 }
 
-// Lets the warps that wait at a barrier of the block know of each other.
+// Merges the epochs that the warps at a barrier of the block know.
 template <class WarpsHeader>
 static void join_at_barrier(Checker& check, int64_t warps, const int64_t* state, int64_t number, WarpsHeader header) {
   const auto meets = [&](int64_t warp) { return state[warp] == WAITING && header(warp).barrier_id == number; };
@@ -109,7 +109,7 @@ static void join_at_barrier(Checker& check, int64_t warps, const int64_t* state,
     if (check.fenced[BLOCK_SCOPE][warp]) check.barrier_fenced_any = 1;
 }
 
-// Lets the lanes that met at a warp barrier know of each other; each of `active` names those that it waited for.
+// Merges the epochs that the lanes at a warp barrier know; each of `active` names the lanes that it waited for.
 extern "C" void check_warp_barrier(const Header& state, Checker& check, Lanes active, const Lanes* named) {
   const int warp = state.warp;
   int64_t* clock = check.clock + WARP * warp;
@@ -142,7 +142,7 @@ extern "C" void check_warp_barrier(const Header& state, Checker& check, Lanes ac
     if (holds(active, lane)) ++clock[lane];
 }
 
-// Keeps what a lane knows, for its later releases at up to this scope, and begins its next epoch.
+// Stores the epochs that a lane knows, for its later releases at up to this scope, and begins its next epoch.
 static void fence(Checker& check, int warp, int lane, int scope) {
   const int me = WARP * warp + lane;
   check.learned = 1;
@@ -178,7 +178,7 @@ static int64_t variable_of(Checker& check, int64_t offset, bool add) {
   return count;
 }
 
-// Learns what was released to a place.
+// Merges the epochs that were released to a place.
 static void acquire(Checker& check, int warp, int64_t offset) {
   if (!check.variable_count) return;
   const int64_t number = variable_of(check, offset, false);
@@ -215,7 +215,7 @@ static int64_t record_of(Checker& check, int64_t number) {
   return row;
 }
 
-// Tells a place what the lane had fenced.
+// Stores the epochs at the last fence of a lane as released to a place.
 static void release(Checker& check, int warp, int lane, int64_t offset, int64_t index) {
   const bool fenced = check.fenced[BLOCK_SCOPE][warp] >> lane & 1;
   if (!fenced && !check.barrier_fenced_any) return;

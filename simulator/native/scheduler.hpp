@@ -14,7 +14,7 @@ struct Block {
   bool waits_at(int64_t warp, int64_t barrier) const { return state[warp] == WAITING && header(warp).barrier_id == barrier; }
 };
 
-// A number that is none is waited at for ever.
+// A warp waits forever at a number that is not a barrier.
 inline bool is_barrier(int32_t number) { return 0 <= number && number < BARRIERS; }
 
 // Puts every warp at the kernel's first basic block.
@@ -41,7 +41,7 @@ static void begin(Block& block) {
   }
 }
 
-// Writes the result of bar.red where each warp wants it.
+// Writes the result of bar.red to the slot of each warp.
 static void give_votes(const Block& block, int64_t barrier) {
   int64_t votes = 0, threads = 0, kind = Barrier::SYNC;
   for (int64_t warp = 0; warp < block.grid.warps; ++warp) {
@@ -67,25 +67,25 @@ static void give_votes(const Block& block, int64_t barrier) {
 // Lets the warps go that wait at a barrier, of which there is one at least, if it is complete; `alive` threads are left.
 static bool release_at(Block& block, int64_t barrier, int64_t alive) {
   Grid& grid = block.grid;
-  int64_t here = block.arrived[barrier], wanted = 0, first = -1, second = -1;
+  int64_t here = block.arrived[barrier], required = 0, first = -1, second = -1;
   for (int64_t warp = 0; warp < grid.warps; ++warp) {
     if (!block.waits_at(warp, barrier)) continue;
     const Header& header = block.header(warp);
     here += count(header.live);
-    wanted = larger<int64_t>(wanted, header.barrier_count);
+    required = larger<int64_t>(required, header.barrier_count);
     if (first < 0)
       first = header.barrier_pc;
     else if (first != header.barrier_pc)
       second = header.barrier_pc;
   }
-  if (here < (wanted ? wanted : alive)) return false;
+  if (here < (required ? required : alive)) return false;
   if (second >= 0 && !grid.mixed) {
     grid.mixed = 1;
     grid.mixed_first = first;
     grid.mixed_second = second;
     grid.mixed_block = block.number;
   }
-  if (!wanted && alive < grid.threads && !grid.exited) {
+  if (!required && alive < grid.threads && !grid.exited) {
     grid.exited = 1;
     grid.exited_first = first;
     grid.exited_block = block.number;

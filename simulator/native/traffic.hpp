@@ -9,7 +9,7 @@ constexpr int SECTOR_SHIFT = 5, WORD_SHIFT = 2, BANKS = 32;
 constexpr int MOST_PLACES = 64;  // sectors or words that a request may touch: no lane has more than two, no turn more than 32
 
 struct Turns {
-  int64_t taken, ideal;  // the turns that a request takes, and the fewest that would do
+  int64_t actual, ideal;  // the turns that a request takes, and the fewest possible turns
 };
 
 inline bool among(const int64_t* places, int count, int64_t place) {
@@ -48,7 +48,7 @@ static Turns bank_wavefronts(const int64_t* offsets, Lanes lanes, int64_t size) 
         worst = larger(worst, ++waiting);
       }
     }
-    turns.taken += worst;
+    turns.actual += worst;
     turns.ideal += held > 0;
   }
   return turns;
@@ -73,7 +73,7 @@ static Turns turns_of(Pattern& pattern, bool shared, Lanes lanes, int64_t first,
   int64_t& cost = pattern.costs[first & (shared ? 3 : 31)];
   if (!cost) {
     const Turns turns = shared ? bank_wavefronts(offsets, lanes, size) : sectors(offsets, lanes, size);
-    cost = turns.taken << COST_SHIFT | turns.ideal;
+    cost = turns.actual << COST_SHIFT | turns.ideal;
   }
   return {cost >> COST_SHIFT, cost & ((1 << COST_SHIFT) - 1)};
 }

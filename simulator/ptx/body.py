@@ -40,7 +40,7 @@ _SIGN = {"f32": 1 << 31, "f64": 1 << 63}
 
 @dataclass
 class _Scope:
-    """What a pair of braces declares; inline assembly and call sequences open one each."""
+    """The declarations in a pair of braces; inline assembly and call sequences open one each."""
 
     parent: _Scope | None = None
     suffix: str = ""
@@ -225,24 +225,25 @@ class _Body:
         return Vector(tuple(items))
 
     def _name(self) -> Operand:
-        """Read what begins with a name: a register, a pair of destinations, a special register or a symbol."""
+        """Read an operand that begins with a name: a register, a pair of destinations, a special register or a symbol."""
         tokens = self._tokens
         name = tokens.take()
-        found: Operand
+        operand: Operand
         if (register := self._find_register(name)) is not None:
-            found = register
+            operand = register
         elif name == "_":
-            found = SINK
+            operand = SINK
         elif name == "WARP_SZ":
             return Immediate(32)
         elif name.startswith("%"):
             return Special(name)
         else:
-            found = self._symbol(name)
+            symbol = self._symbol(name)
             if tokens.text in {"+", "-"} and tokens.ahead().kind == "int":
                 sign = 1 if tokens.take() == "+" else -1
-                found = Symbol(found.name, sign * integer(tokens.take()))
-        return Pair(found, self._operand()) if tokens.accept("|") else found
+                symbol = Symbol(symbol.name, sign * integer(tokens.take()))
+            operand = symbol
+        return Pair(operand, self._operand()) if tokens.accept("|") else operand
 
     def _address(self) -> Address:
         """Read ``base+offset]``; the offset may be negative, and a sum."""

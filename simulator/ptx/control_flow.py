@@ -107,7 +107,7 @@ def _successors(block: Block, targets: tuple[int, ...], leave: int) -> tuple[int
 
 
 def weak_topological_order(successors: Sequence[Sequence[int]], leave: int) -> list[int]:
-    """Return all blocks so that loops are contiguous and joins stand behind what they join; `leave` comes last.
+    """Return all blocks so that loops are contiguous and each join comes after the paths that it joins; `leave` comes last.
 
     Each strongly connected component is written as its head followed by the order of the rest without that head. Blocks that
     nothing reaches stand just before `leave`.
@@ -138,7 +138,7 @@ def _components(successors: Sequence[Sequence[int]], entries: Sequence[int], amo
     number: dict[int, int] = {}
     low: dict[int, int] = {}
     path: list[int] = []
-    found: list[list[int]] = []
+    components: list[list[int]] = []
     for entry in entries:
         work = [] if entry in number else [(entry, iter(successors[entry]))]
         while work:
@@ -156,13 +156,13 @@ def _components(successors: Sequence[Sequence[int]], entries: Sequence[int], amo
                 work.pop()
                 if low[block] == number[block]:
                     start = path.index(block)
-                    found.append(path[start:])
+                    components.append(path[start:])
                     for closed in path[start:]:
                         del low[closed]
                     del path[start:]
                 elif work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[block])
-    return found[::-1]
+    return components[::-1]
 
 
 def immediate_post_dominators(successors: Sequence[Sequence[int]], leave: int) -> list[int | None]:

@@ -100,9 +100,10 @@ _BITWISE = {
 
 
 def bits_read(kernel: Kernel) -> frozenset[str]:
-    """Return the registers whose bits an integer instruction looks at, directly or in a copy.
+    """Return the registers whose bits an integer instruction reads, directly or in a copy.
 
-    Where arithmetic leaves a NaN in one of them, its bits matter. A store counts: whoever loads it may look.
+    Where arithmetic leaves a NaN in one of them, its bits matter.
+    A store counts as a read of the bits, since a later load may read them.
     """
     sources: dict[str, set[str]] = {}
     waiting: list[str] = []
@@ -113,10 +114,10 @@ def bits_read(kernel: Kernel) -> frozenset[str]:
                 sources.setdefault(register.name, set()).update(r.name for r in used)
         elif instruction.name == "st" or (instruction.name in _BITWISE and not instruction.type.startswith(("f", "bf"))):
             waiting += [register.name for register in used]
-    found: set[str] = set()
+    names: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             waiting += sources.get(name, ())
-    return frozenset(found)
+    return frozenset(names)

@@ -20,7 +20,7 @@ _POINTER_BYTES = 8
 def parameters(tokens: Tokens) -> tuple[Parameter, ...]:
     """Read a parenthesised list of ``.param`` declarations and give each its offset."""
     tokens.expect("(")
-    found: list[Parameter] = []
+    declared: list[Parameter] = []
     end = 0
     while not tokens.accept(")"):
         tokens.expect(".param")
@@ -31,10 +31,10 @@ def parameters(tokens: Tokens) -> tuple[Parameter, ...]:
         align = align or width
         offset = -(-end // align) * align
         size = width * (1 if count is None else count)
-        found.append(Parameter(name, type_, size, align, offset, count or 0))
+        declared.append(Parameter(name, type_, size, align, offset, count or 0))
         end = offset + size
         tokens.accept(",")
-    return tuple(found)
+    return tuple(declared)
 
 
 def variables(tokens: Tokens, *, external: bool = False) -> Iterator[Variable]:
@@ -60,7 +60,7 @@ def variables(tokens: Tokens, *, external: bool = False) -> Iterator[Variable]:
 
 
 def _attributes(tokens: Tokens) -> tuple[int, str]:
-    """Read the alignment and the type, and step over the rest: ``.ptr .global .align 16`` tells of the pointee."""
+    """Read the alignment and the type, and step over the rest: ``.ptr .global .align 16`` describes the pointee."""
     align, type_, of_pointee = 0, "", False
     while tokens.kind == "dot":
         word = tokens.take()[1:]

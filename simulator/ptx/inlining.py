@@ -46,7 +46,7 @@ class Function:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One inlined call: what its names are preceded by, and what its formal parameters stand for."""
+    """One inlined call: the prefix of its names, and the actual parameter of each formal parameter."""
 
     function: Kernel
     prefix: str
@@ -82,7 +82,7 @@ class _Inliner:
         self._kernel.instructions, self._kernel.labels = self._instructions, self._labels
 
     def _expand(self, frame: _Frame) -> None:
-        """Write the body of the frame's function behind what is there, under the frame's names."""
+        """Append the body of the frame's function, with the names of the frame."""
         self._place_parameters(frame)
         labels = defaultdict(list)
         for label, index in frame.function.labels.items():
@@ -104,9 +104,9 @@ class _Inliner:
             function = self._functions.get(callee.name) if isinstance(callee, Symbol) else None
             if function is None:
                 continue
-            taken = {name for each in function.body.instructions for name in _addresses_taken(each)}
+            address_taken = {name for each in function.body.instructions for name in _addresses_taken(each)}
             for formal, actual in self._pairs(call, function, frame):
-                if formal.name in taken:
+                if formal.name in address_taken:
                     self._kernel.variables[actual] = Variable(actual, "local", formal.align, formal.size)
                     self._in_memory.add(actual)
 
@@ -213,12 +213,12 @@ class _Inliner:
 
 
 def _addresses_taken(instruction: Instruction) -> Iterator[str]:
-    """Return the symbols an instruction uses as values; whether they are parameters is the caller's to know."""
+    """Return the symbols an instruction uses as values; the caller knows which of them are parameters."""
     return (operand.name for operand in instruction.operands if isinstance(operand, Symbol))
 
 
 def _local_access(access: Instruction, address: Address) -> Instruction:
-    """Return the load or store of a parameter that lives in local memory."""
+    """Return the load or store of a parameter in local memory."""
     opcode = tuple("local" if part.startswith("param") else part for part in access.opcode)
     first, second = access.operands
     return replace(access, opcode=opcode, operands=(address, second) if access.name == "st" else (first, address))

@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 
 def _closing(source: str, start: int) -> int:
-    """Return the place behind the brace that closes the one that ends at `start`."""
+    """Return the position after the brace that closes the brace that ends at `start`."""
     depth = 1
     for match in _INSIDE.finditer(source, start):
         depth += {"open": 1, "close": -1}.get(match.lastgroup or "", 0)
@@ -60,22 +60,22 @@ def _closing(source: str, start: int) -> int:
 
 
 def _bodies(source: str) -> Iterator[Span]:
-    """Yield from where to where the braces of each function go."""
+    """Yield the start and the end of the braces of each function."""
     at, header = 0, ""
     while match := _OUTSIDE.search(source, at):
-        at, found = match.end(), match.lastgroup
-        if found == "open":
+        at, kind = match.end(), match.lastgroup
+        if kind == "open":
             at = _closing(source, at)
             if header:
                 yield match.start(), at
-        if found in {"entry", "func"}:
-            header = found
-        elif found == "open" or (found == "end" and header == "func"):  # the declaration of one that stands elsewhere
+        if kind in {"entry", "func"}:
+            header = kind
+        elif kind == "open" or (kind == "end" and header == "func"):  # a declaration of an external function
             header = ""
 
 
 class Tokens:
-    """A cursor over the tokens of a PTX text, or of those parts of it that `spans` names."""
+    """A cursor over the tokens of a PTX text, or of the parts of the text that `spans` names."""
 
     def __init__(self, source: str, spans: Sequence[Span] = ()) -> None:
         spans = spans or [(0, len(source))]
@@ -94,7 +94,7 @@ class Tokens:
 
     @classmethod
     def around_bodies(cls, source: str) -> Tokens:
-        """Return the tokens of a module without what stands between the braces of its functions."""
+        """Return the tokens of a module without the bodies of its functions."""
         bodies = dict(_bodies(source))
         ends = [0, *(end - 1 for end in bodies.values())]
         tokens = cls(source, list(zip(ends, [*(start + 1 for start in bodies), len(source)], strict=True)))
@@ -102,7 +102,7 @@ class Tokens:
         return tokens
 
     def skip_body(self) -> Span:
-        """Step over the braces of a function; return from where to where its body goes, them included."""
+        """Step over the body of a function; return its start and end, braces included."""
         start = self.position
         if start not in self._bodies:
             raise self.error(f"expected the body of a function, found {self.text!r}")
@@ -122,7 +122,7 @@ class Tokens:
 
     @property
     def position(self) -> int:
-        """Return where the next token begins."""
+        """Return the position of the next token."""
         return self._tokens[self._at].position
 
     @property
@@ -155,12 +155,12 @@ class Tokens:
             raise self.error(f"expected {text!r}, found {self.text!r}")
 
     def skip_past(self, text: str) -> None:
-        """Step behind the next token that reads `text`."""
+        """Step past the next token that reads `text`."""
         while self.take() != text:
             pass
 
     def skip_braces(self) -> None:
-        """Step behind the brace that closes the next one opened."""
+        """Step past the brace that closes the next opening brace."""
         self.skip_past("{")
         depth = 1
         while depth:

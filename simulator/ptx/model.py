@@ -1,4 +1,4 @@
-"""What the PTX parser produces: modules of kernels of basic blocks of instructions.
+"""The result of the PTX parser: modules of kernels of basic blocks of instructions.
 
 Terms follow the PTX ISA (version 8.0): opcodes and their modifiers (section 4.3), state spaces and types (section 5), operands
 (section 6).
@@ -48,7 +48,7 @@ SPACES = ("global", "shared", "local", "const", "param")
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A virtual register; its name is unique within the kernel, whatever scope declared it."""
+    """A virtual register; its name is unique within the kernel, in all scopes."""
 
     name: str
     type: str
@@ -85,7 +85,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What stands in brackets: ``[base+offset]``."""
+    """An operand in brackets: ``[base+offset]``."""
 
     base: Register | Symbol | None
     offset: int = 0
@@ -116,7 +116,7 @@ class Pair:
 Operand = Register | Immediate | Special | Symbol | Address | Vector | Negated | Pair
 
 SINK = Symbol("_")
-"""The bit bucket: a destination nobody reads."""
+"""The bit bucket: a destination that no instruction reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Location:
 
 @dataclass(slots=True)
 class Instruction:
-    """One instruction; its operands stand in the order of the text, destinations first."""
+    """One instruction; its operands are in the order of the text, destinations first."""
 
     opcode: tuple[str, ...]
     """Split at the dots: ``("ld", "global", "nc", "v4", "f32")``."""
@@ -140,7 +140,7 @@ class Instruction:
     predicate: Register | None = None
     predicate_negated: bool = False
     location: Location | None = None
-    """The line of the user's source: where the code stood, or the innermost call site outside the simulator's own header."""
+    """The line of the user's source: the line of the code, or the innermost call site outside the simulator's own header."""
     frames: tuple[Location, ...] = ()
     """The whole chain of inlined calls, innermost first, `location` among them."""
     ptx_line: int = 0
@@ -182,7 +182,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable of the module or of a kernel's body; who lays memory out gives it an address."""
+    """A variable of the module or of a kernel's body; the layout of memory gives it an address."""
 
     name: str
     space: str
@@ -236,7 +236,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a launch of a kernel must keep to; the fields are the kernel's."""
+    """The requirements of a kernel on its launches; the fields are the kernel's."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -260,7 +260,7 @@ class Kernel:
     parameters: tuple[Parameter, ...]
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
-    """Label to the index of the instruction it stands before (the length of the list for the end)."""
+    """Label to the index of the instruction that follows it (the length of the list for the end)."""
     registers: dict[str, Register] = field(default_factory=dict)
     variables: dict[str, Variable] = field(default_factory=dict)
     """Shared and local variables declared in the body, inlined functions' included."""
@@ -271,7 +271,7 @@ class Kernel:
 
     @property
     def signature(self) -> Signature:
-        """Return what a launch must keep to."""
+        """Return the requirements on launches."""
         return Signature(self.name, self.parameters, self.directives)
 
     def parameter(self, name: str) -> Parameter | None:
@@ -281,7 +281,7 @@ class Kernel:
 
 @dataclass(slots=True)
 class Module:
-    """A translation unit: what one .cu file became."""
+    """A translation unit: the PTX of one .cu file."""
 
     version: str = ""
     target: str = ""

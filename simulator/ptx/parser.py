@@ -27,14 +27,14 @@ _FILE = re.compile(r"^\s*\.file\b.*$", re.MULTILINE)
 
 
 class _WhenAsked(Mapping[str, T], Generic[T]):
-    """Values by name, each made when it is first asked for: of a module's kernels and functions, most are never used."""
+    """Values by name, each computed at its first use: most kernels and functions of a module are never used."""
 
     def __init__(self) -> None:
         self._makers: dict[str, Callable[[], T]] = {}
         self._made: dict[str, T] = {}
 
     def add(self, name: str, make: Callable[[], T]) -> None:
-        """Know how to make a value."""
+        """Add a value by the function that computes it."""
         self._makers[name] = make
 
     def __getitem__(self, name: str) -> T:
@@ -43,7 +43,7 @@ class _WhenAsked(Mapping[str, T], Generic[T]):
         return self._made[name]
 
     def get(self, name: str, default: T | None = None) -> T | None:  # type: ignore[override]  # no overloads
-        """Return a value, or `default` where there is none; what goes wrong while it is made is told."""
+        """Return a value, or `default` where there is none; an error while the value is computed is raised."""
         if name not in self._makers:
             return default
         return self[name]
@@ -60,7 +60,7 @@ class _WhenAsked(Mapping[str, T], Generic[T]):
 
 @dataclass
 class _Unit:
-    """The module under construction with its device functions, which inlining takes away."""
+    """The module under construction with its device functions, which inlining removes."""
 
     tokens: Tokens
     module: Module = field(default_factory=Module)
@@ -69,16 +69,16 @@ class _Unit:
 
 
 def parse(text: str) -> Module:
-    """Read a PTX module; a kernel's body is read when the kernel is first asked for.
+    """Read a PTX module; a kernel's body is read at the first use of the kernel.
 
     It then has device functions inlined, basic blocks ordered, and liveness known.
 
     Raises
     ------
     CompileError
-        The text is not PTX; of a body, when its kernel is asked for.
+        The text is not PTX; for a body, raised at the first use of its kernel.
     UnsupportedInstruction
-        A kernel, when it is asked for, uses what the simulator's front end refuses: tensor addresses, calls through
+        At its first use, a kernel has features that the simulator's front end refuses: tensor addresses, calls through
         pointers, recursion.
     """
     unit = _Unit(Tokens.around_bodies(text))
@@ -122,7 +122,7 @@ def _statement(unit: _Unit) -> None:
 
 
 def _setting(unit: _Unit, word: str) -> None:
-    """Read ``.version``, ``.target`` and their like."""
+    """Read ``.version``, ``.target`` and similar directives."""
     tokens = unit.tokens
     if word == ".version":
         unit.module.version = tokens.take()
@@ -144,7 +144,7 @@ def _entry(unit: _Unit) -> None:
     tokens = unit.tokens
     tokens.expect(".entry")
     name = tokens.take()
-    taken = parameters(tokens) if tokens.text == "(" else ()
+    formals = parameters(tokens) if tokens.text == "(" else ()
     directives = {}
     while tokens.kind == "dot":
         directive = tokens.take()[1:]
@@ -154,13 +154,13 @@ def _entry(unit: _Unit) -> None:
             tokens.accept(",")
         directives[directive] = tuple(integer(value) for value in values if not value.startswith('"'))
         tokens.accept(";")
-    unit.kernels.add(name, partial(_read_kernel, unit, name, taken, directives, tokens.skip_body()))
+    unit.kernels.add(name, partial(_read_kernel, unit, name, formals, directives, tokens.skip_body()))
 
 
 def _read_kernel(
-    unit: _Unit, name: str, taken: tuple[Parameter, ...], directives: dict[str, tuple[int, ...]], body: Span
+    unit: _Unit, name: str, formals: tuple[Parameter, ...], directives: dict[str, tuple[int, ...]], body: Span
 ) -> Kernel:
-    kernel = Kernel(name, taken, directives=directives)
+    kernel = Kernel(name, formals, directives=directives)
     read_body(Tokens(unit.tokens.source, [body]), kernel, unit.module.files)
     inline_calls(kernel, unit.functions)
     build_blocks(kernel)
@@ -169,23 +169,23 @@ def _read_kernel(
 
 
 def _function(unit: _Unit) -> None:
-    """Read a device function, or step over the declaration of one that stands elsewhere."""
+    """Read a device function, or step over the declaration of an external function."""
     tokens = unit.tokens
     tokens.expect(".func")
     _skip_attributes(tokens)
     results: tuple[Parameter, ...] = parameters(tokens) if tokens.text == "(" else ()
     name = tokens.take()
-    taken = parameters(tokens) if tokens.text == "(" else ()
+    formals = parameters(tokens) if tokens.text == "(" else ()
     _skip_attributes(tokens)
     if tokens.accept(";"):
         return
-    unit.functions.add(name, partial(_read_function, unit, name, taken, results, tokens.skip_body()))
+    unit.functions.add(name, partial(_read_function, unit, name, formals, results, tokens.skip_body()))
 
 
 def _read_function(
-    unit: _Unit, name: str, taken: tuple[Parameter, ...], results: tuple[Parameter, ...], body: Span
+    unit: _Unit, name: str, formals: tuple[Parameter, ...], results: tuple[Parameter, ...], body: Span
 ) -> Function:
-    function = Kernel(name, taken)
+    function = Kernel(name, formals)
     read_body(Tokens(unit.tokens.source, [body]), function, unit.module.files)
     return Function(function, results)
 

@@ -69,12 +69,12 @@ def check_geometry(kernel: Signature, grid: Dimensions, block: Dimensions, *, st
 
 
 def arrays_of(kernel: Signature, arguments: Sequence[object]) -> list[tuple[int, npt.NDArray[np.generic]]]:
-    """Return the arrays among the arguments, by number, each of a form a kernel can take."""
-    wanted = kernel.parameters
-    if len(arguments) != len(wanted):
-        raise LaunchError(f"{kernel.name} takes {len(wanted)} arguments, not {len(arguments)}.")
-    found = []
-    for number, (parameter, argument) in enumerate(zip(wanted, arguments, strict=True)):
+    """Return the arrays among the arguments, by number, after a check that a kernel can take each of them."""
+    parameters = kernel.parameters
+    if len(arguments) != len(parameters):
+        raise LaunchError(f"{kernel.name} takes {len(parameters)} arguments, not {len(arguments)}.")
+    arrays = []
+    for number, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
         if not isinstance(argument, np.ndarray):
             continue
         if parameter.size != _POINTER_BYTES or parameter.type.startswith("f") or parameter.count:
@@ -83,8 +83,8 @@ def arrays_of(kernel: Signature, arguments: Sequence[object]) -> list[tuple[int,
             raise LaunchError(f"{kernel.name}: argument {number} is an array of shape {argument.shape} that is not contiguous.")
         if argument.dtype.hasobject:
             raise LaunchError(f"{kernel.name}: argument {number} is an array of Python objects.")
-        found.append((number, argument))
-    return found
+        arrays.append((number, argument))
+    return arrays
 
 
 def pack(kernel: Signature, arguments: Sequence[object], pointers: dict[int, int]) -> bytearray:
@@ -107,12 +107,12 @@ def _bytes_of(kernel: Signature, number: int, parameter: Parameter, argument: ob
     content = argument.tobytes() if isinstance(argument, np.generic) else argument
     if not isinstance(content, bytes) or len(content) != parameter.size:
         raise LaunchError(
-            f"{kernel.name}: argument {number} is {_told(argument)}; the parameter is a struct of {parameter.size} bytes."
+            f"{kernel.name}: argument {number} is {_shown(argument)}; the parameter is a struct of {parameter.size} bytes."
         )
     return content
 
 
-def _told(argument: object) -> str:
+def _shown(argument: object) -> str:
     return (
         f"{type(argument).__name__} {argument!r}"
         if isinstance(argument, (int, float, bool, bytes))
@@ -130,11 +130,11 @@ def _scalar(kernel: Signature, number: int, parameter: Parameter, argument: obje
         return float(value) if kind.startswith("f") else _whole(kernel, number, parameter, int(value))
     if isinstance(value, float) and kind.startswith("f"):
         return _finite_or_infinite(value, kind)
-    raise LaunchError(f"{kernel.name}: argument {number} is {_told(argument)}; the parameter is {kind}.")
+    raise LaunchError(f"{kernel.name}: argument {number} is {_shown(argument)}; the parameter is {kind}.")
 
 
 def _finite_or_infinite(value: float, kind: str) -> float:
-    """Return a double as the parameter holds it: what is beyond float becomes infinite, as in a C conversion."""
+    """Return a double as the parameter holds it: a value beyond float becomes infinite, as in a C conversion."""
     return ctypes.c_float(value).value if kind == "f32" else value
 
 

@@ -1,4 +1,4 @@
-"""One launch: memory laid out, states prepared, blocks run, memory and findings brought back."""
+"""One launch: lay out memory, prepare the states of the warps, run the blocks, copy memory back."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _FUEL, _PATIENCE = 10_000, 1_000
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launch came to.
+    """The result of a launch.
 
     Parameters
     ----------
     status
         ``"ok"``, or the kind of the finding that stopped the launch before its end.
     findings
-        Everything found wrong, in the order of the source; a fast launch finds only what stops it.
+        All findings, in the order of the source; a fast launch finds only faults that stop it.
     instructions
         Instructions executed, summed over threads.
     printed
-        What the kernel printed.
+        The output of printf.
     count
-        Sums up what a checked launch counted; None for a fast one.
+        Returns the counters of a checked launch; None for a fast launch.
     """
 
     status: str
@@ -57,13 +57,13 @@ class Launch:
 
     @cached_property
     def counters(self) -> Counters | None:
-        """Return what a checked launch counted, summed up when first asked for; None for a fast launch."""
+        """Return the counters of a checked launch, summed up at the first use; None for a fast launch."""
         return self.count() if self.count is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the caller asked for."""
+    """The arguments of a launch."""
 
     grid: Dimensions
     block: Dimensions
@@ -116,7 +116,7 @@ def _fresh_states(block: Dimensions, size: int, layout: StateLayout) -> npt.NDAr
 
 
 class Execution:
-    """A request being carried out; what findings are made of stays readable after it."""
+    """A launch in progress; its memory and states stay readable after it, for findings."""
 
     def __init__(self, program: Program, request: Request) -> None:
         kernel, memory = program.facts.signature, program.facts.memory

@@ -1,6 +1,6 @@
 """Device memory: one arena with the parameters, the module's variables, the arrays between red zones, shared and local memory.
 
-Arrays that overlap on the host overlap here, and every array keeps its address modulo 256, so that misaligned views stay so.
+Arrays that overlap in CPU memory overlap here. Every array keeps its address modulo 256, so misaligned views stay misaligned.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_ARENA = (1 << 31) - 4096
 
 
 class Reserve:
-    """Memory that one launch hands on to the next: pages fresh from the system cost more than many a launch.
+    """Memory that the next launch reuses: new pages of the system cost more time than a small launch.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ class Reserve:
         self._spare: list[npt.NDArray[np.uint8]] = []
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return `size` bytes, whatever is in them."""
+        """Return `size` bytes with any contents."""
         spare = self._spare.pop() if self._spare else None  # one step: no two threads get the same
         return spare[:size] if spare is not None and len(spare) >= size else np.empty(size, np.uint8)
 
     def give_back(self, memory: npt.NDArray[np.uint8]) -> None:
-        """Keep memory that `take` returned and nobody uses any more."""
+        """Keep memory that `take` returned and that is no longer used."""
         whole = memory if memory.base is None else memory.base
         if not self._spare and len(whole) <= self._limit:
             self._spare.append(whole)
@@ -75,12 +75,12 @@ class Buffer:
 def place_arrays(arrays: Sequence[tuple[int, npt.NDArray[np.generic]]], start: int) -> tuple[list[Buffer], int]:
     """Give each array, numbered by its argument, an offset from `start` on; return them and the end."""
     spans = sorted((array.ctypes.data, array.nbytes, argument, array) for argument, array in arrays)
-    buffers, host_end, shift, end = [], -1, 0, start
+    buffers, cpu_end, shift, end = [], -1, 0, start
     for address, size, argument, array in spans:
-        if address >= host_end:  # apart from the last one: a place of its own, after a red zone
+        if address >= cpu_end:  # apart from the last one: a place of its own, after a red zone
             offset = aligned(end + _RED_ZONE, _UNIT) + address % _UNIT
             shift = offset - address
-        host_end = max(host_end, address + size)
+        cpu_end = max(cpu_end, address + size)
         end = max(end, address + shift + max(size, 1))
         buffers.append(Buffer(argument, array, address + shift))
     return buffers, end
@@ -118,7 +118,7 @@ class Arena:
         start
             The end of the module's variables.
         shared
-            Start and size of each part of a block's shared memory, from 0 up; gaps between them belong to nobody.
+            Start and size of each part of a block's shared memory, from 0 up; gaps between them belong to no variable.
         local
             Bytes of local memory of a thread.
         threads
@@ -145,7 +145,7 @@ class Arena:
 
     @property
     def address(self) -> int:
-        """Return the host address of the arena."""
+        """Return the CPU address of the arena."""
         return self.memory.ctypes.data
 
     def pointer(self, argument: int) -> int:
@@ -164,15 +164,15 @@ class Arena:
                 buffer.bytes[:] = self.memory[buffer.offset : buffer.offset + buffer.size]
 
     def give_back(self) -> None:
-        """Hand the memory on to the next launch; nothing of this one is in the arena any more."""
+        """Give the memory to the next launch; the arena is invalid afterwards."""
         _reserve.give_back(self.raw)
 
     def describe(self, offset: int) -> str:
-        """Say in words what lies at an offset, or what it is next to."""
+        """Return the array or the memory at an offset in words, or the nearest one."""
         if self.local_stride and self.local <= offset < len(self.memory):
             return f"local memory, byte {(offset - self.local) % self.local_stride}"
         places = [(b.offset, b.size, f"argument {b.argument}") for b in self.buffers]
-        # A stray address is told by the nearest of these: an array's red zone may be shared memory's too.
+        # A stray address is named after the nearest place: the red zone of an array may also be that of shared memory.
         places += [(start, size, "shared memory") for start, size in self.shared_parts]
         start, size, name = min(places, key=lambda p: max(p[0] - offset, offset - p[0] - p[1] + 1, 0), default=(0, 0, ""))
         if not start - _RED_ZONE <= offset < start + size + _RED_ZONE:

@@ -1,4 +1,4 @@
-"""printf in kernels: calls are kept while the launch runs, and put into text by the host afterwards."""
+"""printf in kernels: a buffer keeps the calls while the launch runs; afterwards Python formats them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class PrintBuffer:
 
     @property
     def address(self) -> int:
-        """Return the host address of the buffer."""
+        """Return the CPU address of the buffer."""
         return self.words.ctypes.data
 
     def text(self, memory: npt.NDArray[np.uint8]) -> str:
-        """Return what was printed; formats and strings are read from the arena's memory."""
+        """Return the printed text; formats and strings are read from the arena's memory."""
         if not self.words[0]:
             return ""
         records = self.words[_HEAD:].view(PRINTED)[: int(self.words[0])]

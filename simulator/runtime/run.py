@@ -1,4 +1,4 @@
-"""Runs a launch without the checker, and reports as a finding why a launch stopped early."""
+"""Runs a launch without the checker; a finding says why a launch stopped early."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["run_fast", "stopped_by"]
 
 
 def run_fast(program: Program, request: Request) -> Launch:
-    """Run without the checker; only what ends the launch is found."""
+    """Run without the checker; only faults that end the launch are found."""
     execution = Execution(program, request)
     outcome = execution.run()
-    found = stopped_by(execution, outcome)
+    findings = stopped_by(execution, outcome)
     printed = execution.prints.text(execution.arena.memory)
     execution.arena.give_back()
-    return Launch(found[0].kind if found else "ok", found, execution.instructions(), printed)
+    return Launch(findings[0].kind if findings else "ok", findings, execution.instructions(), printed)
 
 
 def stopped_by(execution: Execution, outcome: Outcome) -> list[Finding]:
-    """Return what ended a launch before its time, in one finding, or nothing."""
+    """Return one finding with the reason for which a launch stopped early; an empty list if it did not."""
     if outcome is Outcome.DONE:
         return []
     block, warp = (int(execution.grid[name][0]) for name in ("last_block", "last_warp"))
@@ -40,22 +40,22 @@ def stopped_by(execution: Execution, outcome: Outcome) -> list[Finding]:
             return []
         kind, message = {
             Fault.OUT_OF_BOUNDS: ("out_of_bounds", "an access outside the device's memory"),
-            Fault.TRAP: ("trap", "the kernel stopped itself"),
+            Fault.TRAP: ("trap", "the kernel executed a trap"),
             Fault.ASSERT: ("trap", "an assertion failed"),
         }[code]
         return [finding_at(kernel.instructions[index], kind, message, block=block, thread=warp * LANES + lane)]
     if outcome is Outcome.SPINNING:
         where = _first_waiting(execution, warp)
-        message = "the loop never ends: what it waits for does not come"
+        message = "the loop never ends: the condition that it waits for never becomes true"
         return [finding_at(where, "deadlock", message, block=block, thread=warp * LANES)]
     if outcome is Outcome.STUCK:
         where = _first_waiting(execution, warp)
-        message = "lanes wait here for others of their warp that wait elsewhere"
+        message = "lanes wait here for lanes of their warp that wait elsewhere"
         return [finding_at(where, "barrier_divergence", message, block=block, thread=warp * LANES)]
     waiting = [w for w in range(execution.request.warps) if _first_waiting(execution, w) is not None]
     header = execution.header_of(execution.states)
     where = kernel.instructions[int(header["barrier_pc"][waiting[0]])] if waiting else None
-    message = "the barrier never completes: warps wait for threads that do not come"
+    message = "the barrier never completes: warps wait for threads that never arrive"
     return [finding_at(where, "deadlock", message, block=block, thread=(waiting[0] if waiting else 0) * LANES)]
 
 

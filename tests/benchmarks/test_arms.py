@@ -37,21 +37,21 @@ def test_each_arm_is_taken_once_in_the_order_given():
 
 
 @needs_compiler
-@pytest.mark.parametrize("answer", [0, 1])
-def test_the_function_of_the_library_is_the_one_that_a_preloaded_process_finds(answer, tmp_path):
-    environment = {**os.environ, **mkl_avx512.preloaded(mkl_avx512.build(tmp_path, answer))}
+@pytest.mark.parametrize("result", [0, 1])
+def test_the_function_of_the_library_is_the_one_that_a_preloaded_process_finds(result, tmp_path):
+    environment = {**os.environ, **mkl_avx512.preloaded(mkl_avx512.build(tmp_path, result))}
     done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
-    assert int(done.stdout) == answer
+    assert int(done.stdout) == result
 
 
 @needs_compiler
-def test_mkl_uses_other_instructions_when_the_library_answers_otherwise(tmp_path):
+def test_mkl_uses_other_instructions_when_the_library_returns_another_result(tmp_path):
     if mkl_avx512.FLAG not in mkl_avx512.CPUINFO.read_text().split():
         pytest.skip("this processor has no AVX-512")
     if not mkl_avx512.instructions():
         pytest.skip("MKL is not torch's BLAS")
-    found = [mkl_avx512.instructions(mkl_avx512.preloaded(mkl_avx512.build(tmp_path, answer))) for answer in (0, 1)]
-    assert [mkl_avx512.NAME in line for line in found] == [False, True], found
+    lines = [mkl_avx512.instructions(mkl_avx512.preloaded(mkl_avx512.build(tmp_path, result))) for result in (0, 1)]
+    assert [mkl_avx512.NAME in line for line in lines] == [False, True], lines
 
 
 @needs_compiler
@@ -99,10 +99,10 @@ def test_the_error_of_a_failed_compiler_holds_its_last_line(monkeypatch, tmp_pat
 @pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
 def test_only_arms_with_avx512_preload_the_library_and_only_torch_has_its_caches_moved(arm, monkeypatch, tmp_path):
     monkeypatch.setenv("LD_PRELOAD", "/elsewhere/malloc.so")
-    found = environment_of(arm, tmp_path, tmp_path / "caches")
+    environment = environment_of(arm, tmp_path, tmp_path / "caches")
     library = str(tmp_path / mkl_avx512.LIBRARY)
-    assert found.get("LD_PRELOAD") == (f"{library}:/elsewhere/malloc.so" if arm.avx512 else None)
-    assert found.get("TORCHINDUCTOR_CACHE_DIR") == (str(tmp_path / "caches") if arm.torch else None)
+    assert environment.get("LD_PRELOAD") == (f"{library}:/elsewhere/malloc.so" if arm.avx512 else None)
+    assert environment.get("TORCHINDUCTOR_CACHE_DIR") == (str(tmp_path / "caches") if arm.torch else None)
     assert "TORCHINDUCTOR_CACHE_DIR" not in environment_of(arm, tmp_path, None)
 
 

@@ -44,7 +44,7 @@ def test_an_exact_multiple_of_crucibles_times_is_read_exactly(ms, factor):
 
 
 @given(st.lists(st.tuples(st.floats(1.0, 1e4), st.floats(1.0, 1e4)), min_size=1, max_size=20))
-def test_the_interval_holds_the_ratio_and_lies_within_the_rounds_where_there_are_enough(pairs):
+def test_the_interval_holds_the_ratio_and_is_within_the_rounds_where_there_are_enough(pairs):
     ours, theirs = map(list, zip(*pairs, strict=True))
     (ratio,) = ratios_of([arm("torch", theirs), arm("crucible", ours)])
     low, high = ratio.interval
@@ -71,8 +71,8 @@ def test_the_strongest_arm_is_the_one_with_the_least_ratio(factors):
 
 @given(milliseconds)
 def test_a_run_survives_json(ms):
-    made = run(arm("crucible", ms), arm("torch", ms))
-    assert StepRun.from_json(json.loads(json.dumps(made.to_json()))) == made
+    record = run(arm("crucible", ms), arm("torch", ms))
+    assert StepRun.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
 losses = st.floats(0.1, 12.0)

@@ -107,18 +107,18 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     def copy(self):
         """Return a copy on the device."""
-        made = empty(self.shape, self.dtype)
-        made[...] = self
-        return made
+        result = empty(self.shape, self.dtype)
+        result[...] = self
+        return result
 
     def sum(self):
         """Return the sum, an array without dims."""
-        made = empty((), self.dtype)
-        _context.submit(lambda: made._memory.__setitem__((), self._memory.sum()), "sum")  # noqa: SLF001 (the same)
-        return made
+        result = empty((), self.dtype)
+        _context.submit(lambda: result._memory.__setitem__((), self._memory.sum()), "sum")  # noqa: SLF001 (the same)
+        return result
 
     def get(self):
-        """Return a copy on the host, after everything before."""
+        """Return a copy in CPU memory, after all earlier work."""
         _context.wait()
         return self._memory.copy()
 
@@ -128,7 +128,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
         return self._memory.__dlpack__()
 
     def __dlpack_device__(self):
-        """Say that it is memory of the host."""
+        """Say that the memory is of the CPU."""
         return self._memory.__dlpack_device__()
 
     def item(self):
@@ -152,9 +152,9 @@ def empty(shape, dtype=float):
 
 def zeros(shape, dtype=float):
     """Return an array of zeros."""
-    made = empty(shape, dtype)
-    made.fill(0)
-    return made
+    result = empty(shape, dtype)
+    result.fill(0)
+    return result
 
 
 def asarray(a, dtype=None):
@@ -162,9 +162,9 @@ def asarray(a, dtype=None):
     if isinstance(a, ndarray):
         return a
     values = np.asarray(a, dtype)
-    made = empty(values.shape, values.dtype)
-    made[...] = ndarray(values.copy())
-    return made
+    result = empty(values.shape, values.dtype)
+    result[...] = ndarray(values.copy())
+    return result
 
 
 def asnumpy(a):

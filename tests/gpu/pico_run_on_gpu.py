@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 def say(*words):
     """Write a line for the test to read."""
-    print("asked:", *words, file=sys.stderr)  # noqa: T201 (the test reads it)
+    print("call:", *words, file=sys.stderr)  # noqa: T201 (the test reads it)
 
 
 def main(argv):

@@ -20,14 +20,21 @@ FEW = "--variant=cuda_naive,cuda_vector"
 
 def crown(results, workload, variant, protocol, **changes):
     """Add a made-up champion of adamw to the stored champions."""
-    store, made = Store(results, machine_key("cuda")), discover().variant("adamw", variant)
-    found = {"op": "adamw", "workload": workload, "dims": {"K": 64}, "variant": variant, "device": "cuda", "protocol": protocol}
-    found |= changes
-    store.write_champions([*store.champions(), Champion(**found, source=source_hash(made), threads=1, median_ms=1.0)])
+    store, proven = Store(results, machine_key("cuda")), discover().variant("adamw", variant)
+    fields = {
+        "op": "adamw",
+        "workload": workload,
+        "dims": {"K": 64},
+        "variant": variant,
+        "device": "cuda",
+        "protocol": protocol,
+    }
+    fields |= changes
+    store.write_champions([*store.champions(), Champion(**fields, source=source_hash(proven), threads=1, median_ms=1.0)])
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_race_on_a_gpu_crowns_what_trains_there(tmp_path, capsys):
+def test_the_champion_of_a_race_on_a_gpu_trains_there(tmp_path, capsys):
     results = f"--results={tmp_path}"
     first_rungs(tmp_path, "cuda")
     prove(tmp_path, "cuda", "adamw", "cuda_vector")
@@ -45,12 +52,12 @@ def test_a_race_on_a_gpu_crowns_what_trains_there(tmp_path, capsys):
     assert "cuda-graph" in shown
 
     assert run.main(["--device=cuda", "--model=gpt2-nano", "--plan", results]) == 0
-    told = capsys.readouterr()
-    [row] = [line for line in told.out.splitlines() if " adamw " in line]
+    output = capsys.readouterr()
+    [row] = [line for line in output.out.splitlines() if " adamw " in line]
     assert crowned.variant in row
     assert "champion of" in row
-    assert "so the highest proven rung is taken: attention, " in told.err
-    assert "python -m harness.bench --device cuda" in told.err
+    assert "so the highest proven rung is taken: attention, " in output.err
+    assert "python -m harness.bench --device cuda" in output.err
 
 
 @pytest.mark.parametrize(("device", "hint"), [("cuda", "--device cuda"), ("cpu", "--device cpu")])
@@ -65,10 +72,10 @@ def test_a_board_says_whose_races_are_missing(tmp_path, capsys, device, hint):
 
 
 @pytest.mark.parametrize("command", [leaderboard, explain])
-@pytest.mark.parametrize(("device", "told"), [("sim", "has no time"), ("cudo", "did you mean 'cuda'")])
-def test_only_devices_with_races_have_boards(tmp_path, capsys, command, device, told):
+@pytest.mark.parametrize(("device", "message"), [("sim", "has no time"), ("cudo", "did you mean 'cuda'")])
+def test_only_devices_with_races_have_boards(tmp_path, capsys, command, device, message):
     assert command.main(["--op=adamw", f"--device={device}", f"--results={tmp_path}"]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("protocol", "chosen"), [("cuda-graph", "cuda_vector"), ("cuda-cold", "cuda_naive")])
@@ -79,15 +86,15 @@ def test_the_champion_is_the_one_raced_as_it_will_run(tmp_path, protocol, chosen
     crown(tmp_path, "w", "cuda_vector", "cuda-graph")
     store = Store(tmp_path, machine_key("cuda"))
     chooser = Chooser(discover(), store, StepTemplate(discover(), PICO, 2, 16), 1, "cuda", protocol)
-    found = chooser.choose(parse_kernels("best"))
-    assert found["adamw", "wte"].variant.name == chosen
-    assert found["adamw", "wte"].reason == f"champion of w on this GPU ({protocol}), the most similar shape raced here"
-    assert found["attention", ""].reason == "proven on cuda, not raced on this GPU; the highest rung"
+    choices = chooser.choose(parse_kernels("best"))
+    assert choices["adamw", "wte"].variant.name == chosen
+    assert choices["adamw", "wte"].reason == f"champion of w on this GPU ({protocol}), the most similar shape raced here"
+    assert choices["attention", ""].reason == "proven on cuda, not raced on this GPU; the highest rung"
     assert "adamw" not in chooser.without_champion(parse_kernels("best"))
     assert "attention" in chooser.without_champion(parse_kernels("cuda"))
 
 
-def test_what_won_in_bfloat16_is_no_champion_of_float32(tmp_path):
+def test_a_champion_in_bfloat16_is_no_champion_in_float32(tmp_path):
     first_rungs(tmp_path, "cuda")
     prove(tmp_path, "cuda", "adamw", "cuda_vector")
     crown(tmp_path, "w", "cuda_naive", "cuda-graph", dtype="bfloat16")

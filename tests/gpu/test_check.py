@@ -21,9 +21,9 @@ from tests.house.document_check import document_of
 def test_without_a_gpu_it_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert check.main([]) == 2
-    told = capsys.readouterr().err
-    assert "--device sim" in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "--device sim" in output
+    assert output.count("\n") == 1
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(0, 9))
@@ -61,18 +61,18 @@ def test_every_dtype_that_a_variant_takes_is_compared():
 def test_stand_in_and_simulator_agree_to_the_bit(dtype):
     variant = discover().variant("layer_norm", "cuda_vector")
     with Worker() as worker:
-        found = agreement(variant, worker, [p for p in compared_problems(variant.op, variant) if p.dtype == dtype][:3])
-    assert (found.problems, found.ulps, found.share, found.note) == (3, 0, 1.0, "")
+        result = agreement(variant, worker, [p for p in compared_problems(variant.op, variant) if p.dtype == dtype][:3])
+    assert (result.problems, result.ulps, result.share, result.note) == (3, 0, 1.0, "")
 
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(("op", "dtypes"), [("softmax", ["float32"]), ("layer_norm", ["float32", "bfloat16"])])
 def test_parts_do_not_stop_each_other_and_each_dtype_is_raced(op, dtypes, tmp_path, monkeypatch, capsys):
-    asked = []
+    commands = []
 
     def command(module, words):
         given = dict(zip(words[::2], words[1::2], strict=False))
-        asked.append((module, given.get("--dtype"), given.get("--protocol")))
+        commands.append((module, given.get("--dtype"), given.get("--protocol")))
         return "" if module == "harness.verify" else f"{module} fell over"
 
     def lame(variants, *_):
@@ -82,13 +82,13 @@ def test_parts_do_not_stop_each_other_and_each_dtype_is_raced(op, dtypes, tmp_pa
     monkeypatch.setattr(check, "_compare", lame)
     assert check.main(["--op", op, "--results", str(tmp_path)]) == 1
     races = [("harness.bench", dtype, protocol) for dtype in dtypes for protocol in ("cuda-cold", "cuda-graph")]
-    assert asked == [("harness.verify", None, None), *races]
-    told = capsys.readouterr().out
+    assert commands == [("harness.verify", None, None), *races]
+    output = capsys.readouterr().out
     assert check.main(["--op", op, "--results", str(tmp_path), "--json"]) == 1
     document = document_of(capsys.readouterr().out, "harness.gpu_check", 1)
     assert (document["failures"].count("harness.bench fell over"), document["agreements"][0]["ulps"]) == (len(races), 7)
-    assert told.count("harness.bench fell over") == len(races)
-    assert "50.00%" in told
+    assert output.count("harness.bench fell over") == len(races)
+    assert "50.00%" in output
     kept = json.loads((tmp_path / machine_key("cuda") / "agreement.json").read_text())
     assert {a["ulps"] for a in kept} == {7}
 

@@ -20,12 +20,12 @@ extern "C" __global__ void far_off(float* x, int size) { x[1LL << 40] = size; }
 NAMES = """
 import cupy
 for name in {names}:
-    found = cupy
+    attribute = cupy
     for part in name.split("."):
-        if part == "at" or not hasattr(found, part):
+        if part == "at" or not hasattr(attribute, part):
             print(name)
             break
-        found = getattr(found, part)
+        attribute = getattr(attribute, part)
 """
 CLASSES = {
     "ndarray": (
@@ -84,7 +84,7 @@ def test_the_stand_in_has_them(gpu, group):
     assert [name for name in members if not hasattr(attribute(gpu, group), name)] == []
 
 
-def test_arrays_of_host_and_gpu_do_not_mix(gpu):
+def test_arrays_of_the_cpu_and_the_gpu_do_not_mix(gpu):
     there = gpu.zeros((4,), np.float32)
     with pytest.raises(TypeError, match="Implicit conversion"):
         np.asarray(there)

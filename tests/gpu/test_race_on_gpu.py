@@ -30,12 +30,12 @@ ROLE = {"op": "residual", "variant": "cuda_naive", "threads": 1}
 def contestant(gpu, tmp_path):
     """Return a loaded contestant in this process, and the values of its two sets."""
     del gpu
-    made, random = GpuContestant([]), np.random.default_rng(1)
+    process, random = GpuContestant([]), np.random.default_rng(1)
     values = [{name: random.random((8, 12), np.float32) for name in ("x1", "x2")} for _ in range(2)]
     for number, arrays in enumerate(values):
         write_pristine(tmp_path, number, arrays)
-    yield made, values, tmp_path
-    made.cupy.cuda.Stream.null.use()
+    yield process, values, tmp_path
+    process.cupy.cuda.Stream.null.use()
 
 
 def prepared(contestant, folder, cold):
@@ -89,7 +89,7 @@ def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, caps
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--protocol", "cpu-warm"], "cuda-cold"),
         (["--compare", "HEAD"], "--compare races on the CPU"),
@@ -98,106 +98,106 @@ def test_a_race_in_bfloat16_has_a_board_and_a_champion_of_its_own(tmp_path, caps
         (["--dtype", "bfloat"], "unknown dtype 'bfloat'; did you mean 'bfloat16'?"),
     ],
 )
-def test_requests_that_make_no_sense_on_a_gpu_are_refused(words, told, tmp_path, capsys):
+def test_requests_that_make_no_sense_on_a_gpu_are_refused(words, message, tmp_path, capsys):
     assert bench.main(["--op", "residual", "--device", "cuda", "--results", str(tmp_path), *words]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cold", [0, 4096])
-def test_a_turn_leaves_the_answer_of_its_last_timed_call(contestant, cold):
-    made, _, folder = contestant
-    made.load(kind="variant", **ROLE)
-    prepared(made, folder, cold)
-    taken = made.turn(count=2, samples=3, seed=5, last=1, warm=True)["ns"]
-    assert len(taken) == 3
-    assert min(taken) > 0
-    made.save_outputs(seed=5, folder=str(folder), name="found")
-    made.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
-    np.testing.assert_allclose(np.load(folder / "found.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
+def test_a_turn_leaves_the_outputs_of_its_last_timed_call(contestant, cold):
+    process, _, folder = contestant
+    process.load(kind="variant", **ROLE)
+    prepared(process, folder, cold)
+    times = process.turn(count=2, samples=3, seed=5, last=1, warm=True)["ns"]
+    assert len(times) == 3
+    assert min(times) > 0
+    process.save_outputs(seed=5, folder=str(folder), name="outputs")
+    process.reference(op="residual", params={}, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    np.testing.assert_allclose(np.load(folder / "outputs.y.npy"), np.load(folder / "reference.y.npy"), rtol=1e-6)
 
 
-def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_answer_is_the_reference_rounded(contestant):
-    made, _, folder = contestant
-    op = made.table.op("layer_norm")
+def test_in_bfloat16_inputs_are_changed_outputs_poisoned_and_the_output_is_the_reference_rounded(contestant):
+    process, _, folder = contestant
+    op = process.table.op("layer_norm")
     problem = Problem(op.name, {"N": 3, "C": 16}, {"eps": 1e-5}, dtype="bfloat16", seed=4)
     for number in range(2):
         write_pristine(folder, number, materialise(op, problem))
-    made.load(kind="variant", op="layer_norm", variant="cuda_vector", threads=1)
+    process.load(kind="variant", op="layer_norm", variant="cuda_vector", threads=1)
     what = {"dims": problem.dims, "params": problem.params, "dtype": problem.dtype}
-    made.probe(**what, folder=str(folder))
-    made.prepare(**what, folder=str(folder), sets=2, cold=0, heat=0)
-    made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.save_outputs(seed=5, folder=str(folder), name="found")
-    made.reference(op=op.name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
-    assert load_array(folder / "found.y.npy").dtype == BFLOAT16
-    assert disagreement(op, problem.dims, folder, "found") == ""
-    given = made.buffers.sets[1]["x"].get().view(np.uint16) != load_pristine(folder, 1, op)["x"].view(np.uint16)
+    process.probe(**what, folder=str(folder))
+    process.prepare(**what, folder=str(folder), sets=2, cold=0, heat=0)
+    process.turn(count=1, samples=2, seed=5, last=1, warm=True)
+    process.save_outputs(seed=5, folder=str(folder), name="outputs")
+    process.reference(op=op.name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    assert load_array(folder / "outputs.y.npy").dtype == BFLOAT16
+    assert disagreement(op, problem.dims, folder, "outputs") == ""
+    given = process.buffers.sets[1]["x"].get().view(np.uint16) != load_pristine(folder, 1, op)["x"].view(np.uint16)
     assert 1 <= np.count_nonzero(given) <= 4
-    made.buffers.freshen(1, (6, 0))
-    assert np.isnan(made.buffers.sets[1]["y"].get().astype(np.float32)).all()
-    found = load_array(folder / "found.y.npy")
-    found[7] = found[7] * 1.02  # three units
-    np.save(folder / "found.y.npy", found)
-    assert "a timed call's y is wrong in 1 of 48" in disagreement(op, problem.dims, folder, "found")
+    process.buffers.freshen(1, (6, 0))
+    assert np.isnan(process.buffers.sets[1]["y"].get().astype(np.float32)).all()
+    outputs = load_array(folder / "outputs.y.npy")
+    outputs[7] = outputs[7] * 1.02  # three units
+    np.save(folder / "outputs.y.npy", outputs)
+    assert "a timed call's y is wrong in 1 of 48" in disagreement(op, problem.dims, folder, "outputs")
 
 
 @pytest.mark.parametrize("name", ["attention_backward", "adamw_master", "embedding"])
 def test_in_bfloat16_a_right_kernel_agrees_with_torch(name, contestant):
-    made, _, folder = contestant
-    op = made.table.op(name)
+    process, _, folder = contestant
+    op = process.table.op(name)
     dims = {dim: next(v for v in values if v >= 3) for dim, values in op.domain.items()}
     problem = Problem(name, dims, params_for(op, dims), dtype="bfloat16", seed=7)
     for number in range(2):
         write_pristine(folder, number, materialise(op, dataclasses.replace(problem, seed=number)))
-    made.load(kind="variant", op=name, variant="cuda_naive", threads=1)
-    made.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
-    made.turn(count=1, samples=2, seed=5, last=1, warm=True)
-    made.save_outputs(seed=5, folder=str(folder), name="found")
-    made.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
-    assert disagreement(op, dims, folder, "found") == ""
-    made.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))
-    assert "a timed call's" in disagreement(op, dims, folder, "found")  # the buffers of the second set
+    process.load(kind="variant", op=name, variant="cuda_naive", threads=1)
+    process.prepare(dims=dims, params=problem.params, dtype="bfloat16", folder=str(folder), sets=2, cold=0, heat=0)
+    process.turn(count=1, samples=2, seed=5, last=1, warm=True)
+    process.save_outputs(seed=5, folder=str(folder), name="outputs")
+    process.reference(op=name, params=problem.params, source=str(folder), number=1, values=5, seed=5, folder=str(folder))
+    assert disagreement(op, dims, folder, "outputs") == ""
+    process.reference(op=name, params=problem.params, source=str(folder), number=0, values=5, seed=5, folder=str(folder))
+    assert "a timed call's" in disagreement(op, dims, folder, "outputs")  # the buffers of the second set
 
 
 def test_a_graph_is_captured_once_and_replayed(contestant, monkeypatch):
-    made, _, folder = contestant
-    made.load(kind="variant", **ROLE)
-    prepared(made, folder, 0)
+    process, _, folder = contestant
+    process.load(kind="variant", **ROLE)
+    prepared(process, folder, 0)
     captured = []
-    capture = made._captured  # noqa: SLF001 (watched)
-    monkeypatch.setattr(made, "_captured", lambda calls: captured.append(len(calls)) or capture(calls))
+    capture = process._captured  # noqa: SLF001 (watched)
+    monkeypatch.setattr(process, "_captured", lambda calls: captured.append(len(calls)) or capture(calls))
     for _ in range(3):
-        made.turn(count=2, samples=2, seed=5, last=1, warm=False)
+        process.turn(count=2, samples=2, seed=5, last=1, warm=False)
     assert captured == [2]
-    assert made.release() == {}
-    assert made.replays is None
+    assert process.release() == {}
+    assert process.replays is None
 
 
 def test_torch_works_on_the_contestant_s_stream_and_replays_a_graph_of_its_own(contestant, monkeypatch):
-    made, *_ = contestant
+    process, *_ = contestant
     import torch
 
     names = ("set_stream", "ExternalStream", "current_stream", "CUDAGraph", "graph", "is_available")
     assert [name for name in names if not hasattr(torch.cuda, name)] == []
-    told = []
+    events = []
     cuda = SimpleNamespace(
-        set_stream=lambda stream: told.append(("stream", stream)),
+        set_stream=lambda stream: events.append(("stream", stream)),
         ExternalStream=lambda pointer: pointer,
         current_stream=lambda: "current",
-        CUDAGraph=lambda: SimpleNamespace(replay=lambda: told.append("replayed")),
-        graph=lambda _, stream: told.append(("captured on", stream)) or nullcontext(),
+        CUDAGraph=lambda: SimpleNamespace(replay=lambda: events.append("replayed")),
+        graph=lambda _, stream: events.append(("captured on", stream)) or nullcontext(),
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, set_num_threads=lambda _: None))
-    made.load(kind="torch", **ROLE)
-    made._captured([lambda: told.append("called")])()  # noqa: SLF001 (no GPU for torch here)
-    assert told == [("stream", made.stream.ptr), ("captured on", "current"), "called", "replayed"]
+    process.load(kind="torch", **ROLE)
+    process._captured([lambda: events.append("called")])()  # noqa: SLF001 (no GPU for torch here)
+    assert events == [("stream", process.stream.ptr), ("captured on", "current"), "called", "replayed"]
 
 
 def test_cold_batches_read_more_than_the_cache_first(contestant):
-    made, _, folder = contestant
-    made.load(kind="empty", **ROLE)
-    prepared(made, folder, 1 << 20)
-    assert made.scratch.nbytes == 2 << 20
+    process, _, folder = contestant
+    process.load(kind="empty", **ROLE)
+    prepared(process, folder, 1 << 20)
+    assert process.scratch.nbytes == 2 << 20
 
 
 def test_roofline_of_a_gpu_has_memory_and_bounds(contestant):

@@ -26,21 +26,21 @@ def test_two_ranks_train_as_one_process_with_twice_the_rows(device, tmp_path):
     for name, tensor in first.items():
         np.testing.assert_array_equal(second[name], tensor, err_msg=name)
 
-    found = json.loads(halves.stdout)
+    result = json.loads(halves.stdout)
     whole = torchrun([*words, "--batch=2", f"--out={tmp_path / 'alone'}"], ranks=1, module=RUNS[device])
     expected = json.loads(whole.stdout)
-    assert set(found["kernels"].values()) == {"cuda_naive"}
-    np.testing.assert_allclose(found["train_loss"], expected["train_loss"], rtol=1e-5)
-    np.testing.assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-5)
+    assert set(result["kernels"].values()) == {"cuda_naive"}
+    np.testing.assert_allclose(result["train_loss"], expected["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(result["val_loss"], expected["val_loss"], rtol=1e-5)
 
-    asked = [line for line in halves.stderr.splitlines() if line.startswith("asked:")]
+    calls = [line for line in halves.stderr.splitlines() if line.startswith("call:")]
     if device == "sim":
-        assert asked == []
+        assert calls == []
     else:
-        assert {f"asked: group of nccl on GPU {rank}" for rank in (0, 1)} <= set(asked)
-        assert {f"asked: torch on GPU {rank}" for rank in (0, 1)} <= set(asked)
-        assert "asked: stream of the other work: True" in asked
-        assert "asked: stream of the other work: False" not in asked
+        assert {f"call: group of nccl on GPU {rank}" for rank in (0, 1)} <= set(calls)
+        assert {f"call: torch on GPU {rank}" for rank in (0, 1)} <= set(calls)
+        assert "call: stream of the other work: True" in calls
+        assert "call: stream of the other work: False" not in calls
 
 
 @pytest.mark.usefixtures("gpu")

@@ -74,14 +74,14 @@ def test_evidence_of_a_gpu_stands_under_its_name(folder, tmp_path, capsys):
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
-    ("name", "gate", "told"), [("cuda_beyond", "memory", "past the end"), ("cuda_far", "contract", "Illegal")]
+    ("name", "gate", "message"), [("cuda_beyond", "memory", "past the end"), ("cuda_far", "contract", "Illegal")]
 )
-def test_wrong_access_on_a_gpu_is_found(folder, reference_cache, name, gate, told):
+def test_wrong_access_on_a_gpu_is_found(folder, reference_cache, name, gate, message):
     variant = discover(folder).variant("residual", name)
     with Worker([folder]) as worker:
         proof = prove(variant, worker, Plan(examples=8, kernels_path=(folder,), gpu=True), reference_cache)
     assert (proof.status, proof.gate) == ("failed", gate), str(proof)
-    assert told in proof.message
+    assert message in proof.message
     assert "--device cuda --problem" in proof.reproduce
 
 

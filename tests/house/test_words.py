@@ -19,7 +19,8 @@ CORE = ("registry/", "models/", "conftest.py", "tests/registry/", "tests/models/
 PROSE = ("docs/", "README.md", "CONTRIBUTING.md", "AGENTS.md")
 TESTS = ("tests/harness/", "tests/trainer/", "tests/gpu/", "tests/benchmarks/")
 KERNELS = ("kernels/", "tests/kernels/")
-MOST = (*CORE, *KERNELS, *PROSE, *TESTS, "harness/", "trainer/", "benchmarks/")
+SIMULATOR = ("simulator/", "tests/simulator/", "tests/gpu/", "benchmarks/", "tests/benchmarks/")
+MOST = (*CORE, *KERNELS, *PROSE, *TESTS, *SIMULATOR, "harness/", "trainer/")
 TEXTS = ("*.py", "*.md", "*.cu", "*.cuh", "*.cpp", "*.hpp")
 
 # Phrase: the words to write instead, and the rooms that keep the phrase out. A room is the beginning of a path.
@@ -49,27 +50,30 @@ HELD = {
     "wide": ("Packed128, packed_size", ("kernels/",)),
     # The CPU. A record's device keeps the value "cpu".
     "host array": ("CPU array", MOST),
-    "on host": ("on_cpu", (*CORE, *KERNELS)),
-    "the host": ("the CPU", (*CORE, *KERNELS)),
+    "on host": ("on_cpu", (*CORE, *KERNELS, *SIMULATOR)),
+    "the host": ("the CPU", (*CORE, *KERNELS, *SIMULATOR)),
     # Metaphors and proverbs.
     "by chance": ("with stochastic rounding, or: at random", MOST),
     "dear": ("expensive", MOST),
-    "lies in": ("is in", (*CORE, *KERNELS)),
+    "lies in": ("is in", (*CORE, *KERNELS, *SIMULATOR)),
     "lives in": ("is in", MOST),
     "everybody": ("the actors: all code in the process, every reader", PROOF),
-    "nobody's": ("the actor: nobody owns or checks it", MOST),
+    "nobody's": ("the actor: no user, no process", MOST),
     "somebody else's": ("a user's", MOST),
-    "speaks of": ("is about", (*CORE, *KERNELS)),
+    "speaks of": ("is about", (*CORE, *KERNELS, *SIMULATOR)),
     "survive the disk": ("are read back from disk", MOST),
     "toss of a coin": ("a random choice", MOST),
     "to the hand": ("to the user", MOST),
     # Participles and pronouns in place of a noun.
     "heard": ("a noun, such as message or kernels", MOST),
-    "is asked": ("the actor and the verb: the harness draws, the user selects", (*CORE, *KERNELS)),
-    "those that": ("a noun: the files that, the problems that", (*CORE, *KERNELS)),
-    "told": ("a noun, such as message, reason or output", (*CORE, *KERNELS)),
-    "whatever": ("any, with a noun", (*CORE, *KERNELS)),
-    "whoever": ("the actor: the author, the user", (*CORE, *KERNELS)),
+    "is asked": ("the actor and the verb: the harness draws, the user selects", (*CORE, *KERNELS, *SIMULATOR)),
+    "those that": ("a noun: the files that, the problems that", (*CORE, *KERNELS, *SIMULATOR)),
+    "told": ("a noun, such as message, reason or output", (*CORE, *KERNELS, *SIMULATOR)),
+    "whatever": ("any, with a noun", (*CORE, *KERNELS, *SIMULATOR)),
+    "answer": ("a noun: output, result or predicate", SIMULATOR),
+    "nobody": ("the actor: no thread, no instruction, no process", SIMULATOR),
+    "somebody": ("the actor: another process, a user", SIMULATOR),
+    "whoever": ("the actor: the author, the user", (*CORE, *KERNELS, *SIMULATOR)),
 }
 
 # File and phrase: the reason why the file may hold the phrase.

@@ -114,14 +114,14 @@ def unpack(array, form):
         return array.astype(np.float64).tolist()
 
 
-def assert_same(found, expected):
+def assert_same(actual, expected):
     """Compare floats: NaN equals NaN, zeros have signs."""
     differences = [
         (index, one, two)
-        for index, (one, two) in enumerate(zip(found, expected, strict=True))
+        for index, (one, two) in enumerate(zip(actual, expected, strict=True))
         if not (math.isnan(one) and math.isnan(two)) and (one != two or math.copysign(1, one) != math.copysign(1, two))
     ]
-    assert not differences, f"(element, found, expected): {differences[:4]}"
+    assert not differences, f"(element, actual, expected): {differences[:4]}"
 
 
 def values(form):

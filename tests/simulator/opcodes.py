@@ -12,7 +12,7 @@ DTYPES = {
     "bf16": np.uint16, "u32": np.uint32, "s32": np.int32, "b32": np.uint32, "f32": np.float32, "f16x2": np.uint32,
     "bf16x2": np.uint32, "tf32": np.uint32, "u64": np.uint64, "s64": np.int64, "b64": np.uint64, "f64": np.float64,
 }  # fmt: skip
-"""What a register of each type looks like in an array; bf16 is kept as its bits."""
+"""The dtype of an array for registers of each type; bf16 is stored as its bits."""
 
 HEAD = ".version 8.0\n.target sm_80\n.address_size 64\n"
 

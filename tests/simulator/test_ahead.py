@@ -1,4 +1,4 @@
-"""What is compiled ahead is all that a launch needs beside its kernel."""
+"""After `compile_ahead`, a launch compiles its kernel only."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def run(folder, *path):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PATH": ":".join(path)})
 
 
-def test_launches_call_what_was_compiled_ahead(tmp_path):
+def test_launches_call_the_library_that_was_compiled_ahead(tmp_path):
     done = run(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["ok 1", "ok 1"]

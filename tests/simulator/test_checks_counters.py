@@ -1,4 +1,4 @@
-"""What a checked launch counts: sectors, bank conflicts, bytes, operations, branches."""
+"""The counters of a checked launch: sectors, bank conflicts, bytes, operations, branches."""
 
 import numpy as np
 import pytest

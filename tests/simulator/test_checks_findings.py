@@ -1,4 +1,4 @@
-"""Every kind of finding: a kernel with the fault planted, and its corrected twin, which is clean."""
+"""Every kind of finding: a kernel with a planted fault has it, and the corrected kernel has no finding."""
 
 import numpy as np
 import pytest
@@ -18,9 +18,9 @@ def zeros(n=N, kind=np.float32):
 
 
 def locked():
-    made = x()
-    made.flags.writeable = False
-    return made
+    values = x()
+    values.flags.writeable = False
+    return values
 
 
 HEAD = 'extern "C" __global__ void planted'
@@ -71,7 +71,7 @@ PLANTED = {
         "(float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }",
         lambda: (locked(), zeros()), 1, N,
     ),
-    "shared memory nobody wrote": (
+    "uninitialised shared memory": (
         "uninitialised",
         "(float* y) { __shared__ float s[64]; int i = threadIdx.x; if (i < 60) s[i] = i; __syncthreads(); y[i] = s[63 - i]; }",
         "(float* y) { __shared__ float s[64]; int i = threadIdx.x; s[i] = i; __syncthreads(); y[i] = s[63 - i]; }",
@@ -157,7 +157,7 @@ PLANTED = {
         "(float* y) { int i = threadIdx.x; float v = __shfl_xor_sync(~0u, (float)i, 1); y[i] = __shfl_xor_sync(~0u, v, 2); }",
         lambda: (zeros(32),), 1, 32,
     ),
-    "a flag nobody raises": (
+    "a flag that no thread sets": (
         "deadlock",
         "(volatile int* flag, float* y) { if (threadIdx.x == 0) while (!flag[0]) ; y[threadIdx.x] = 1; }",
         "(volatile int* flag, float* y) { if (threadIdx.x == 0) while (!flag[0]) flag[0] = 1; y[threadIdx.x] = 1; }",
@@ -247,10 +247,10 @@ def test_the_planted_fault_is_found(name, order):
     kind, faulty, _, arguments, grid, block = PLANTED[name]
     done = only_kernel(HEAD + faulty).launch(grid, block, arguments(), mode="checked", order=order)
     assert kind in {finding.kind for finding in done.findings}
-    found = next(finding for finding in done.findings if finding.kind == kind)
-    assert found.code.strip() in HEAD + faulty
-    assert found.count >= 1
-    assert found.path.endswith(".cu")
+    first = next(finding for finding in done.findings if finding.kind == kind)
+    assert first.code.strip() in HEAD + faulty
+    assert first.count >= 1
+    assert first.path.endswith(".cu")
 
 
 @orders
@@ -265,17 +265,17 @@ def test_every_kind_is_planted():
     assert {planted[0] for planted in PLANTED.values()} == set(KINDS) - {"unsupported"}
 
 
-def test_what_nobody_has_written_is_found_where_the_launch_says_so():
+def test_an_uninitialised_read_of_an_argument_is_found_if_the_launch_names_the_argument():
     code = HEAD + "(float* y, float* scratch) { y[threadIdx.x] = y[threadIdx.x] + scratch[threadIdx.x]; }"
     y = zeros()
     clean = only_kernel(code).launch(1, N, (y, zeros()), mode="checked")
-    told = only_kernel(code).launch(1, N, (y, zeros()), mode="checked", unwritten=(1,))
+    uninitialised = only_kernel(code).launch(1, N, (y, zeros()), mode="checked", unwritten=(1,))
     assert clean.findings == []
-    assert [(f.kind, f.count) for f in told.findings] == [("uninitialised", N)]
-    assert "argument 1, byte 0 of 256" in told.findings[0].message
+    assert [(f.kind, f.count) for f in uninitialised.findings] == [("uninitialised", N)]
+    assert "argument 1, byte 0 of 256" in uninitialised.findings[0].message
 
 
-def test_a_register_nobody_set_is_a_nan():
+def test_an_uninitialised_register_is_a_nan():
     code = HEAD + "(float* y, int n) { float sum; for (int i = 0; i < n; i++) sum += i; y[0] = sum; }"
     y = zeros(1)
     only_kernel(code).launch(1, 1, (y, 4), mode="checked")
@@ -283,7 +283,7 @@ def test_a_register_nobody_set_is_a_nan():
 
 
 @pytest.mark.parametrize("kind", ["out_of_bounds", "trap", "deadlock", "barrier_divergence"])
-def test_what_stops_a_checked_launch_stops_a_fast_one(kind):
+def test_a_fault_that_stops_a_checked_launch_stops_a_fast_launch(kind):
     name = {
         "out_of_bounds": "a null pointer",
         "trap": "a trap",
@@ -304,7 +304,7 @@ def test_a_static_shared_array_does_not_run_into_the_dynamic_one():
     assert "0 bytes past the end of shared memory (256 bytes)" in done.findings[0].message
 
 
-def test_gaps_between_shared_arrays_are_none_of_the_48_kib():
+def test_gaps_between_shared_arrays_do_not_count_toward_the_48_kib():
     code = (
         HEAD
         + "(float* y) { __shared__ float s[4096], t[4096], u[4096]; s[0] = t[1] = u[2] = y[0]; y[1] = s[0] + t[1] + u[2]; }"
@@ -312,24 +312,30 @@ def test_gaps_between_shared_arrays_are_none_of_the_48_kib():
     assert only_kernel(code).launch(1, 1, (zeros(),), mode="checked").status == "ok"
 
 
-def test_a_finding_tells_line_place_and_thread():
+def test_a_finding_has_line_place_and_thread():
     code = "// a comment\n" + HEAD + "(float* y) {\n  int i = threadIdx.x;\n  y[i + 1] = i;\n}\n"
     done = only_kernel(code).launch(1, N, (zeros(),), mode="checked")
-    (found,) = done.findings
-    assert (done.status, found.line, found.code, found.block, found.thread) == ("out_of_bounds", 4, "y[i + 1] = i;", 0, 63)
-    assert "0 bytes past the end of argument 0 (256 bytes)" in str(found)
+    (finding,) = done.findings
+    assert (done.status, finding.line, finding.code, finding.block, finding.thread) == (
+        "out_of_bounds",
+        4,
+        "y[i + 1] = i;",
+        0,
+        63,
+    )
+    assert "0 bytes past the end of argument 0 (256 bytes)" in str(finding)
 
 
 @pytest.mark.parametrize("after", range(0, 256, 4))
 @pytest.mark.parametrize(("index", "place"), [("N", "0 bytes past the end of argument 0"), ("-1", "4 bytes before argument 0")])
-def test_a_stray_address_is_told_by_the_nearest_array_wherever_that_begins(after, index, place):
+def test_a_stray_address_is_named_after_the_nearest_array_at_every_offset(after, index, place):
     """With the first byte after an array where shared memory would begin, it was called shared memory."""
     memory = np.zeros(2 * 256 + 4 * N, np.uint8)
     start = -memory.ctypes.data % 256 + after
     y = memory[start : start + 4 * N].view(np.float32)
     code = HEAD + f"(float* y) {{ __shared__ float s[4]; s[0] = 1; y[{index}] = s[0]; }}".replace("N", str(N))
-    (found,) = only_kernel(code).launch(1, 1, (y,), mode="checked").findings
-    assert place in found.message
+    (finding,) = only_kernel(code).launch(1, 1, (y,), mode="checked").findings
+    assert place in finding.message
 
 
 RELAYED = """(float* x, int* first, int* second, float* y) {
@@ -346,7 +352,7 @@ RELAYED = """(float* x, int* first, int* second, float* y) {
 
 
 @pytest.mark.parametrize(("condition", "kinds"), [("true", ["race"]), ("(atomicAdd(first, 0), __threadfence(), true)", [])])
-def test_what_another_block_fenced_is_not_passed_on(condition, kinds):
+def test_a_fence_of_another_block_is_not_passed_on(condition, kinds):
     code = HEAD + RELAYED % condition
     arguments = (zeros(1), zeros(1, np.int32), zeros(1, np.int32), zeros(1))
     done = only_kernel(code).launch(4, N, arguments, mode="checked")
@@ -371,7 +377,7 @@ def test_waiting_for_all_groups_but_one_lands_the_first(place, kinds):
 
 
 @pytest.mark.parametrize(("before", "kinds"), [(True, set()), (False, {"race"})])
-def test_a_fence_covers_what_came_before_it_and_nothing_after(before, kinds):
+def test_a_fence_covers_the_writes_before_it_and_none_after(before, kinds):
     write, fence = "y[0] = 1;", "__threadfence();"
     first, second = (write, fence) if before else (fence, write)
     code = f"""(float* y, int* flag) {{ if (blockIdx.x == 0) {{ {first} {second} atomicAdd(flag, 1); }}

@@ -1,4 +1,4 @@
-"""The front end: CUDA C++ through clang, what a kernel may use without any header, errors, and the cache."""
+"""The front end: CUDA C++ through clang, the functions that a kernel may use without any header, errors, and the cache."""
 
 import json
 import subprocess
@@ -144,7 +144,7 @@ def kernel_of(folder, body):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Return the list of the compiler's calls, which grows as they are made."""
+    """Return the list of the compiler's calls, which grows with each call."""
     calls, run = [], subprocess.run
 
     def counted(command, **keywords):
@@ -169,7 +169,7 @@ def test_indices_are_special_registers(tmp_path):
 
 
 @pytest.mark.parametrize("names", HOST)
-def test_mathematics_of_the_host_in_both_precisions(names, tmp_path):
+def test_mathematics_of_libm_in_both_precisions(names, tmp_path):
     arguments = HOST[names]
     functions = names.split()
     body = "".join(
@@ -217,11 +217,11 @@ def test_instructions_know_their_line_of_the_source(tmp_path):
 
       x[threadIdx.x] = half_of(v);
     }"""
-    found = {i.name: i.location.line for i in compiled(tmp_path, code).kernels["k"].instructions if i.location}
-    assert found["shfl"] == 5
-    assert found["bar"] == 6
-    assert found["mul"] == 2
-    assert found["st"] == 8
+    lines = {i.name: i.location.line for i in compiled(tmp_path, code).kernels["k"].instructions if i.location}
+    assert lines["shfl"] == 5
+    assert lines["bar"] == 6
+    assert lines["mul"] == 2
+    assert lines["st"] == 8
 
 
 def test_functions_that_clang_does_not_inline_are_inlined_here(tmp_path):
@@ -283,7 +283,7 @@ def test_bad_options_and_missing_files_are_errors_too(tmp_path):
         compile_to_ptx(tmp_path / "gone.cu", cache=tmp_path)
 
 
-def test_without_a_compiler_the_message_says_what_to_install(tmp_path, monkeypatch):
+def test_without_a_compiler_the_message_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(clang.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     clang.compiler.cache_clear()  # which compiler there is was remembered
@@ -317,14 +317,14 @@ def test_a_change_of_the_source_or_of_a_header_compiles_anew(tmp_path, runs):
     assert len(runs) == 3
 
 
-def test_what_is_saved_while_it_is_compiled_is_compiled_anew(tmp_path, monkeypatch):
+def test_a_file_that_is_saved_during_its_compilation_is_compiled_again(tmp_path, monkeypatch):
     source = write(tmp_path, 'extern "C" __global__ void k(float* x) { x[0] = 1; }')
     honest = clang._run  # noqa: SLF001 (there is no other moment between reading and keeping)
 
     def run(compiler, arguments, path):
-        found = honest(compiler, arguments, path)
+        output = honest(compiler, arguments, path)
         path.write_text('extern "C" __global__ void k(float* x) { x[0] = 2; }')
-        return found
+        return output
 
     monkeypatch.setattr(clang, "_run", run)
     first = compile_to_ptx(source, cache=tmp_path / "cache")
@@ -332,7 +332,7 @@ def test_what_is_saved_while_it_is_compiled_is_compiled_anew(tmp_path, monkeypat
     assert compile_to_ptx(source, cache=tmp_path / "cache") != first
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"ptx": "lies"}', json.dumps({"read": {"/gone": "0"}, "ptx": "lies"})])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"ptx": "wrong"}', json.dumps({"read": {"/gone": "0"}, "ptx": "wrong"})])
 def test_a_spoilt_cache_entry_is_replaced(content, tmp_path, runs):
     source = write(tmp_path, 'extern "C" __global__ void k(float* x) { x[0] = 1; }')
     first = compile_to_ptx(source, cache=tmp_path / "cache")

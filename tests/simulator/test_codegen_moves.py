@@ -1,4 +1,4 @@
-"""Loads and stores of a warp go where each lane says: in line, at one place, anywhere, and with lanes left out."""
+"""Loads and stores of a warp: consecutive, equal and random addresses, with inactive lanes."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The order in which a warp's basic blocks run: lanes that wait for what never comes are told, however their loop is closed."""
+"""The order in which a warp's basic blocks run: lanes that wait forever are found in every form of loop."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ CLOSED_BY = {
 
 @MODES
 @pytest.mark.parametrize("back", CLOSED_BY)
-def test_a_loop_that_waits_for_nobody_is_told(back, mode):
+def test_a_loop_that_waits_forever_is_found(back, mode):
     body = f"""{REGISTERS}
     ld.param.u64 %d1, [y]; setp.ne.u32 %p1, 0, 0; mov.u32 %r3, 0;
     ts: .branchtargets HEAD, DONE;

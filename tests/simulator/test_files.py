@@ -1,4 +1,4 @@
-"""Files of a cache: the least recently used are removed, once a day, and what is damaged is not read."""
+"""Files of a cache: once a day the least recently used files are deleted, and a damaged file is not read."""
 
 import os
 import tempfile
@@ -30,24 +30,24 @@ def left(cache):
     return {path.name for path in cache.glob("*/**/*") if path.is_file()}
 
 
-def test_what_was_used_longest_ago_goes(cache):
-    tidy(cache, room=250)
+def test_the_least_recently_used_file_is_deleted(cache):
+    tidy(cache, limit=250)
     assert left(cache) == {"c", "d"}
     assert (cache / "lock").exists()
 
 
 def test_reading_is_use(cache):
     assert read_and_mark(cache / "ptx" / "a") == bytes(100)
-    tidy(cache, room=250)
+    tidy(cache, limit=250)
     assert left(cache) == {"a", "d"}
 
 
-def test_there_is_room_for_all_or_nothing_is_looked_at_twice_a_day(cache):
-    tidy(cache, room=400)
-    tidy(cache, room=0)
+def test_files_below_the_limit_stay_and_a_folder_is_tidied_once_a_day(cache):
+    tidy(cache, limit=400)
+    tidy(cache, limit=0)
     assert left(cache) == {"a", "b", "c", "d"}
     os.utime(cache / "tidied", (YEARS_AGO,) * 2)
-    tidy(cache, room=0)
+    tidy(cache, limit=0)
     assert left(cache) == set()
 
 
@@ -58,7 +58,7 @@ def test_a_cache_that_is_not_there_does_not_matter(tmp_path):
 
 
 @given(content=st.binary(max_size=200), data=st.data())
-def test_what_is_sealed_is_read_whole_or_not_at_all(content, data):
+def test_a_sealed_file_is_read_whole_or_not_at_all(content, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kept")
         assert read_sealed(path) is None

@@ -1,4 +1,4 @@
-"""The C++ that kernels call: it compiles without a warning, and has all that generated code may ask for."""
+"""The C++ library that kernels call: it compiles without a warning, and has all functions that generated code calls."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def test_every_function_that_generated_code_calls_is_there():
     assert [name for name in ("run_grid", *SUPPORT) if not library().address(name)] == []
 
 
-def test_what_the_compiler_says_is_told():
+def test_the_error_holds_the_message_of_the_compiler():
     with pytest.raises(CompileError, match=r"native\.cpp does not compile: .*no-such-option"):
         compiled("--no-such-option")
 

@@ -22,9 +22,9 @@ def run(code, a, b=None):
     return unpack(apply(code, "f32", **inputs), "f32")
 
 
-def assert_close(found, expected, relative=0.0, absolute=0.0):
+def assert_close(actual, expected, relative=0.0, absolute=0.0):
     """Compare within the larger of two bounds."""
-    for one, two in zip(found, expected, strict=True):
+    for one, two in zip(actual, expected, strict=True):
         assert abs(one - two) <= max(relative * abs(two), absolute), (one, two)
 
 
@@ -97,10 +97,10 @@ SPECIALS = {
 @pytest.mark.parametrize("opcode", SPECIALS)
 def test_special_values(opcode):
     a, expected = zip(*SPECIALS[opcode], strict=True)
-    found = run(f"{opcode} %d, %a;", a)
+    actual = run(f"{opcode} %d, %a;", a)
     wrong = [
         (x, y, z)
-        for x, y, z in zip(a, found, expected, strict=True)
+        for x, y, z in zip(a, actual, expected, strict=True)
         if not (math.isnan(y) and math.isnan(z)) and (y != z or math.copysign(1, y) != math.copysign(1, z))
     ]
     assert wrong == []
@@ -108,16 +108,16 @@ def test_special_values(opcode):
 
 def test_division_by_zero_and_infinity():
     a, b = [1.0, -1.0, 0.0, INF, 1.0], [0.0, 0.0, 0.0, INF, INF]
-    found = run("div.full.f32 %d, %a, %b;", a, b)
-    assert found[:2] == [INF, -INF]
-    assert all(map(math.isnan, found[2:4]))
-    assert found[4] == 0.0
+    actual = run("div.full.f32 %d, %a, %b;", a, b)
+    assert actual[:2] == [INF, -INF]
+    assert all(map(math.isnan, actual[2:4]))
+    assert actual[4] == 0.0
 
 
 @given(rows(st.floats(2.0**-500, 2.0**500)))
 def test_doubles(columns):
     (a,) = columns
-    found = apply("rsqrt.approx.f64 %d, %a;", "f64", a=np.array(a))
-    assert np.allclose(found, 1 / np.sqrt(a), rtol=2.0**-20, atol=0)
-    found = apply("rcp.approx.ftz.f64 %d, %a;", "f64", a=np.array(a))
-    assert np.allclose(found, 1 / np.array(a), rtol=2.0**-20, atol=0)
+    actual = apply("rsqrt.approx.f64 %d, %a;", "f64", a=np.array(a))
+    assert np.allclose(actual, 1 / np.sqrt(a), rtol=2.0**-20, atol=0)
+    actual = apply("rcp.approx.ftz.f64 %d, %a;", "f64", a=np.array(a))
+    assert np.allclose(actual, 1 / np.array(a), rtol=2.0**-20, atol=0)

@@ -27,7 +27,7 @@ def signed(value, bits):
 
 
 def run(code, bits, result=None, **columns):
-    """Return what an instruction yields for columns of patterns; those named `n...` have 32 bits."""
+    """Return the results of an instruction for columns of patterns; columns named `n...` have 32 bits."""
     inputs = {name: np.array(column, f"u{4 if name[0] == 'n' else bits // 8}") for name, column in columns.items()}
     return apply(code, f"b{result or bits}", **inputs).tolist()
 
@@ -51,20 +51,20 @@ def test_negation(bits, data):
 @given(columns=rows(st.booleans(), st.booleans()))
 def test_logic_of_predicates(name, columns):
     a, b = columns
-    found = apply(f"{name}.pred %d, %a, %b;", "pred", a=np.array(a), b=np.array(b))
-    assert found.tolist() == list(map(LOGIC[name], a, b))
+    actual = apply(f"{name}.pred %d, %a, %b;", "pred", a=np.array(a), b=np.array(b))
+    assert actual.tolist() == list(map(LOGIC[name], a, b))
     assert apply("not.pred %d, %a;", "pred", a=np.array(a)).tolist() == [not x for x in a]
 
 
 @given(rows(*3 * [words(32)]), st.integers(0, 255))
 def test_any_logic_of_three(columns, table):
     a, b, c = columns
-    found = run(f"lop3.b32 %d, %a, %b, %c, {table};", 32, a=a, b=b, c=c)
+    actual = run(f"lop3.b32 %d, %a, %b, %c, {table};", 32, a=a, b=b, c=c)
     expected = [
         sum((table >> ((x >> i & 1) << 2 | (y >> i & 1) << 1 | z >> i & 1) & 1) << i for i in range(32))
         for x, y, z in zip(a, b, c, strict=True)
     ]
-    assert found == expected
+    assert actual == expected
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -160,8 +160,8 @@ def test_the_highest_bit_that_is_not_the_sign(type_, data):
     bits = int(type_[1:])
     (a,) = data.draw(rows(words(bits)))
     magnitudes = [~signed(x, bits) if type_[0] == "s" and signed(x, bits) < 0 else x for x in a]
-    found = [(m.bit_length() - 1) % 2**32 for m in magnitudes]
-    assert run(f"bfind.{type_} %d, %a;", bits, 32, a=a) == found
+    actual = [(m.bit_length() - 1) % 2**32 for m in magnitudes]
+    assert run(f"bfind.{type_} %d, %a;", bits, 32, a=a) == actual
     shifts = [(bits - m.bit_length()) if m else 2**32 - 1 for m in magnitudes]
     assert run(f"bfind.shiftamt.{type_} %d, %a;", bits, 32, a=a) == shifts
 

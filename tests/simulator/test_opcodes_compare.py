@@ -26,7 +26,7 @@ BOOLEANS = {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
 
 
 def float_compare(name, a, b):
-    """Return what a comparison of floats says: the plain ones are false for NaN, those with a final u true."""
+    """Return the result of a comparison of floats; NaN gives false, or true for a comparison with a final u."""
     unordered = math.isnan(a) or math.isnan(b)
     if name in {"num", "nan"}:
         return unordered == (name == "nan")
@@ -68,15 +68,15 @@ def test_floats(type_, data):
     a, b = data.draw(rows(values(type_), values(type_)))
     b[0] = a[0]
     for name in [*ORDERED, *(f"{name}u" for name in ORDERED), "num", "nan"]:
-        found = apply(f"setp.{name}.{type_} %d, %a, %b;", "pred", a=pack(a, type_), b=pack(b, type_))
-        assert found.tolist() == [float_compare(name, x, y) for x, y in zip(a, b, strict=True)], name
+        actual = apply(f"setp.{name}.{type_} %d, %a, %b;", "pred", a=pack(a, type_), b=pack(b, type_))
+        assert actual.tolist() == [float_compare(name, x, y) for x, y in zip(a, b, strict=True)], name
 
 
 @given(rows(values("f32"), values("f32")))
 def test_subnormals_compare_as_zeros_with_ftz(columns):
     a, b = ([0.0 if abs(v) < 2.0**-126 else v for v in column] for column in columns)
-    found = apply("setp.lt.ftz.f32 %d, %a, %b;", "pred", a=pack(columns[0], "f32"), b=pack(columns[1], "f32"))
-    assert found.tolist() == [float_compare("lt", x, y) for x, y in zip(a, b, strict=True)]
+    actual = apply("setp.lt.ftz.f32 %d, %a, %b;", "pred", a=pack(columns[0], "f32"), b=pack(columns[1], "f32"))
+    assert actual.tolist() == [float_compare("lt", x, y) for x, y in zip(a, b, strict=True)]
 
 
 @pytest.mark.parametrize("boolean", BOOLEANS)
@@ -101,8 +101,8 @@ def test_selection(type_, data):
     bits = int(type_[1:])
     a, b, c = data.draw(rows(st.integers(0, 2**bits - 1), st.integers(0, 2**bits - 1), st.booleans()))
     inputs = {"a": np.array(a, f"u{bits // 8}"), "b": np.array(b, f"u{bits // 8}"), "c": np.array(c)}
-    found = apply(f"selp.{type_} %d, %a, %b, %c;", f"b{bits}", **inputs)
-    assert found.tolist() == [x if z else y for x, y, z in zip(a, b, c, strict=True)]
+    actual = apply(f"selp.{type_} %d, %a, %b, %c;", f"b{bits}", **inputs)
+    assert actual.tolist() == [x if z else y for x, y, z in zip(a, b, c, strict=True)]
 
 
 @given(rows(values("f32"), values("f32")))
@@ -138,9 +138,9 @@ def test_kinds_of_floats(columns):
 def test_the_smaller_and_the_larger(name, type_, data):
     """A number wins over NaN unless .NaN asks for it; -0 is less than +0."""
     a, b = data.draw(rows(values(type_), values(type_)))
-    found = apply(f"{name}.{type_} %d, %a, %b;", type_, a=pack(a, type_), b=pack(b, type_))
+    actual = apply(f"{name}.{type_} %d, %a, %b;", type_, a=pack(a, type_), b=pack(b, type_))
     pick = min if name.startswith("min") else max
-    for x, y, result in zip(a, b, unpack(found, type_), strict=True):
+    for x, y, result in zip(a, b, unpack(actual, type_), strict=True):
         if math.isnan(x) or math.isnan(y):
             other = y if math.isnan(x) else x
             assert math.isnan(result) if name.endswith("NaN") or math.isnan(other) else result == other

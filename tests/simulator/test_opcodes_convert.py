@@ -36,23 +36,23 @@ def test_integers_are_extended_cut_and_saturated(source, data):
     for target in INTEGERS:
         assert apply(f"cvt.{target}.{source} %d, %a;", target, a=array).tolist() == [wrap(x, target) for x in a]
         low, high = limits(target)
-        found = apply(f"cvt.sat.{target}.{source} %d, %a;", target, a=array)
-        assert found.tolist() == [min(high, max(low, x)) for x in a], target
+        actual = apply(f"cvt.sat.{target}.{source} %d, %a;", target, a=array)
+        assert actual.tolist() == [min(high, max(low, x)) for x in a], target
 
 
 @pytest.mark.parametrize("source", ["u8", "s8", "u16", "s16"])
 @given(data=st.data())
 def test_a_source_register_may_be_wider_than_its_type(source, data):
     (a,) = data.draw(rows(st.integers(0, 2**32 - 1)))
-    found = apply(f"cvt.s32.{source} %d, %a;", "s32", a=np.array(a, np.uint32))
-    assert found.tolist() == [wrap(x, source) for x in a]
+    actual = apply(f"cvt.s32.{source} %d, %a;", "s32", a=np.array(a, np.uint32))
+    assert actual.tolist() == [wrap(x, source) for x in a]
 
 
 @pytest.mark.parametrize("target", ["u8", "s8", "u16", "s16"])
 def test_a_narrow_result_fills_a_wide_register(target):
     a = np.array([-1, 127, 128, 65535, 70000], np.int32)
-    found = apply(f"cvt.{target}.s32 %d, %a;", "s32", a=a)
-    assert found.tolist() == [wrap(wrap(int(x), target), "s32") for x in a]
+    actual = apply(f"cvt.{target}.s32 %d, %a;", "s32", a=a)
+    assert actual.tolist() == [wrap(wrap(int(x), target), "s32") for x in a]
 
 
 @pytest.mark.parametrize("source", FLOATS)
@@ -75,16 +75,16 @@ def test_floats_become_integers_clamped_to_their_range(mode, source, data):
 @given(data=st.data())
 def test_integers_become_floats(target, source, data):
     (a,) = data.draw(rows(integers(source)))
-    found = apply(f"cvt.rn.{target}.{source} %d, %a;", target, a=np.array(a, DTYPES[source]))
-    assert_same(unpack(found, target), [rounded(Fraction(x), target) if x else 0.0 for x in a])
+    actual = apply(f"cvt.rn.{target}.{source} %d, %a;", target, a=np.array(a, DTYPES[source]))
+    assert_same(unpack(actual, target), [rounded(Fraction(x), target) if x else 0.0 for x in a])
 
 
 @pytest.mark.parametrize(("target", "source"), NARROWER)
 @given(data=st.data())
 def test_floats_are_narrowed(target, source, data):
     (a,) = data.draw(rows(values(source) | values(target)))
-    found = unpack(apply(f"cvt.rn.{target}.{source} %d, %a;", target, a=pack(a, source)), target)
-    assert_same(found, [to_form(x, target) for x in a])
+    actual = unpack(apply(f"cvt.rn.{target}.{source} %d, %a;", target, a=pack(a, source)), target)
+    assert_same(actual, [to_form(x, target) for x in a])
 
 
 @pytest.mark.parametrize(("source", "target"), NARROWER)
@@ -99,16 +99,16 @@ def test_floats_are_widened_exactly(target, source, data):
 @given(data=st.data())
 def test_floats_are_rounded_to_integral_floats(mode, form, data):
     (a,) = data.draw(rows(values(form)))
-    found = unpack(apply(f"cvt.{mode}.{form}.{form} %d, %a;", form, a=pack(a, form)), form)
-    assert_same(found, [integral(x, mode) for x in a])
+    actual = unpack(apply(f"cvt.{mode}.{form}.{form} %d, %a;", form, a=pack(a, form)), form)
+    assert_same(actual, [integral(x, mode) for x in a])
 
 
 @pytest.mark.parametrize("mode", ["rn", "rz"])
 @given(columns=rows(values("f32") | values("bf16")))
 def test_singles_become_bf16(mode, columns):
     (a,) = columns
-    found = unpack(apply(f"cvt.{mode}.bf16.f32 %d, %a;", "bf16", a=pack(a, "f32")), "bf16")
-    assert_same(found, [to_form(x, "bf16", mode) for x in a])
+    actual = unpack(apply(f"cvt.{mode}.bf16.f32 %d, %a;", "bf16", a=pack(a, "f32")), "bf16")
+    assert_same(actual, [to_form(x, "bf16", mode) for x in a])
 
 
 @given(rows(values("bf16")))
@@ -123,8 +123,8 @@ def test_bf16_becomes_single_exactly(columns):
 def test_two_singles_become_a_pair(relu, mode, form, data):
     """The first operand goes to the upper half."""
     a, b = data.draw(rows(values("f32"), values("f32")))
-    found = apply(f"cvt.{mode}{relu}.{form}x2.f32 %d, %a, %b;", f"{form}x2", a=pack(a, "f32"), b=pack(b, "f32"))
-    for half, column in ((found >> 16, a), (found & 0xFFFF, b)):
+    actual = apply(f"cvt.{mode}{relu}.{form}x2.f32 %d, %a, %b;", f"{form}x2", a=pack(a, "f32"), b=pack(b, "f32"))
+    for half, column in ((actual >> 16, a), (actual & 0xFFFF, b)):
         view = half.astype(np.uint16).view(np.float16 if form == "f16" else np.uint16)
         expected = [to_form(x, form, mode) for x in column]
         if relu:
@@ -135,8 +135,8 @@ def test_two_singles_become_a_pair(relu, mode, form, data):
 @given(rows(finite("f32")))
 def test_tf32_is_rounded_to_nearest_with_ties_away(columns):
     (a,) = columns
-    found = apply("cvt.rna.tf32.f32 %d, %a;", "b32", a=pack(a, "f32"))
-    assert_same(found.view(np.float32).astype(np.float64).tolist(), [to_form(x, "tf32", "rna") for x in a])
+    actual = apply("cvt.rna.tf32.f32 %d, %a;", "b32", a=pack(a, "f32"))
+    assert_same(actual.view(np.float32).astype(np.float64).tolist(), [to_form(x, "tf32", "rna") for x in a])
 
 
 @given(rows(values("f32")))
@@ -144,8 +144,8 @@ def test_sat_clamps_to_one_and_makes_nan_zero(columns):
     (a,) = columns
     clamped = [0.0 if math.isnan(x) or x <= 0 else min(x, 1.0) for x in a]
     assert_same(unpack(apply("cvt.sat.f32.f32 %d, %a;", "f32", a=pack(a, "f32")), "f32"), clamped)
-    found = apply("cvt.rn.sat.f16.f32 %d, %a;", "f16", a=pack(a, "f32"))
-    assert_same(unpack(found, "f16"), [to_form(x, "f16") for x in clamped])
+    actual = apply("cvt.rn.sat.f16.f32 %d, %a;", "f16", a=pack(a, "f32"))
+    assert_same(unpack(actual, "f16"), [to_form(x, "f16") for x in clamped])
 
 
 @given(rows(values("f32")))
@@ -161,5 +161,5 @@ def test_ftz_flushes_subnormal_singles(columns):
 @given(rows(values("f64")))
 def test_ftz_flushes_subnormal_results(columns):
     (a,) = columns
-    found = apply("cvt.rn.ftz.f32.f64 %d, %a;", "f32", a=pack(a, "f64"))
-    assert_same(unpack(found, "f32"), [flushed(to_form(x, "f32")) for x in a])
+    actual = apply("cvt.rn.ftz.f32.f64 %d, %a;", "f32", a=pack(a, "f64"))
+    assert_same(unpack(actual, "f32"), [flushed(to_form(x, "f32")) for x in a])

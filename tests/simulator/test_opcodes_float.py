@@ -56,8 +56,8 @@ def test_quotients_reciprocals_and_roots(form, data):
 
 def test_ties_go_to_even():
     step = 2.0**-23
-    found = run("add.f32 %d, %a, %b;", "f32", [1.0, 1.0 + step, 1.0], [step / 2, step / 2, step * 0.75])
-    assert found == [1.0, 1.0 + 2 * step, 1.0 + step]
+    actual = run("add.f32 %d, %a, %b;", "f32", [1.0, 1.0 + step, 1.0], [step / 2, step / 2, step * 0.75])
+    assert actual == [1.0, 1.0 + 2 * step, 1.0 + step]
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -113,5 +113,5 @@ def test_literals_are_operands(code, expected):
 
 
 def test_double_literals_are_operands():
-    found = apply("add.f64 %d, %a, 0d3FF0000000000000;", "f64", a=np.array([0.5, -1.0]))
-    assert found.tolist() == [1.5, 0.0]
+    actual = apply("add.f64 %d, %a, 0d3FF0000000000000;", "f64", a=np.array([0.5, -1.0]))
+    assert actual.tolist() == [1.5, 0.0]

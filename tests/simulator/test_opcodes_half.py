@@ -32,9 +32,9 @@ def run_pairs(code, form, *operands):
     for name, column in zip("abc", operands, strict=False):
         low, high = (pack(half, form).view(np.uint16).astype(np.uint32) for half in (column, column[::-1]))
         inputs[name] = high << 16 | low
-    found = apply(code, f"{form}x2", **inputs)
+    actual = apply(code, f"{form}x2", **inputs)
     view = np.float16 if form == "f16" else np.uint16
-    low, high = (half.astype(np.uint16).view(view) for half in (found & 0xFFFF, found >> 16))
+    low, high = (half.astype(np.uint16).view(view) for half in (actual & 0xFFFF, actual >> 16))
     return unpack(low, form), unpack(high, form)[::-1]
 
 
@@ -68,8 +68,8 @@ def test_a_fused_product_and_sum_is_rounded_once(form, data):
     expected = [formats.multiply_add(*row, form) for row in zip(*columns, strict=True)]
     check("fma.rn", form, columns, expected)
     relu = [0.0 if value < 0 else value for value in expected]
-    found = run(f"fma.rn.relu.{form} %d, %a, %b, %c;", form, *columns)
-    assert [x + 0.0 for x in found if not math.isnan(x)] == [x + 0.0 for x in relu if not math.isnan(x)]
+    actual = run(f"fma.rn.relu.{form} %d, %a, %b, %c;", form, *columns)
+    assert [x + 0.0 for x in actual if not math.isnan(x)] == [x + 0.0 for x in relu if not math.isnan(x)]
 
 
 def test_a_fused_product_is_not_rounded_on_the_way():
@@ -80,7 +80,7 @@ def test_a_fused_product_is_not_rounded_on_the_way():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_distant_addend_decides_a_tie(sign):
-    """1.5 times 2**-70 + 2**-76 lies midway between two bf16; an addend 60 binary places below says which is nearer."""
+    """1.5 times 2**-70 + 2**-76 is midway between two bf16; an addend 60 binary places below says which is nearer."""
     a, b = sign * 1.5, 2.0**-70 * (1 + 2.0**-6 + 2.0**-7)
     exact = 1.5 * b
     above, below = (to_bf16(exact * (1 + tilt), sign) for tilt in (2.0**-12, -(2.0**-12)))
@@ -119,7 +119,7 @@ def test_sat_clamps(columns):
 def test_powers_of_two_and_hyperbolic_tangents(form, bound, data):
     (a,) = data.draw(rows(st.floats(-14, 15, width=16).map(lambda v: unpack(pack([v], form), form)[0])))
     ex2 = {"f16": "ex2.approx.f16", "bf16": "ex2.approx.ftz.bf16"}[form]
-    for found, value in zip(run(f"{ex2} %d, %a;", form, a), a, strict=True):
-        assert abs(found - 2.0**value) <= bound * 2.0**value
-    for found, value in zip(run(f"tanh.approx.{form} %d, %a;", form, a), a, strict=True):
-        assert abs(found - math.tanh(value)) <= 2 * bound
+    for actual, value in zip(run(f"{ex2} %d, %a;", form, a), a, strict=True):
+        assert abs(actual - 2.0**value) <= bound * 2.0**value
+    for actual, value in zip(run(f"tanh.approx.{form} %d, %a;", form, a), a, strict=True):
+        assert abs(actual - math.tanh(value)) <= 2 * bound

@@ -40,8 +40,8 @@ def check(code, type_, operands, expected, result=None):
     """Compare an instruction with the integers it should yield; `operands` are columns of values of `type_`."""
     result = result or type_
     inputs = {name: np.array(column, DTYPES[type_]) for name, column in zip("abc", operands, strict=False)}
-    found = apply(code, result, **inputs)
-    assert found.tolist() == [wrap(value, result) for value in expected]
+    actual = apply(code, result, **inputs)
+    assert actual.tolist() == [wrap(value, result) for value in expected]
 
 
 def truncated(a, b):
@@ -96,8 +96,8 @@ def test_multiply_and_add(half, type_, data):
 def test_multiply_and_add_to_a_wider_sum(type_, data):
     a, b, c = data.draw(rows(integers(type_), integers(type_), integers(WIDER[type_])))
     inputs = {"a": np.array(a, DTYPES[type_]), "b": np.array(b, DTYPES[type_]), "c": np.array(c, DTYPES[WIDER[type_]])}
-    found = apply(f"mad.wide.{type_} %d, %a, %b, %c;", WIDER[type_], **inputs)
-    assert found.tolist() == [wrap(x * y + z, WIDER[type_]) for x, y, z in zip(a, b, c, strict=True)]
+    actual = apply(f"mad.wide.{type_} %d, %a, %b, %c;", WIDER[type_], **inputs)
+    assert actual.tolist() == [wrap(x * y + z, WIDER[type_]) for x, y, z in zip(a, b, c, strict=True)]
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -153,7 +153,7 @@ def test_literals_are_operands(code):
 def test_a_guarded_instruction_leaves_other_lanes_alone(columns):
     a, b, p = columns
     inputs = {"a": np.array(a, np.int32), "b": np.array(b, np.int32), "p0": np.array(p)}
-    found = apply("mov.b32 %d, %a; @%p0 add.s32 %d, %a, %b;", "s32", **inputs)
-    assert found.tolist() == [wrap(x + y, "s32") if q else x for x, y, q in zip(a, b, p, strict=True)]
-    found = apply("mov.b32 %d, %a; @!%p0 add.s32 %d, %a, %b;", "s32", **inputs)
-    assert found.tolist() == [x if q else wrap(x + y, "s32") for x, y, q in zip(a, b, p, strict=True)]
+    actual = apply("mov.b32 %d, %a; @%p0 add.s32 %d, %a, %b;", "s32", **inputs)
+    assert actual.tolist() == [wrap(x + y, "s32") if q else x for x, y, q in zip(a, b, p, strict=True)]
+    actual = apply("mov.b32 %d, %a; @!%p0 add.s32 %d, %a, %b;", "s32", **inputs)
+    assert actual.tolist() == [x if q else wrap(x + y, "s32") for x, y, q in zip(a, b, p, strict=True)]

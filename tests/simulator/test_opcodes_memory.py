@@ -162,7 +162,7 @@ ATOMICS.remove(("add", "s64"))
 @pytest.mark.parametrize(("name", "type_"), ATOMICS)
 @given(data=st.data())
 def test_all_lanes_meet_in_one_word(name, type_, space, data):
-    """The word ends as the reduction; each lane sees the reduction of those before it, in some order."""
+    """The word ends as the reduction; each lane gets the reduction of the lanes before it, in some order."""
     integer = type_.replace("b", "u")
     start, values_ = data.draw(integers(integer)), data.draw(st.lists(integers(integer), min_size=4, max_size=4))
     size = int(type_[1:]) // 8

@@ -1,4 +1,4 @@
-"""What is not simulated is refused with the instruction and its place, and never approximated."""
+"""An unsupported instruction is refused with its text and its place, and never approximated."""
 
 import pytest
 

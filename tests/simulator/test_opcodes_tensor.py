@@ -80,11 +80,11 @@ def multiply(shape, form, result, a, b, c):
     )
     assert launched.status == "ok"
     elements = d.view(np.float32 if result == "f32" else np.float16)
-    found = np.zeros((16, 8))
+    actual = np.zeros((16, 8))
     for lane in LANES:
         for place, value in zip(c_places(lane), elements[lane], strict=True):
-            found[place] = value
-    return found
+            actual[place] = value
+    return actual
 
 
 def matrices(seed, k, draw):
@@ -122,9 +122,9 @@ def test_products_of_reals_are_close(shape, form, result):
 def test_one_element_goes_where_the_layout_says():
     a, b, c = np.zeros((16, 16)), np.zeros((16, 8)), np.zeros((16, 8))
     a[11, 6], b[6, 5] = 2.0, 3.0
-    found = multiply("m16n8k16", "bf16", "f32", a, b, c)
-    assert found[11, 5] == 6.0
-    assert np.count_nonzero(found) == 1
+    actual = multiply("m16n8k16", "bf16", "f32", a, b, c)
+    assert actual[11, 5] == 6.0
+    assert np.count_nonzero(actual) == 1
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])

@@ -1,4 +1,4 @@
-"""Lanes among themselves (PTX ISA 8.0, sections 9.7.8.5 and 9.7.12): shuffles, votes, matches, reductions, divergence."""
+"""Exchanges between lanes (PTX ISA 8.0, sections 9.7.8.5 and 9.7.12): shuffles, votes, matches, reductions, divergence."""
 
 from functools import reduce
 
@@ -55,8 +55,8 @@ def test_a_shuffle_reads_another_lane(mode, a, b, c):
 @pytest.mark.parametrize("mode", ["up", "down", "bfly", "idx"])
 def test_a_shuffle_by_literals(mode, distance, width):
     c = (32 - width) << 8 | (0 if mode == "up" else 31)
-    found = apply(f"shfl.sync.{mode}.b32 %d, %a, {distance}, {c}, -1;", "b32", a=words(LANES))
-    assert found.tolist() == [source_lane(mode, lane, distance, c)[0] for lane in LANES]
+    actual = apply(f"shfl.sync.{mode}.b32 %d, %a, {distance}, {c}, -1;", "b32", a=words(LANES))
+    assert actual.tolist() == [source_lane(mode, lane, distance, c)[0] for lane in LANES]
 
 
 def test_lanes_of_one_mask_shuffle_among_themselves():
@@ -88,15 +88,15 @@ def test_votes_of_all_lanes(p):
 def test_votes_of_the_members_of_a_mask(p, mask):
     code = """{ .reg .pred in; shr.u32 %t, %m, %lane; and.b32 %t, %t, 1; setp.ne.u32 in, %t, 0; not.b32 %t, %m;
       @in bra IN; vote.sync.ballot.b32 %d, %p0, %t; bra DONE; IN: vote.sync.ballot.b32 %d, %p0, %m; DONE: }"""
-    found = apply(code, "b32", p0=np.array(p), m=words([mask] * 32))
+    actual = apply(code, "b32", p0=np.array(p), m=words([mask] * 32))
     ballot = sum(1 << lane for lane in LANES if p[lane])
-    assert found.tolist() == [ballot & (mask if mask >> lane & 1 else ~mask) for lane in LANES]
+    assert actual.tolist() == [ballot & (mask if mask >> lane & 1 else ~mask) for lane in LANES]
 
 
 @pytest.mark.parametrize("length", [1, 7, 31])
 def test_lanes_that_do_not_exist_do_not_vote(length):
-    found = apply("{ .reg .pred p; setp.eq.u32 p, %a, %a; vote.sync.ballot.b32 %d, p, -1; }", "b32", a=words(range(length)))
-    assert found.tolist() == [2**length - 1] * length
+    actual = apply("{ .reg .pred p; setp.eq.u32 p, %a, %a; vote.sync.ballot.b32 %d, p, -1; }", "b32", a=words(range(length)))
+    assert actual.tolist() == [2**length - 1] * length
     assert apply("activemask.b32 %d;", "b32", a=words(range(length))).tolist() == [2**length - 1] * length
 
 
@@ -116,8 +116,8 @@ def test_the_active_lanes_of_a_branch():
 @given(a=st.lists(st.integers(0, 3), min_size=32, max_size=32), high=st.integers(0, 2**30))
 def test_lanes_of_equal_values_find_each_other(bits, a, high):
     a = [value + (high << bits - 31) for value in a]
-    found = apply(f"match.any.sync.b{bits} %d, %a, -1;", "b32", a=np.array(a, f"u{bits // 8}"))
-    assert found.tolist() == [sum(1 << other for other in LANES if a[other] == a[lane]) for lane in LANES]
+    actual = apply(f"match.any.sync.b{bits} %d, %a, -1;", "b32", a=np.array(a, f"u{bits // 8}"))
+    assert actual.tolist() == [sum(1 << other for other in LANES if a[other] == a[lane]) for lane in LANES]
 
 
 @given(st.lists(st.integers(0, 1), min_size=32, max_size=32), st.booleans())

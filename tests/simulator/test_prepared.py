@@ -1,4 +1,4 @@
-"""Kernels that are read and translated once, and kept."""
+"""The cache of translated kernels: each kernel is parsed and translated once."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ extern "C" __global__ void tripled(const float* x, float* y) { y[threadIdx.x] = 
 
 @pytest.fixture
 def launched(tmp_path, monkeypatch):
-    """Return what launches both kernels of a module that was compiled anew, and names those that were translated for it."""
+    """Return a function that compiles a module, launches its two kernels and returns the names of the translated kernels."""
     path = tmp_path / "kernels.cu"
     path.write_text(CODE)
     monkeypatch.setattr(module_, "KERNELS", tmp_path / "kernels")
@@ -51,7 +51,7 @@ def test_a_kernel_is_translated_once_for_each_mode(launched):
     assert launched() == []
 
 
-def test_what_is_damaged_is_made_anew(launched, tmp_path):
+def test_a_damaged_file_is_written_again(launched, tmp_path):
     launched()
     first, second = sorted((tmp_path / "kernels").glob("*/*"))
     first.write_bytes(first.read_bytes()[:100])
@@ -60,7 +60,7 @@ def test_what_is_damaged_is_made_anew(launched, tmp_path):
     assert launched() == []
 
 
-def test_what_another_version_of_the_simulator_kept_is_neither_used_nor_left_behind(launched, monkeypatch, tmp_path):
+def test_files_of_another_version_of_the_simulator_are_not_used_and_deleted(launched, monkeypatch, tmp_path):
     launched()
     monkeypatch.setattr(prepared, "VERSION", "another")
     assert launched() == ["doubled", "tripled"]
@@ -80,7 +80,7 @@ def test_a_kernel_that_could_not_be_read_is_read_anew_each_time():
             _ = kernels["k"]
 
 
-def test_a_kernel_is_read_when_it_is_asked_for():
+def test_a_kernel_is_read_at_its_first_use():
     text = ".version 8.0\n.target sm_80\n.address_size 64\n"
     module = parse(text + '.entry good { ret; } // } "\n.entry bad {\n frob; }\n.entry other { /* } */ ret; }')
     assert list(module.kernels) == ["good", "bad", "other"]
@@ -90,7 +90,7 @@ def test_a_kernel_is_read_when_it_is_asked_for():
         _ = parse(text + ".entry good { ret; }\n.entry bad {\n %r1 = 3; }").kernels["bad"]
 
 
-def test_what_is_compiled_ahead_is_only_loaded(launched, monkeypatch, tmp_path):
+def test_a_kernel_that_was_compiled_ahead_is_only_loaded(launched, monkeypatch, tmp_path):
     monkeypatch.setattr(ahead, "KERNELS", tmp_path / "kernels")
     path = tmp_path / "kernels.cu"
     ahead.compile_kernels([(path, (), "tripled"), (path, (), "missing"), (path, ("-DX=]",), "doubled"), (path, (), "doubled")])

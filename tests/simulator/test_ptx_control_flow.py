@@ -1,4 +1,4 @@
-"""Control flow: blocks, their order, where lanes meet again, and where they wait for each other."""
+"""Control flow: blocks, their order, where lanes converge, and where they wait for each other."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_both_sides_of_a_branch_meet_behind_it():
     assert join.priority > max(no.priority, yes.priority) > head.priority
 
 
-def test_a_loop_stands_together_and_before_what_follows():
+def test_a_loop_is_contiguous_and_before_the_blocks_that_follow():
     code = kernel(LOOP)
     before, loop, after, leave = code.blocks
     assert loop.successors == (loop.index, after.index)
@@ -149,11 +149,13 @@ def test_loops_are_contiguous(successors):
 @given(graphs())
 def test_a_meeting_point_is_on_every_path_and_the_first_of_its_kind(successors):
     leave = len(successors) - 1
-    found = immediate_post_dominators(successors, leave)
+    actual = immediate_post_dominators(successors, leave)
     for block in range(leave):
         if leave not in reachable(successors, block):
-            assert found[block] is None
+            assert actual[block] is None
             continue
         on_every_path = [b for b in range(len(successors)) if b != block and leave not in reachable(successors, block, b)]
-        assert found[block] in on_every_path
-        assert all(other == found[block] or leave not in reachable(successors, found[block], other) for other in on_every_path)
+        assert actual[block] in on_every_path
+        assert all(
+            other == actual[block] or leave not in reachable(successors, actual[block], other) for other in on_every_path
+        )

@@ -1,4 +1,4 @@
-"""Data flow: what instructions write and read, and what is live between blocks."""
+"""Data flow: the registers that instructions write and read, and the live registers between blocks."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_value_is_live_from_its_write_to_its_last_read():
     assert tail.live_out == leave.live_in == frozenset()
 
 
-def test_a_loop_keeps_what_it_reads_next_time():
+def test_a_register_that_the_next_iteration_reads_is_live():
     code = kernel("mov.u32 %r1, 0; mov.u32 %r2, 1; A: add.s32 %r1, %r1, %r2; setp.lt.s32 %p1, %r1, 9; @%p1 bra A; ret;")
     assert code.blocks[1].live_in == code.blocks[1].live_out == {"%r1", "%r2"}
 
@@ -56,7 +56,7 @@ def test_a_guarded_write_reads_the_old_value():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "actual"),
     [
         ("add.f32 %r1, %r2, %r3; st.shared.b32 [%r4], %r1; ret;", "%r1 %r4"),
         ("add.f32 %r1, %r2, %r3; and.b32 %r4, %r1, 7; ret;", "%r1"),
@@ -66,5 +66,5 @@ def test_a_guarded_write_reads_the_old_value():
         ("add.f32 %r1, %r2, %r3; setp.gt.f32 %p1, %r1, %r2; ret;", ""),
     ],
 )
-def test_bits_are_read_by_integer_instructions_and_through_copies(text, found):
-    assert " ".join(sorted(bits_read(kernel(text)))) == found
+def test_bits_are_read_by_integer_instructions_and_through_copies(text, actual):
+    assert " ".join(sorted(bits_read(kernel(text)))) == actual

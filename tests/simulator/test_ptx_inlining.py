@@ -1,4 +1,4 @@
-"""Device functions are inlined; calls of external ones get registers for parameters."""
+"""Device functions are inlined; calls of external functions get registers for parameters."""
 
 import pytest
 
@@ -16,7 +16,7 @@ CALL = "{ .param .b32 a; .param .b32 r; st.param.b32 [a], %r1; call.uni (r), FN,
 
 
 def entry(body, functions=TWICE):
-    """Return the kernel `k` with that body, and those functions to call."""
+    """Return the kernel `k` with that body and these device functions."""
     registers = ".reg .b16 %h<5>; .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;"
     return module(f"{functions}.entry k(.param .u64 x, .param .u32 n) {{ {registers} {body} ret; }}").kernels["k"]
 
@@ -99,7 +99,7 @@ def test_vectors_are_passed_element_by_element():
     assert load.operands[1] == second.operands[0]
 
 
-def test_a_parameter_whose_address_is_taken_lives_in_local_memory():
+def test_a_parameter_whose_address_is_taken_is_in_local_memory():
     function = (
         ".func f(.param .align 4 .b8 in[16]) { .reg .b64 %d<3>; .reg .b32 %r<2>;"
         " mov.b64 %d1, in; ld.local.b32 %r1, [%d1+8]; ret; }"
@@ -128,6 +128,6 @@ def test_the_kernels_own_parameters_stay_loads():
         (CALL.replace("FN", "f"), ".func f() { ret; }", "the number of arguments"),
     ],
 )
-def test_what_cannot_be_inlined_is_refused(body, functions, message):
+def test_a_call_that_cannot_be_inlined_is_refused(body, functions, message):
     with pytest.raises(UnsupportedInstruction, match=rf"PTX line \d+: not simulated: .*{message}"):
         entry(body, functions)

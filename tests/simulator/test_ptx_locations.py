@@ -1,4 +1,4 @@
-"""Source lines: which file and line an instruction is said to come from."""
+"""Source lines: the file and the line of an instruction."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Instructions and operands: what the parser makes of one line of PTX."""
+"""Instructions and operands, parsed from one line of PTX."""
 
 import math
 import struct
@@ -44,9 +44,9 @@ def test_a_double_is_its_bits(value):
 
 @given(st.floats(0, 1e300))
 def test_a_decimal_fraction_is_a_double(value):
-    found = source(repr(value) if "." in repr(value) or "e" in repr(value) else f"{value}.0")
-    assert found.type == "f64"
-    assert math.isclose(struct.unpack("<d", struct.pack("<Q", found.value))[0], value, rel_tol=0)
+    actual = source(repr(value) if "." in repr(value) or "e" in repr(value) else f"{value}.0")
+    assert actual.type == "f64"
+    assert math.isclose(struct.unpack("<d", struct.pack("<Q", actual.value))[0], value, rel_tol=0)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_labels_of_inline_assembly_may_repeat():
         (".frob 3;", "unknown directive '.frob'"),
     ],
 )
-def test_what_is_not_ptx_is_refused_by_line(body, message):
+def test_text_that_is_not_ptx_is_refused_with_its_line(body, message):
     with pytest.raises(CompileError, match=message):
         kernel(body)
 

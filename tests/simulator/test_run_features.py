@@ -1,4 +1,4 @@
-"""What kernels use beyond loads, arithmetic and barriers, in both modes."""
+"""Features of kernels beyond loads, arithmetic and barriers, in both modes."""
 
 import numpy as np
 import pytest
@@ -221,34 +221,34 @@ def test_overlapping_and_misaligned_arrays_stay_so():
     assert at[1] - at[0] == 17 * 4
 
 
-NANS = """extern "C" __global__ void nans(const float* x, const unsigned* y, unsigned* found) {
+NANS = """extern "C" __global__ void nans(const float* x, const unsigned* y, unsigned* bits) {
   const float zero = x[0], infinite = x[1], payload = x[2];
-  found[0] = __float_as_uint(infinite - infinite) + y[0];
-  found[1] = __float_as_uint(zero * infinite) + y[0];
-  found[2] = __float_as_uint(payload + zero) + y[0];
-  found[3] = (__float_as_uint(sqrtf(zero - 1)) + 0x8000) >> 16;
-  found[4] = __float_as_uint(payload) + y[0];
+  bits[0] = __float_as_uint(infinite - infinite) + y[0];
+  bits[1] = __float_as_uint(zero * infinite) + y[0];
+  bits[2] = __float_as_uint(payload + zero) + y[0];
+  bits[3] = (__float_as_uint(sqrtf(zero - 1)) + 0x8000) >> 16;
+  bits[4] = __float_as_uint(payload) + y[0];
 }"""
 
 
 @MODES
 def test_arithmetic_gives_the_nan_of_a_gpu_and_a_copy_keeps_its_own(mode):
     """Rounding to bfloat16 by adding to the bits turns this NaN into -0: it must be seen here, not on the GPU first."""
-    x, found = np.array([0, 0x7F800000, 0xFFC01234], np.uint32).view(np.float32), np.zeros(5, np.uint32)
-    only_kernel(NANS).launch(1, 1, (x, np.zeros(1, np.uint32), found), mode=mode)
-    assert [hex(bits) for bits in found] == ["0x7fffffff", "0x7fffffff", "0x7fffffff", "0x8000", "0xffc01234"]
+    x, bits = np.array([0, 0x7F800000, 0xFFC01234], np.uint32).view(np.float32), np.zeros(5, np.uint32)
+    only_kernel(NANS).launch(1, 1, (x, np.zeros(1, np.uint32), bits), mode=mode)
+    assert [hex(pattern) for pattern in bits] == ["0x7fffffff", "0x7fffffff", "0x7fffffff", "0x8000", "0xffc01234"]
 
 
-RELAYED_NAN = """extern "C" __global__ void relayed(const float* x, unsigned* found) {
+RELAYED_NAN = """extern "C" __global__ void relayed(const float* x, unsigned* bits) {
   __shared__ float kept[1];
   kept[0] = x[0] * 2;
   __syncthreads();
-  found[0] = (__float_as_uint(kept[0]) + 0x8000) >> 16;
+  bits[0] = (__float_as_uint(kept[0]) + 0x8000) >> 16;
 }"""
 
 
 @MODES
 def test_a_nan_of_arithmetic_is_the_same_after_shared_memory(mode):
-    x, found = np.array([np.nan], np.float32), np.zeros(1, np.uint32)
-    only_kernel(RELAYED_NAN).launch(1, 1, (x, found), mode=mode)
-    assert hex(found[0]) == "0x8000"
+    x, bits = np.array([np.nan], np.float32), np.zeros(1, np.uint32)
+    only_kernel(RELAYED_NAN).launch(1, 1, (x, bits), mode=mode)
+    assert hex(bits[0]) == "0x8000"

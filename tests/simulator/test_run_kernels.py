@@ -136,8 +136,8 @@ def test_math_and_other_processors(mode, target):
 def test_the_instructions_counted_are_the_same_in_both_modes(kernel):
     def count(mode):
         x = np.ones(1024, np.float32)
-        made = {SAXPY: (2.0, x, x.copy(), 1024), MATMUL: (x, x, x.copy(), 32, 32, 32), ROW_SUMS: (x, x.copy(), 512)}
+        arguments = {SAXPY: (2.0, x, x.copy(), 1024), MATMUL: (x, x, x.copy(), 32, 32, 32), ROW_SUMS: (x, x.copy(), 512)}
         grid, block = {SAXPY: (2, 64), MATMUL: ((2, 2), (16, 16)), ROW_SUMS: (2, 64)}[kernel]
-        return only_kernel(kernel).launch(grid, block, made[kernel], mode=mode).instructions
+        return only_kernel(kernel).launch(grid, block, arguments[kernel], mode=mode).instructions
 
     assert count("fast") == count("checked") > 1000
