@@ -160,7 +160,7 @@ def as_json(report: Report) -> documents.Inspected:
         "branch_efficiency": report.counters.branch_efficiency,
         "bounds_us": {name: {"time": time, "set_by": unit} for name, (time, unit) in report.bounds.items()},
         "workload": report.workload,
-        "footprint": asdict(report.footprint) if report.footprint else None,
+        "footprint": cast("documents.FootprintFields", asdict(report.footprint)) if report.footprint else None,
         "advice": report.advice,
     }
 

@@ -58,6 +58,17 @@ class LineFields(TypedDict):
     flops: Annotated[Numbers, "floating-point operations by type"]
 
 
+class FootprintFields(TypedDict):
+    """The resources that the kernels of a CUDA variant take, by NVIDIA's compiler: of each the largest amount."""
+
+    architecture: Annotated[str, "the architecture of the GPU, such as `sm_80`"]
+    kernels: Annotated[int, "the number of kernels"]
+    registers: Annotated[int, "registers of a thread"]
+    spilled: Annotated[int, "bytes of spilled registers"]
+    shared: Annotated[int, "bytes of static shared memory"]
+    occupancy: Annotated[float, "the smallest occupancy"]
+
+
 class Inspected(TypedDict):
     """The counters of one call of a CUDA variant in the simulator. A fault of the kernel is an error of kind `failed`."""
 
@@ -74,7 +85,7 @@ class Inspected(TypedDict):
         dict[str, dict[str, Any]], "per GPU the least microseconds by data sheet (`time`) and the limit (`set_by`)"
     ]
     workload: Annotated[str, "the workload of these bounds"]
-    footprint: Annotated[dict[str, float] | None, "registers, spilled bytes, shared memory, occupancy; null without NVRTC"]
+    footprint: Annotated[FootprintFields | None, "the resources of the kernels; null without NVRTC"]
     advice: Annotated[list[str], "advice, one finding each"]
 
 

@@ -44,6 +44,7 @@ def document_of(text, name, code):
     assert text.count("\n") == 1, text
     document = json.loads(text)
     common = {key: document.pop(key, None) for key in get_type_hints(Common)}
-    assert common == {"schema": 1, "command": name.split()[0], "exit_code": code}
-    assert differences(document, Failed if "error" in document else DOCUMENTS[name]) == []
+    assert common == {"schema": 1, "command": name.split()[0], "exit_code": code}, common
+    found = differences(document, Failed if "error" in document else DOCUMENTS[name])
+    assert not found, "\n".join(found)
     return document
