@@ -13,6 +13,7 @@ import gc
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -39,6 +40,7 @@ __all__ = ["SCHEMA", "Failure", "Output", "execute", "guarded", "print_output"]
 Result = TypeVar("Result")
 
 SCHEMA = 1  # of the documents; a field that is removed, renamed or changes its meaning makes it 2
+OURS = re.compile(r"python -m [^&|]+")  # one command of the project
 SAME_SECONDS = 2.0  # a second Ctrl-C within this time is ignored
 
 
@@ -97,8 +99,11 @@ class Failure:
         return f"error: {self.message}" + (f" Try: {self.command}" if new else "")
 
     def fields(self) -> ErrorFields:
-        """Return the failure as a part of a document."""
-        return {"kind": self.kind.value, "message": self.message, "nearest": list(self.nearest), "command": self.command}
+        """Return the failure as a part of a document. Its command prints a document too."""
+        command = self.command
+        if command and OURS.fullmatch(command) and not {"--json", "--help"} & set(command.split()):
+            command += " --json"
+        return {"kind": self.kind.value, "message": self.message, "nearest": list(self.nearest), "command": command}
 
 
 @cache

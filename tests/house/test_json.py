@@ -154,7 +154,7 @@ def test_a_failed_check_has_the_command_that_helps(capsys, tmp_path):
     code, printed = run("harness.explain", capsys, "--op=gelu", f"--results={tmp_path}", "--json")
     error = document_of(printed.out, "harness.explain", code)["error"]
     assert (code, error["kind"]) == (1, "failed")
-    assert error["command"] == f"python -m harness.bench --op gelu --device cpu --results {tmp_path}"
+    assert error["command"] == f"python -m harness.bench --op gelu --device cpu --results {tmp_path} --json"
 
 
 def test_a_race_on_a_busy_machine_is_to_be_repeated_by_the_same_command(capsys):
