@@ -57,7 +57,7 @@ def compile_to_ptx(
     Parameters
     ----------
     source
-        The file; its path is what findings name.
+        The file; findings name its path.
     options
         Further arguments for clang, such as ``-DTILE=32``.
     include

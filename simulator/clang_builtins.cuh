@@ -1,4 +1,4 @@
-// What a CUDA kernel expects to find without including anything, for clang without NVIDIA's headers.
+// The names that a CUDA kernel uses without an include, for clang without NVIDIA's headers.
 // Names and meanings follow the CUDA C++ Programming Guide and the CUDA Math API. Functions called __nv_* are bound
 // to functions of the CPU by the simulator; everything else becomes PTX.
 #pragma once

@@ -24,15 +24,15 @@ class UnsupportedInstruction(SimulatorError):  # noqa: N818 (its name is part of
 
     Parameters
     ----------
-    what
+    feature
         The instruction as written, or the feature's name.
     where
         The place in the source, such as ``layer_norm.cu:12``.
     """
 
-    def __init__(self, what: str, where: str = "") -> None:
-        super().__init__(f"{where}: not simulated: {what}" if where else f"not simulated: {what}")
-        self.what, self.where = what, where
+    def __init__(self, feature: str, where: str = "") -> None:
+        super().__init__(f"{where}: not simulated: {feature}" if where else f"not simulated: {feature}")
+        self.feature, self.where = feature, where
 
 
 class LaunchError(SimulatorError):

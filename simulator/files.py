@@ -63,7 +63,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_sealed(path: Path, content: bytes) -> None:
-    """Write a file whose damage would not show when it is used, such as machine code, behind a digest of it."""
+    """Write a digest and the contents of a file, such as machine code, whose damage a reader could not detect otherwise."""
     write_atomically(path, hashlib.sha256(content).digest() + content)
 
 

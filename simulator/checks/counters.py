@@ -26,7 +26,7 @@ _LOADS = {"ld", "ldu", "ldmatrix", "atom", "red", "cp"}
 
 
 def _add_accesses(line: LineCounters, instruction: Instruction, rows: list[tuple[int, ...]]) -> None:
-    """Add an instruction's counts for device memory and those for shared memory."""
+    """Add an instruction's counts for device memory and for shared memory."""
     (requests, _, sectors, ideal_sectors, moved), (shared_requests, _, wavefronts, ideal, moved_shared) = rows
     line.requests += requests
     line.sectors += sectors

@@ -1,7 +1,7 @@
-"""Control flow of a warp: one LLVM function per basic block, which lanes branch, fuel, and waiting for lanes.
+"""Control flow of a warp: one LLVM function per basic block, the lanes that branch, fuel, and waiting for lanes.
 
-A block's function takes the lanes to run and returns those of them that take the branch at its end; where they then go, and
-what is counted, is the same for all blocks and left to the dispatcher (``simulator/native/dispatcher.hpp``).
+A block's function takes the lanes to run and returns the lanes that take the branch at its end. The dispatcher
+(``simulator/native/dispatcher.hpp``) queues and counts them, in the same way for all blocks.
 """
 
 from __future__ import annotations

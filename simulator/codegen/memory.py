@@ -1,6 +1,6 @@
 """Loads, stores, atomics and fences (PTX ISA sections 9.7.9 and 9.7.13).
 
-A fast access is masked to the lanes whose address is in the arena, or in the block's shared memory; the others end the
+A fast access is masked to the lanes whose address is in the arena, or in the block's shared memory; other lanes end the
 launch at the end of the basic block. A checked access goes by way of the checker, which also carries out stores, since it
 compares each value with the one it replaces.
 """

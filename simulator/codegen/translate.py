@@ -58,7 +58,7 @@ def _translate_instruction(emitter: WarpEmitter, instruction: Instruction) -> No
         family(emitter, instruction)
     except UnsupportedInstruction as error:
         raise (
-            error if error.where else UnsupportedInstruction(f"{error.what} in {instruction.text!r}", instruction.where)
+            error if error.where else UnsupportedInstruction(f"{error.feature} in {instruction.text!r}", instruction.where)
         ) from None
     except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise refuse(instruction, str(error)) from error

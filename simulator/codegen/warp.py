@@ -69,7 +69,7 @@ def _shuffle(emitter: WarpEmitter, instruction: Instruction) -> None:
 
 
 def _source_lanes(emitter: WarpEmitter, instruction: Instruction, mode: str) -> tuple[str, str]:
-    """Compute in the kernel what `_source_lane` computes for constants."""
+    """Compute the result of `_source_lane` in the kernel, for operands that are no constants."""
     kind, all_lanes = ints(32), emitter.constant(31)
     lane = emitter.lane_numbers()
     amount = emitter.op("and", kind, emitter.read(instruction.operands[2], 32), all_lanes)

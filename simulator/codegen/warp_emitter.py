@@ -44,10 +44,10 @@ _LANE_MASKS = {
 }
 
 
-def refuse(instruction: Instruction, what: str = "") -> UnsupportedInstruction:
+def refuse(instruction: Instruction, part: str = "") -> UnsupportedInstruction:
     """Return the error for an instruction, or for a part of it, that is not simulated."""
     text = instruction.text or ".".join(instruction.opcode)
-    return UnsupportedInstruction(f"{what} in {text!r}" if what else text, instruction.where)
+    return UnsupportedInstruction(f"{part} in {text!r}" if part else text, instruction.where)
 
 
 def items_of(operand: Operand) -> tuple[Operand, ...]:

@@ -1,1 +1,1 @@
-"""What Python and C++ share, and the results of a launch: memory layouts, enums, findings, counters."""
+"""The interface of Python and C++, and the results of a launch: memory layouts, enums, findings, counters."""

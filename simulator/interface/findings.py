@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a kernel, with the line of the source."""
+"""Findings: the faults of a kernel, each with its line of the source."""
 
 from __future__ import annotations
 

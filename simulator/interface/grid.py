@@ -20,8 +20,8 @@ class Outcome(IntEnum):
 
 
 BASIC_BLOCK = np.dtype([("function", np.int64), *((name, np.int32) for name in ("taken", "others", "priority", "at_priority"))])
-"""A basic block's machine code, where lanes go that take the branch at its end and where others do, and its priority; beside
-that, the block whose priority is the number of this one."""
+"""A basic block: its machine code, the next block of lanes that take the branch at its end, the next block of other lanes, its
+priority, and the block whose priority is the number of this block."""
 
 GRID = np.dtype(
     [
@@ -37,7 +37,7 @@ GRID = np.dtype(
             for name in ("warps", "threads", "block_count", "block_order", "warp_order", "shared", "shared_bytes")
         ),
         ("dimensions", np.int64, (3,)),
-        # What is noted: warps at different barriers, threads gone before a barrier, the block and warp that ended the launch.
+        # Observations: warps at different barriers, threads exited before a barrier, the block and warp that ended the launch.
         *((name, np.int64) for name in ("mixed", "mixed_first", "mixed_second", "mixed_block")),
         *((name, np.int64) for name in ("exited", "exited_first", "exited_block")),
         *((name, np.int64) for name in ("last_block", "last_warp")),

@@ -63,8 +63,8 @@ class Status(IntEnum):
 
 
 WAITS, DONE = -1, -2
-"""What the function of a basic block returns where it does not say which lanes take the branch at its end: it has not run, as
-it waits for other lanes; it has run and put its lanes where they go. Below that, it has a status: see `returned`."""
+"""Results of the function of a basic block that are no mask of lanes. `WAITS`: it has not run, since it waits for other lanes.
+`DONE`: it has run and queued its lanes. Smaller results are a status: see `returned`."""
 
 
 def returned(status: Status) -> int:
@@ -106,7 +106,7 @@ class Access(IntFlag):
 
 
 class Barrier(IntEnum):
-    """What a barrier of the block does beside waiting."""
+    """The operation of a barrier of the block, in addition to waiting."""
 
     SYNC = 0
     AND = 1

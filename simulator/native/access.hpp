@@ -1,4 +1,4 @@
-// One access of a warp, checked: bounds, alignment, initialisation, order against earlier accesses, and what it costs.
+// One access of a warp, checked: bounds, alignment, initialisation, order after earlier accesses, and costs.
 //
 // Shadow memory holds a byte per byte of the arena, made of the bits of `Shadow`. history.hpp holds
 // the earlier accesses. A few loops over the lanes, without calls, accept nearly every access of a correct kernel. The other

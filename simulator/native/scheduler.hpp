@@ -64,7 +64,7 @@ static void give_votes(const Block& block, int64_t barrier) {
   }
 }
 
-// Lets the warps go that wait at a barrier, of which there is one at least, if it is complete; `alive` threads are left.
+// Releases the warps at a barrier if it is complete; at least one warp waits there; `alive` threads are left.
 static bool release_at(Block& block, int64_t barrier, int64_t alive) {
   Grid& grid = block.grid;
   int64_t here = block.arrived[barrier], required = 0, first = -1, second = -1;
@@ -100,7 +100,7 @@ static bool release_at(Block& block, int64_t barrier, int64_t alive) {
   return true;
 }
 
-// Lets the warps go whose barrier is complete; returns whether there were any.
+// Releases the warps whose barrier is complete; returns whether there were any.
 static bool release_barriers(Block& block) {
   int64_t alive = 0;
   uint32_t waited_at = 0;

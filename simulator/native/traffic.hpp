@@ -1,4 +1,4 @@
-// What an access costs the memory system: 32-byte sectors of global memory, wavefronts over the 32 banks of shared memory.
+// The costs of an access in the memory system: 32-byte sectors of global memory, wavefronts over the 32 banks of shared memory.
 //
 // Loops repeat the pattern of an access at other places, so per instruction the last one's costs are remembered, by where it
 // stood relative to a sector.

@@ -1,8 +1,8 @@
-"""Control flow: basic blocks, the order in which a warp runs them, and where diverged lanes meet again.
+"""Control flow: basic blocks, the order in which a warp runs them, and where diverged lanes converge.
 
 The order is a weak topological order (F. Bourdoncle, "Efficient chaotic iteration strategies with widenings", FMPA 1993):
-every loop is contiguous and stands before what follows it. Running the first pending block of that order makes lanes wait
-at joins.
+every loop is contiguous and comes before the blocks that follow it. A warp runs the first pending block in this order, so
+that lanes wait at joins.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _components(successors: Sequence[Sequence[int]], entries: Sequence[int], amo
 
 
 def immediate_post_dominators(successors: Sequence[Sequence[int]], leave: int) -> list[int | None]:
-    """Return for each block the first one that every path from it to `leave` passes, None where there is no such path.
+    """Return for each block the first block that every path from it to `leave` passes, None if there is no path.
 
     K. Cooper, T. Harvey, K. Kennedy, "A simple, fast dominance algorithm" (2001), on the reversed graph.
     """
@@ -203,7 +203,7 @@ def _meet(blocks: Iterable[int], nearest: dict[int, int], rank: dict[int, int]) 
 
 
 def _post_order(edges: Sequence[Sequence[int]], root: int) -> list[int]:
-    """Return what `root` reaches, every block behind those reached through it."""
+    """Return the blocks that `root` reaches in postorder, each after the blocks reached through it."""
     order: list[int] = []
     seen = {root}
     work = [(root, iter(edges[root]))]

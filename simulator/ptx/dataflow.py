@@ -20,7 +20,7 @@ _NO_DESTINATION = {
 
 
 def definitions_and_uses(instruction: Instruction) -> tuple[tuple[Register, ...], tuple[Register, ...]]:
-    """Return the registers an instruction writes, and those it reads, its predicate included.
+    """Return the registers that an instruction writes, and the registers that it reads, with its predicate.
 
     The first operand is the destination, except where the opcode has none; registers in brackets are read in any case.
     """

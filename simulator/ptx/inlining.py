@@ -98,7 +98,7 @@ class _Inliner:
         self._labels |= dict.fromkeys(labels[len(frame.function.instructions)], len(self._instructions))
 
     def _place_parameters(self, frame: _Frame) -> None:
-        """Declare local variables for the parameters of the calls ahead whose address is taken."""
+        """Declare local variables for the parameters of the following calls whose address is taken."""
         for call in frame.function.instructions:
             callee = call.operands[1] if call.name == "call" else None
             function = self._functions.get(callee.name) if isinstance(callee, Symbol) else None

@@ -1,1 +1,1 @@
-"""Running kernels: the geometry and arguments of launches, device memory, and what became of a launch."""
+"""Running kernels: the geometry and arguments of launches, device memory, and the result of a launch."""

@@ -44,12 +44,12 @@ def three(size: int | Sequence[int], name: str) -> Dimensions:
 
 
 def check_geometry(kernel: Signature, grid: Dimensions, block: Dimensions, *, static: int, dynamic: int) -> None:
-    """Refuse what no device would launch."""
+    """Refuse a geometry that no device would launch."""
     name = kernel.name
-    for what, given, limits in (("grid", grid, _MAX_GRID), ("block", block, _MAX_BLOCK)):
-        for axis, extent, limit in zip("xyz", given, limits, strict=True):
+    for kind, dimensions, limits in (("grid", grid, _MAX_GRID), ("block", block, _MAX_BLOCK)):
+        for axis, extent, limit in zip("xyz", dimensions, limits, strict=True):
             if not 1 <= extent <= limit:
-                raise LaunchError(f"{name}: {what} {given} has {axis} = {extent}; allowed are 1 to {limit:,}.")
+                raise LaunchError(f"{name}: {kind} {dimensions} has {axis} = {extent}; allowed are 1 to {limit:,}.")
     threads = block[0] * block[1] * block[2]
     if threads > MAX_THREADS:
         raise LaunchError(f"{name}: block {block} has {threads:,} threads; a block has at most {MAX_THREADS:,}.")

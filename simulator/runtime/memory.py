@@ -132,7 +132,7 @@ class Arena:
         size = aligned(local_at + stride * threads + 4096, _UNIT)
         if size > _MAX_ARENA:
             raise LaunchError(f"the arrays and local memory of the launch take {size:,} bytes; the simulated device has 2 GiB.")
-        raw = _reserve.take(size + 2 * _UNIT)  # slack on both sides: narrow elements are read with what follows them
+        raw = _reserve.take(size + 2 * _UNIT)  # slack on both sides: narrow elements are read as whole words
         skip = -raw.ctypes.data % _UNIT
         arena = cls(raw, raw[skip : skip + size], buffers, shared_at, shared_size, parts, local_at, stride)
         filled = 0

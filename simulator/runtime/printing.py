@@ -23,7 +23,7 @@ _LONG = {"ll", "l", "z"}
 
 
 class PrintBuffer:
-    """Room for the calls of one launch; those beyond `_CALLS` are dropped, as on a device."""
+    """The buffer for the calls of one launch; calls beyond `_CALLS` are dropped, as on a device."""
 
     def __init__(self, *, prints: bool) -> None:
         calls = _CALLS if prints else 0
