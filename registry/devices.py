@@ -45,6 +45,10 @@ class DeviceMemory(Protocol):
         """Return an uninitialised, aligned array."""
         ...
 
+    def free_bytes(self) -> int:
+        """Return the number of bytes that can still be allocated."""
+        ...
+
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
         """Copy a CPU array into an array of this device."""
         ...
@@ -70,6 +74,12 @@ class Cpu:
         raw = np.empty(size + ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + size].view(dtype).reshape(shape)
+
+    def free_bytes(self) -> int:
+        """Return the memory that the system can give to processes without swapping."""
+        import psutil
+
+        return int(psutil.virtual_memory().available)
 
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
         """Copy values into an array, unless both are the same array."""
@@ -140,6 +150,12 @@ class Gpu:
 
         array: NDArray[Any] = cupy.empty(shape, dtype)
         return array
+
+    def free_bytes(self) -> int:
+        """Return the free memory of the current GPU."""
+        import cupy
+
+        return int(cupy.cuda.Device().mem_info[0])
 
     def put(self, target: NDArray[Any], values: NDArray[Any]) -> None:
         """Copy a CPU array into a GPU array."""

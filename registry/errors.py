@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from enum import StrEnum
+from signal import Signals
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ __all__ = [
     "ErrorKind",
     "EvidenceError",
     "RequestError",
+    "TerminatedError",
     "UnknownNameError",
     "nearest",
+    "signal_code",
 ]
 
 DONE, FAILED, BAD_REQUEST, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -55,6 +58,19 @@ ERROR_KINDS = {
     ErrorKind.INTERRUPTED: (INTERRUPTED, "Ctrl-C; finished records are kept"),
     ErrorKind.INTERNAL: (INTERNAL, "a bug of Crucible"),
 }
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP ends the command. Code that cleans up after Ctrl-C also cleans up after this error."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = signal_code(number)
+        super().__init__(f"ended by {Signals(number).name}; nothing more was written")
+
+
+def signal_code(number: int) -> int:
+    """Return the exit code of a command that a signal ended, by the convention of shells."""
+    return 128 + number
 
 
 def _close(name: str, choices: Iterable[str]) -> tuple[str, ...]:

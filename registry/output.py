@@ -25,7 +25,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry.commands import pasted
-from registry.errors import DONE, FAILED, INTERNAL, INTERRUPTED, CrucibleError, ErrorKind
+from registry.errors import DONE, FAILED, INTERNAL, INTERRUPTED, CrucibleError, ErrorKind, TerminatedError
 
 if TYPE_CHECKING:
     import argparse
@@ -80,6 +80,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, module: str, words: Sequence[str]) -> Failure:
         """Return the failure of an exception. `module` and `words` are the command that raised it."""
+        if isinstance(error, TerminatedError):
+            return cls(ErrorKind.INTERRUPTED, str(error), error.exit_code)
         if isinstance(error, KeyboardInterrupt):
             return cls(ErrorKind.INTERRUPTED, "interrupted; nothing more was written", INTERRUPTED)
         if isinstance(error, CrucibleError):

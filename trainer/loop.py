@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import statistics
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from signal import Signals
 from typing import TYPE_CHECKING, Protocol
 
 from registry.errors import CrucibleError
@@ -16,15 +15,13 @@ from trainer.ranks.interface import SINGLE_PROCESS
 from trainer.schedule import clip_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
-
     from trainer.data.dataset import Dataset
     from trainer.program.program import Program
     from trainer.ranks.interface import Ranks
     from trainer.settings import Settings
+    from trainer.signals import Interrupt
 
-__all__ = ["DivergedError", "History", "Interrupt", "Watcher", "fit", "interruptible", "validation_loss"]
+__all__ = ["DivergedError", "History", "Watcher", "fit", "validation_loss"]
 
 
 class DivergedError(CrucibleError):
@@ -58,7 +55,9 @@ class History:
     step_seconds : list of float
         Wall time of each update, validation excluded.
     interrupted : bool
-        Whether Ctrl-C stopped the run between two steps.
+        Whether a signal stopped the run between two steps.
+    signal : str
+        The name of that signal, such as ``SIGINT``; "" if the run was not interrupted.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -66,6 +65,7 @@ class History:
     val_steps: list[int] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
     interrupted: bool = False
+    signal: str = ""
 
     @property
     def steps(self) -> int:
@@ -81,32 +81,6 @@ class History:
     def median_ms(self) -> float:
         """Median time of an update in milliseconds, without the first one."""
         return 1e3 * statistics.median(self.settled_seconds) if self.step_seconds else 0.0
-
-
-class Interrupt:
-    """The flag that Ctrl-C sets."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-
-@contextmanager
-def interruptible(say: Callable[[str], None]) -> Iterator[Interrupt]:
-    """Make the first Ctrl-C request a stop after the current step, and the second one stop at once."""
-    state = Interrupt()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if state.requested:
-            raise KeyboardInterrupt
-        state.requested = True
-        say("finishing this step, then saving (Ctrl-C again to stop without saving)")
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield state
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def validation_loss(program: Program, loader: Loader, batches: int, step: int) -> float:
@@ -168,7 +142,9 @@ def fit(
         history.step_seconds.append(time.perf_counter() - start)
         watcher.stepped(step, history.train_loss[-1], history.step_seconds[-1])
         stop = ranks.any(interrupt.requested)
-        history.interrupted = stop and step < updates
+        if stop and step < updates:
+            history.interrupted = True
+            history.signal = (interrupt.signal or Signals.SIGINT).name  # another rank may have received the signal
         if (step in validate_at and not stop) or step == updates:
             validate(step)
         if stop:

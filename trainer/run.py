@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from contextlib import contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,19 +19,17 @@ from registry.cli import add_kernels_path, add_results, wide_console
 from registry.command_parser import CommandParser
 from registry.dtypes import DTYPES
 from registry.enums import Device
-from registry.errors import DONE, INTERRUPTED, CrucibleError
+from registry.errors import DONE, INTERRUPTED, CrucibleError, TerminatedError, signal_code
 from registry.machine import thread_count
 from registry.output import Output, print_output
 from trainer import session
 from trainer.ranks.process_group import joined
 from trainer.report.console import choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
+from trainer.signals import terminable
 from trainer.state.output_folder import output_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from registry.documents import training as documents
     from trainer.program.arena import Plan
     from trainer.ranks.interface import Ranks
@@ -99,21 +96,27 @@ def main(argv: list[str] | None = None) -> int:
     """Train; return an exit code."""
 
     def body() -> Output:
-        with joined() as ranks:
-            try:
-                return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
-            except CrucibleError as error:
-                if not ranks.is_first_failure():
-                    raise SystemExit(error.exit_code) from None  # another rank prints its error
-                if ranks.count > 1:
-                    error.args = (f"rank {ranks.rank}: {error}",)
-                raise
-            except KeyboardInterrupt:
-                if ranks.rank:
-                    raise SystemExit(INTERRUPTED) from None  # rank 0 prints the message
-                raise
+        with terminable(), joined() as ranks:
+            return _run(argv, ranks)
 
     return print_output(parser().module, body, argv)
+
+
+def _run(argv: list[str] | None, ranks: Ranks) -> Output:
+    """Run as one of the ranks. Of all ranks, one prints an error or an interruption."""
+    try:
+        return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
+    except CrucibleError as error:
+        if not ranks.is_first_failure():
+            raise SystemExit(error.exit_code) from None  # another rank prints its error
+        if ranks.count > 1:
+            error.args = (f"rank {ranks.rank}: {error}",)
+        raise
+    except KeyboardInterrupt as error:
+        if ranks.rank:
+            code = error.exit_code if isinstance(error, TerminatedError) else INTERRUPTED
+            raise SystemExit(code) from None  # rank 0 prints the message
+        raise
 
 
 def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
@@ -135,9 +138,9 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
             "plan_mib": dict(plan.rows()),
         }
         return Output(planned)
-    with _cleanup_on_sigterm(), output_folder(settings.out, settings.model.name, _say) as folder:
+    with output_folder(settings.out, settings.model.name, _say) as folder:
         result = session.train(settings, _say, show, ranks, folder)
-    return Output(result.to_json(), lambda: _show(console, result), INTERRUPTED if result.interrupted else DONE)
+    return Output(result.to_json(), lambda: _show(console, result), _exit_code(result))
 
 
 def _follow(argv: list[str] | None, ranks: Ranks) -> Output:
@@ -147,22 +150,11 @@ def _follow(argv: list[str] | None, ranks: Ranks) -> Output:
     options = parser().parse_args(argv)
     options.kernels = kernels
     result = session.train(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
-    return Output(None, code=INTERRUPTED if result.interrupted else DONE)
+    return Output(None, code=_exit_code(result))
 
 
-@contextmanager
-def _cleanup_on_sigterm() -> Iterator[None]:
-    """Raise `SystemExit` on SIGTERM, which ``kill`` and torchrun send, so that the run deletes its empty folders."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _exit_code(result: Result) -> int:
+    return signal_code(Signals[result.signal]) if result.interrupted else DONE
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,8 @@ from registry.enums import Device
 from trainer.data.dataset import open_data
 from trainer.data.loader import Loader
 from trainer.data.tokenizer import END_OF_TEXT, decode
-from trainer.loop import fit, interruptible
+from trainer.loop import fit
+from trainer.program.arena import require_memory
 from trainer.program.program import Program
 from trainer.program.warm_up import return_free_memory, warm_up
 from trainer.ranks.interface import SINGLE_PROCESS
@@ -19,6 +20,7 @@ from trainer.report.result import result_of
 from trainer.sampling import sample, why_no_sample
 from trainer.selection.pick_faster_set import pick_faster_set
 from trainer.selection.selection import open_selection
+from trainer.signals import interruptible
 from trainer.state import checkpoint
 
 if TYPE_CHECKING:
@@ -78,7 +80,8 @@ def train(
 
     saved = _save(settings, kernels, program, history, folder) if folder else ""
     if history.interrupted:
-        say(f"interrupted after step {history.steps} of {settings.updates}; saved {saved}")
+        ended = "interrupted" if history.signal == "SIGINT" else f"ended by {history.signal}"
+        say(f"{ended} after step {history.steps} of {settings.updates}; saved {saved}")
     no_sample = _why_no_sample(settings, history, data, ranks)
     text = "" if no_sample else _sample(settings, program)
     return result_of(
@@ -128,6 +131,7 @@ def prepare(selection: Selection, ranks: Ranks = SINGLE_PROCESS) -> tuple[Kernel
     if decides:
         selection.prove_on_gpu()
     kernels = selection.choose()
+    require_memory(selection.memory_plan(kernels), selection.device, ranks.local_count)
     data = open_data(settings.data, batch=settings.B * settings.ranks, sequence=settings.T, announce=selection.say)
     if decides and selection.race_missing():
         kernels = selection.choose()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_MODEL", "Settings"]
 
 DEFAULT_MODEL = "gpt2-micro"
+MOST = 2**31 - 1  # of rows, tokens or updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,9 @@ class Settings:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
         for name in ("batch", "sequence", "total_batch", "steps"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"--{name.replace('_', '-')} {value}: give a whole number from 1 up")
+            if value is not None and not 1 <= value <= MOST:
+                upward = "up" if value < 1 else f"to {MOST}"
+                raise RequestError(f"--{name.replace('_', '-')} {value}: give a whole number from 1 {upward}")
         if self.seed < 0:
             raise RequestError(f"--seed {self.seed}: give a whole number from 0 up")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):

@@ -35,7 +35,8 @@ class Trained(TypedDict):
     sample: Annotated[str, "a sampled text"]
     no_sample: Annotated[str, "the reason why there is no text; `` if there is one"]
     saved: Annotated[str, "the saved model"]
-    interrupted: Annotated[bool, "whether Ctrl-C ended the run early; the exit code is 130 then"]
+    interrupted: Annotated[bool, "whether a signal ended the run early; the exit code is 128 and the number of the signal then"]
+    signal: Annotated[str, "the signal that ended the run early: `SIGINT` (Ctrl-C), `SIGTERM` or `SIGHUP`; `` if none did"]
 
 
 class ArmFields(TypedDict):

@@ -7,8 +7,9 @@ import pytest
 
 from tests.trainer.tiny import TINY, B, T, break_call, build
 from trainer.data.dataset import Dataset
-from trainer.loop import DivergedError, fit, interruptible
+from trainer.loop import DivergedError, fit
 from trainer.settings import Settings
+from trainer.signals import interruptible
 
 
 class Quiet:

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -163,28 +164,36 @@ def test_accumulation_counts_its_tokens(pico, capsys):
     assert printed_json(capsys)["steps"] == 2
 
 
-def test_ctrl_c_saves_says_so_and_ends_with_130(pico, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "ended"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
+)
+def test_a_signal_during_the_training_saves_says_so_and_has_its_exit_code(pico, capsys, tmp_path, monkeypatch, number, ended):
     original = session.ProgressBar.stepped
 
     def stepped(self, step, loss, seconds):
         original(self, step, loss, seconds)
         if step == 2:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
-    assert run.main(pico) == 130
-    saved = tmp_path / "out" / checkpoint.FILE
-    assert f"interrupted after step 2 of 4; saved {saved}" in capsys.readouterr().err
+    assert run.main([*pico, "--json"]) == 128 + number
+    saved, shown = tmp_path / "out" / checkpoint.FILE, capsys.readouterr()
+    assert f"{ended} after step 2 of 4; saved {saved}" in shown.err
     assert saved.exists()
+    found = json.loads(shown.out)
+    assert (found["interrupted"], found["signal"], found["steps"]) == (True, number.name, 2)
 
 
-def test_a_run_that_is_terminated_tidies_up(pico, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "warm_up", lambda *_: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(SystemExit) as caught:
-        run.main(pico)
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert not (tmp_path / "out").exists()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+def test_a_signal_that_nohup_ignores_stays_ignored(pico, monkeypatch, tmp_path):
+    monkeypatch.setattr(session, "warm_up", lambda *_: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run.main(pico) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "out" / checkpoint.FILE).exists()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the references warn of the provoked overflow
@@ -201,7 +210,7 @@ def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, 
     saved = tmp_path / "out" / checkpoint.FILE
     saved.parent.mkdir()
     saved.write_bytes(b"a good file")
-    monkeypatch.setattr("trainer.selection.child.subprocess.run", lambda *_, **__: pytest.fail("a proof or a race was started"))
+    monkeypatch.setattr("trainer.selection.child.exit_code_of", lambda _: pytest.fail("a proof or a race was started"))
     assert run.main([*pico, "--kernels=best"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: --out {saved.parent} holds model.safetensors of an earlier run; save elsewhere with --out ")
@@ -225,15 +234,21 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("moment", ["Program", "warm_up", "open_data"])
-def test_ctrl_c_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment):
+@pytest.mark.parametrize(
+    ("number", "ended"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
+)
+def test_a_signal_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment, number, ended):
     def interrupt(*_, **__):
         assert (tmp_path / "out").is_dir()
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     monkeypatch.setattr(f"trainer.session.{moment}", interrupt)
-    assert run.main(pico) == 130
-    assert capsys.readouterr().err.endswith("interrupted; nothing more was written\n")
+    before = signal.getsignal(number)
+    assert run.main(pico) == 128 + number
+    assert capsys.readouterr().err.splitlines()[-1] == f"{ended}; nothing more was written"
     assert not (tmp_path / "out").exists()
+    assert signal.getsignal(number) is before
 
 
 WRONG = {
@@ -251,7 +266,7 @@ WRONG = {
     "--learning-rate=nan": "--learning-rate nan: give a number above 0",
     "--seed=-1": "--seed -1",
     "--data=no-such-file.txt": "no such corpus or file",
-    "--batch=1000": "tokens",
+    "--batch=300": "tokens",
     "--kernels-path=/no/such/folder": "is not a folder",
     "--kernels=numba": "has fresh evidence on this machine",
 }
@@ -264,6 +279,20 @@ def test_a_wrong_request_is_one_clear_line_and_code_2(pico, capsys, argument):
     assert len(shown) == 1, shown
     assert shown[0].startswith("error: ")
     assert WRONG[argument] in shown[0]
+
+
+@pytest.mark.parametrize("size", ["100000000", "9" * 400])
+def test_a_batch_that_does_not_fit_into_memory_is_one_line_with_both_sizes(pico, capsys, size):
+    code = run.main([*pico, f"--batch={size}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    if len(size) > 20:
+        assert (code, line) == (2, f"error: --batch {size}: give a whole number from 1 to 2147483647")
+    else:
+        assert code == 1
+        assert re.fullmatch(
+            r"error: the run needs [\d,]+ MiB of memory, [\d,]+ MiB are free; choose a smaller --model, --batch or --sequence",
+            line,
+        )
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), (b"\xff\xfe", "is not UTF-8"), (b"short", "tokens")])
@@ -311,11 +340,11 @@ def test_a_named_variant_whose_file_is_not_loaded_is_refused_with_the_reason(pic
 def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkeypatch):
     ran = []
 
-    def pretend(command, **_):
-        ran.append(command[1:])
-        return subprocess.CompletedProcess(command, 1)
+    def pretend(words):
+        ran.append(words[1:])
+        return 1
 
-    monkeypatch.setattr("trainer.selection.child.subprocess.run", pretend)
+    monkeypatch.setattr("trainer.selection.child.exit_code_of", pretend)
     assert run.main([*pico, "--kernels=best", "--json"]) == 0
     assert [words[1] for words in ran] == ["harness.verify", "harness.bench"]
     assert ran[1][ran[1].index("--workload") + 1] == "gpt2-pico-b2-t16"
@@ -327,7 +356,7 @@ def test_a_machine_without_champions_proves_and_races_first(pico, capsys, monkey
 
 
 def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champions_are_raced(pico, capsys, monkeypatch):
-    monkeypatch.setattr("trainer.selection.child.subprocess.run", lambda *_, **__: pytest.fail("a race was started"))
+    monkeypatch.setattr("trainer.selection.child.exit_code_of", lambda _: pytest.fail("a race was started"))
     monkeypatch.setattr(session, "open_data", lambda *_, **__: pytest.fail("the text was read"))
     assert run.main([*pico, "--kernels=best,layer_norm=numba_welford"]) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -335,9 +364,7 @@ def test_a_variant_without_proof_is_refused_before_the_text_is_read_and_champion
 
 
 def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
-    monkeypatch.setattr(
-        "trainer.selection.child.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 130)
-    )
+    monkeypatch.setattr("trainer.selection.child.exit_code_of", lambda _: 130)
     assert run.main([*pico, "--kernels=best"]) == 130
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from models.tensors import Buffer, Kind
+from registry.enums import Device
 from registry.errors import CrucibleError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from models.tensors import View
     from registry.devices import DeviceMemory
 
-__all__ = ["Arena", "Plan", "make_plan"]
+__all__ = ["Arena", "Plan", "make_plan", "require_memory"]
 
 ALIGNMENT = 64
 MIB = 2**20
@@ -189,23 +190,51 @@ def make_plan(
     return plan
 
 
+def require_memory(plan: Plan, device: DeviceMemory, processes: int = 1) -> None:
+    """Raise an error unless the device has free memory for the plan.
+
+    The system may grant more memory than there is and end the process later, so an allocation that succeeds is no proof.
+
+    Parameters
+    ----------
+    processes : int
+        Number of processes that allocate the plan on this machine. Each process with a GPU has one of its own.
+
+    Raises
+    ------
+    CrucibleError
+        The device has less free memory than the plan needs.
+    """
+    count = 1 if device.kind == Device.CUDA else processes
+    free = device.free_bytes()
+    if plan.total * count > free:
+        raise _too_large(plan, free, count)
+
+
+def _too_large(plan: Plan, free: int, count: int = 1) -> CrucibleError:
+    each = f" for each of {count} processes" if count > 1 else ""
+    return CrucibleError(
+        f"the run needs {plan.total / MIB:,.0f} MiB of memory{each}, {free / MIB:,.0f} MiB are free; "
+        "choose a smaller --model, --batch or --sequence"
+    )
+
+
 class Arena:
     """The allocated memory of a plan.
 
     Raises
     ------
     CrucibleError
-        The machine has less free memory than the plan needs.
+        The device has less free memory than the plan needs.
     """
 
     def __init__(self, plan: Plan, device: DeviceMemory) -> None:
         self.plan = plan
+        require_memory(plan, device)
         try:
             self._bytes = device.empty((plan.total,), np.uint8)
-        except MemoryError as error:
-            raise CrucibleError(
-                f"cannot allocate {plan.total / MIB:.0f} MiB; choose a smaller --model, --batch or --sequence"
-            ) from error
+        except MemoryError as error:  # another process took the memory
+            raise _too_large(plan, device.free_bytes()) from error
 
     def array(self, view: Buffer | View) -> NDArray[Any]:
         """Return the array of a buffer or of a part of it."""

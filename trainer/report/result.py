@@ -41,6 +41,8 @@ class Result:
         The sampled text and ""; or "" and the reason why there is no text.
     saved : str
         The path of the saved model; "" on all ranks but rank 0.
+    signal : str
+        The signal that interrupted the run, such as ``SIGINT``; "" if the run was not interrupted.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Result:
     no_sample: str
     saved: str
     interrupted: bool
+    signal: str
 
     def to_json(self) -> documents.Trained:
         """Return the result as data for JSON."""
@@ -108,4 +111,5 @@ def result_of(
         no_sample=no_sample,
         saved=saved,
         interrupted=history.interrupted,
+        signal=history.signal,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry.commands import Folders, pasted
-from registry.errors import BAD_REQUEST, FAILED, RequestError
+from registry.errors import BAD_REQUEST, FAILED, INTERNAL, RequestError
 from trainer.selection.child import run_command
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def make_champions(wanted: Iterable[Sequence[str]], say: Callable[[str], None]) 
         line = pasted(*command)
         say(line)
         code = run_command(command)
-        if code == FAILED:
+        if code in {FAILED, INTERNAL}:
             say(f"{line} failed; the run continues with the proven variants")
         if code == BAD_REQUEST:
             raise RequestError(f"{line} refused the request; its message is above")

@@ -10,7 +10,7 @@ from models.tensors import Buffer, Kind, View
 from registry import CrucibleError, discover
 from registry.devices import Cpu
 from tests.trainer.tiny import TINY, B, T
-from trainer.program.arena import Arena, Plan, make_plan
+from trainer.program.arena import Arena, Plan, make_plan, require_memory
 from trainer.program.template import StepTemplate
 
 
@@ -107,14 +107,35 @@ def test_the_rows_add_up():
     assert sum(size for name, size in rows.items() if name != "total") == rows["total"]
 
 
-def test_too_little_memory_is_one_clear_line():
-    class Small(Cpu):
-        def empty(self, shape, dtype):
-            del shape, dtype
-            raise MemoryError
+class Small(Cpu):
+    """A device with 2 MiB of free memory, or with other memory that another process takes before the allocation."""
 
-    with pytest.raises(CrucibleError, match=r"cannot allocate 3 MiB; choose a smaller --model, --batch or --sequence"):
-        Arena(Plan(total=3 << 20), Small())
+    def __init__(self, free=2 << 20):
+        self.free = free
+
+    def free_bytes(self):
+        """Return the free memory."""
+        return self.free
+
+    def empty(self, shape, dtype):
+        """Fail."""
+        del shape, dtype
+        self.free = 2 << 20
+        raise MemoryError
+
+
+@pytest.mark.parametrize("free", [2 << 20, 4 << 20])
+def test_too_little_memory_is_one_clear_line(free):
+    message = "the run needs 3 MiB of memory, 2 MiB are free; choose a smaller --model, --batch or --sequence"
+    with pytest.raises(CrucibleError) as caught:
+        Arena(Plan(total=3 << 20), Small(free))
+    assert str(caught.value) == message
+
+
+def test_processes_of_one_machine_share_its_memory():
+    require_memory(Plan(total=1 << 20), Small(), processes=2)
+    with pytest.raises(CrucibleError, match=r"needs 1 MiB of memory for each of 3 processes, 2 MiB are free"):
+        require_memory(Plan(total=1 << 20), Small(), processes=3)
 
 
 def test_workspace_is_behind_everything_else():

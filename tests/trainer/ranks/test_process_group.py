@@ -139,7 +139,7 @@ def test_ctrl_c_in_any_rank_stops_all_after_the_same_step_and_saves(words, tmp_p
             "--total-batch=96",
             "error: rank 0: --total-batch 96 is no multiple of batch x sequence x ranks = 2 x 16 x 2 = 64; nearest: 64 or 128",
         ),
-        ("--batch=1000", "error: rank 0: --data"),
+        ("--batch=300", "error: rank 0: --data"),
     ],
 )
 def test_a_wrong_request_is_reported_once(words, more, line):

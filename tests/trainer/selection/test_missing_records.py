@@ -1,7 +1,6 @@
 """The proofs and races whose records are missing are run with as few commands as possible."""
 
 import shlex
-import subprocess
 import sys
 
 import pytest
@@ -49,15 +48,15 @@ def test_a_single_op_is_proven_and_raced_alone(tmp_path):
     [
         (0, None, ""),
         (1, None, "failed; the run continues with the proven variants"),
+        (3, None, "failed; the run continues with the proven variants"),
         (2, RequestError, "refused the request; its message is above"),
         (-9, CrucibleError, "was ended by signal 9"),
+        (143, CrucibleError, "was ended by signal 15"),
     ],
 )
 def test_each_command_is_printed_for_pasting_and_so_is_its_failure(monkeypatch, tmp_path, code, error, message):
     ran, said = [], []
-    monkeypatch.setattr(
-        child.subprocess, "run", lambda words, **_: ran.append(words) or subprocess.CompletedProcess(words, code)
-    )
+    monkeypatch.setattr(child, "exit_code_of", lambda words: ran.append(words) or code)
     wanted = commands(["matmul"], {}, every_op=False, step=STEP, threads=1, results=tmp_path / "with space")
     if error:
         with pytest.raises(error) as caught:
