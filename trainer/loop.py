@@ -27,9 +27,9 @@ __all__ = ["DivergedError", "History", "Watcher", "fit", "validation_loss"]
 class DivergedError(CrucibleError):
     """A loss or a gradient is NaN or infinite."""
 
-    def __init__(self, step: int, what: str, value: float, fault: str) -> None:
+    def __init__(self, step: int, quantity: str, value: float, fault: str) -> None:
         where = f"{fault} first left a non-finite value" if fault else "no single call of the last micro-step is to blame"
-        super().__init__(f"step {step}: the {what} is {value}; {where}; nothing was saved")
+        super().__init__(f"step {step}: the {quantity} is {value}; {where}; nothing was saved")
 
 
 class Watcher(Protocol):
@@ -99,9 +99,9 @@ def validation_loss(program: Program, loader: Loader, batches: int, step: int) -
     return statistics.fmean(losses)
 
 
-def _checked(program: Program, value: float, what: str, step: int) -> float:
+def _checked(program: Program, value: float, quantity: str, step: int) -> float:
     if not math.isfinite(value):
-        raise DivergedError(step, what, value, program.first_fault())
+        raise DivergedError(step, quantity, value, program.first_fault())
     return value
 
 

@@ -66,7 +66,7 @@ def parser() -> CommandParser:
         "--cuda-graph",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="on device cuda, capture the calls once and replay them",
+        help="on device cuda, capture the calls once and launch them together",
     )
     add(
         "--out",

@@ -37,7 +37,7 @@ class Settings:
     dtype : {"float32", "bfloat16"}
         Storage type of parameters, gradients and activations. Arithmetic, moments and master weights are float32.
     cuda_graph : bool
-        On device cuda, capture the calls that are the same in each step once, and replay them.
+        On device cuda, capture the calls that are the same in each step in a CUDA graph, and launch the graph in each step.
     out : Path, optional
         Folder of the saved model. Default: ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
     seed : int

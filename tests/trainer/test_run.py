@@ -1,10 +1,8 @@
 """``python -m trainer.run``: its options, its output, and one clear line for every mistake."""
 
-import functools
 import json
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 
@@ -18,13 +16,10 @@ from registry.table import discover
 from tests.house.document_check import document_of
 from tests.trainer.tiny import PICO
 from trainer import run, session
-from trainer.data.dataset import open_data
 from trainer.program.template import StepTemplate
-from trainer.sampling import sample
 from trainer.selection import pick_faster_set
 from trainer.state import checkpoint, output_folder
 
-TEXT = "To be, or not to be, that is the question.\n\n" * 200
 OPTIONS = {
     "--help",
     "-h",
@@ -51,20 +46,6 @@ OPTIONS = {
 }  # fmt: skip (a list of options)
 
 
-@pytest.fixture
-def pico(monkeypatch, tmp_path):
-    """Add a tiny model and a text; return the arguments of a run that the references train in a moment."""
-    monkeypatch.setitem(MODELS, PICO.name, PICO)
-    monkeypatch.setattr(session, "open_data", functools.partial(open_data, cache=tmp_path / "cache"))
-    monkeypatch.setattr(session, "sample", lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more))
-    text = tmp_path / "text.txt"
-    text.write_text(TEXT)
-    out, results = tmp_path / "out", tmp_path / "results"
-    return [
-        f"--{k}={v}" for k, v in {"model": PICO.name, "kernels": "numpy", "data": text, "out": out, "results": results}.items()
-    ]
-
-
 def printed_json(capsys):
     """Return the JSON document on standard output."""
     return json.loads(capsys.readouterr().out)
@@ -86,19 +67,19 @@ def test_a_run_trains_saves_and_says_so(pico, capsys, tmp_path):
 
 def test_the_json_document(pico, capsys):
     assert run.main([*pico, "--json", "--steps=6"]) == 0
-    found = document_of(capsys.readouterr().out, "trainer.run", 0)
-    assert found["model"] == "gpt2-pico"
-    assert found["steps"] == 6
-    assert set(found["kernels"].values()) == {"numpy"}
-    assert len(found["train_loss"]) == 6
-    assert found["val_loss"][-1] < found["val_loss"][0] - 0.5
-    assert found["tokens_per_second"] > 0
-    assert found["step_ms_median"] > 0
-    assert found["peak_rss_mib"] > 10
-    assert found["val_loss"][-1] > found["unigram_entropy"]
-    assert found["sample"] == ""
-    assert found["device"] == "cpu"
-    assert f"{found['val_loss'][-1]:.3f} is not below the unigram entropy" in found["no_sample"]
+    document = document_of(capsys.readouterr().out, "trainer.run", 0)
+    assert document["model"] == "gpt2-pico"
+    assert document["steps"] == 6
+    assert set(document["kernels"].values()) == {"numpy"}
+    assert len(document["train_loss"]) == 6
+    assert document["val_loss"][-1] < document["val_loss"][0] - 0.5
+    assert document["tokens_per_second"] > 0
+    assert document["step_ms_median"] > 0
+    assert document["peak_rss_mib"] > 10
+    assert document["val_loss"][-1] > document["unigram_entropy"]
+    assert document["sample"] == ""
+    assert document["device"] == "cpu"
+    assert f"{document['val_loss'][-1]:.3f} is not below the unigram entropy" in document["no_sample"]
 
 
 def test_a_model_that_has_learnt_too_little_has_no_sample_and_says_how_to_get_one(pico, capsys):
@@ -140,9 +121,9 @@ def test_the_same_seed_gives_the_same_run(pico, capsys, tmp_path, monkeypatch):
 
 def test_plan_prints_memory_and_kernels_and_trains_nothing(pico, capsys, tmp_path):
     assert run.main([*pico, "--plan", "--json"]) == 0
-    found = document_of(capsys.readouterr().out, "trainer.run --plan", 0)
-    assert found["plan_mib"]["moments"] == pytest.approx(2 * found["plan_mib"]["parameters"])
-    assert found["kernels"]["attention"] == "numpy"
+    document = document_of(capsys.readouterr().out, "trainer.run --plan", 0)
+    assert document["plan_mib"]["moments"] == pytest.approx(2 * document["plan_mib"]["parameters"])
+    assert document["kernels"]["attention"] == "numpy"
     assert not (tmp_path / "out").exists()
 
 
@@ -151,7 +132,7 @@ def test_plan_needs_no_champions(pico, capsys):
     assert "no champion yet" in capsys.readouterr().err
 
 
-def test_the_kernels_of_the_answer_can_be_asked_for(pico, capsys):
+def test_the_kernels_of_a_document_are_a_value_of_the_option(pico, capsys):
     run.main([*pico, "--plan", "--json"])
     kernels = printed_json(capsys)["kernels"]
     text = ",".join(f"{op}={variant}" for op, variant in kernels.items())
@@ -162,38 +143,6 @@ def test_the_kernels_of_the_answer_can_be_asked_for(pico, capsys):
 def test_accumulation_counts_its_tokens(pico, capsys):
     assert run.main([*pico, "--total-batch=96", "--steps=2", "--json"]) == 0
     assert printed_json(capsys)["steps"] == 2
-
-
-@pytest.mark.parametrize(
-    ("number", "ended"),
-    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
-)
-def test_a_signal_during_the_training_saves_says_so_and_has_its_exit_code(pico, capsys, tmp_path, monkeypatch, number, ended):
-    original = session.ProgressBar.stepped
-
-    def stepped(self, step, loss, seconds):
-        original(self, step, loss, seconds)
-        if step == 2:
-            signal.raise_signal(number)
-
-    monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
-    assert run.main([*pico, "--json"]) == 128 + number
-    saved, shown = tmp_path / "out" / checkpoint.FILE, capsys.readouterr()
-    assert f"{ended} after step 2 of 4; saved {saved}" in shown.err
-    assert saved.exists()
-    found = json.loads(shown.out)
-    assert (found["interrupted"], found["signal"], found["steps"]) == (True, number.name, 2)
-
-
-def test_a_signal_that_nohup_ignores_stays_ignored(pico, monkeypatch, tmp_path):
-    monkeypatch.setattr(session, "warm_up", lambda *_: signal.raise_signal(signal.SIGHUP))
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert run.main(pico) == 0
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "out" / checkpoint.FILE).exists()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the references warn of the provoked overflow
@@ -231,24 +180,6 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
     said = [line for line in capsys.readouterr().err.splitlines() if "this run saves in" in line]
     assert len(said) == 1
     assert said[0].endswith("gpt2-pico-4")
-
-
-@pytest.mark.parametrize("moment", ["Program", "warm_up", "open_data"])
-@pytest.mark.parametrize(
-    ("number", "ended"),
-    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")],
-)
-def test_a_signal_before_the_first_update_leaves_no_folder(pico, capsys, tmp_path, monkeypatch, moment, number, ended):
-    def interrupt(*_, **__):
-        assert (tmp_path / "out").is_dir()
-        signal.raise_signal(number)
-
-    monkeypatch.setattr(f"trainer.session.{moment}", interrupt)
-    before = signal.getsignal(number)
-    assert run.main(pico) == 128 + number
-    assert capsys.readouterr().err.splitlines()[-1] == f"{ended}; nothing more was written"
-    assert not (tmp_path / "out").exists()
-    assert signal.getsignal(number) is before
 
 
 WRONG = {
@@ -368,7 +299,7 @@ def test_interrupting_the_race_is_an_interruption(pico, monkeypatch):
     assert run.main([*pico, "--kernels=best"]) == 130
 
 
-def test_the_command_itself_answers():
+def test_the_command_itself_refuses_an_unknown_model():
     command = [sys.executable, "-m", "trainer.run", "--model", "gpt2-naon"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -26,7 +26,7 @@ def fetch(url: str, sha256: str, path: Path) -> bytes:
     Raises
     ------
     CrucibleError
-        The download fails or has another SHA-256. The message says what to do instead.
+        The download fails or has another SHA-256. The message names other values of ``--data``.
     """
     with suppress(OSError):
         cached = path.read_bytes()

@@ -1,4 +1,4 @@
-"""All memory of a training run in one allocation, planned before it is made.
+"""All memory of a training run in one allocation, planned before it is allocated.
 
 Lasting buffers have addresses of their own. Transient buffers (activations, and the arrays that one call passes to the next)
 share a region: two of them may share bytes if no call needs both. The planner reads from the program which calls use a
@@ -50,7 +50,7 @@ class Plan:
     by_kind : dict
         Bytes of each lasting kind, padding included.
     activations, temporaries : int
-        Bytes of the transient buffers without any sharing: those that a backward call reads, and the others.
+        Bytes of the transient buffers without any sharing: the buffers that a backward call reads, and the others.
     shared : int
         Bytes of the transient region behind the gradients. Memory that activations reuse from gradients is not counted.
     workspace : int

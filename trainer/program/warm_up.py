@@ -2,6 +2,8 @@
 
 Numba compiles a function at its first call, or reads it from its cache. Both need memory, mostly for LLVM's modules, and LLVM
 frees most of it again. If the first real step compiled the kernels, this peak would add to the memory of the arena.
+
+Dims: B rows of a micro-step, T tokens of a row.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ def warm_up(
         small = [_replace_refusing(template, table, variants) for variants in sets]
         program = Program(template, small[0], device, threads, small[1:])
         program.initialise(seed=0)
-        tokens = np.arange(batch * sequence, dtype=np.int32).reshape(batch, sequence) % tiny.vocabulary
-        program.load(tokens, tokens)
+        tokens_BT = np.arange(batch * sequence, dtype=np.int32).reshape(batch, sequence) % tiny.vocabulary
+        program.load(tokens_BT, tokens_BT)
         for variants in small:
             program.bind(variants)
             program.validate()

@@ -15,7 +15,7 @@ from trainer.program.template import StepTemplate
 from trainer.selection.kernel_request import parse_kernels
 from trainer.selection.kernel_set import Chooser
 from trainer.selection.missing_records import commands, make_champions, proofs_on
-from trainer.selection.shape_checks import complaint, found_wrong
+from trainer.selection.shape_checks import complaint, wrong_at_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,7 +149,7 @@ class Selection:
             A variant that ``--kernels`` names is wrong at the shapes of this run, or no other variant is left.
         """
         named = {(target.partition("/")[0], variant) for target, variant in self.request.overrides.items()}
-        while wrong := found_wrong(self.template, self.store, self.settings, self.device.kind, kernels.sets, self.say):
+        while wrong := wrong_at_shapes(self.template, self.store, self.settings, self.device.kind, kernels.sets, self.say):
             # For a variant that the user named, `choose` raises an error with the same complaint.
             for one in wrong:
                 if (one.op, one.variant) not in named:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trainer.program.template import CallKey, StepTemplate
     from trainer.settings import Settings
 
-__all__ = ["Comparisons", "ShapedCall", "complaint", "found_wrong", "refuse", "shaped_calls"]
+__all__ = ["Comparisons", "ShapedCall", "complaint", "refuse", "shaped_calls", "wrong_at_shapes"]
 
 MOST_SIMULATED_FLOPS = 2e9  # of all compared calls: about half a minute in the simulator
 
@@ -120,7 +120,7 @@ class Comparisons:
                     yield call, variant
 
 
-def found_wrong(
+def wrong_at_shapes(
     template: StepTemplate,
     store: Store,
     settings: Settings,

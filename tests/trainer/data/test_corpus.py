@@ -194,6 +194,6 @@ def test_without_a_network_tinyshakespeare_says_what_to_do(monkeypatch, tmp_path
 
 def test_tinyshakespeare_is_cut_at_its_blank_lines(monkeypatch, tmp_path):
     monkeypatch.setattr(corpus, "fetch", lambda *_: b"A:\nx\n\nB:\ny\n")
-    found = find_corpus("tinyshakespeare", tmp_path)
-    assert list(found.documents()) == ["A:\nx\n\n", "B:\ny\n"]
-    assert found.validation_first == 32768
+    shakespeare = find_corpus("tinyshakespeare", tmp_path)
+    assert list(shakespeare.documents()) == ["A:\nx\n\n", "B:\ny\n"]
+    assert shakespeare.validation_first == 32768

@@ -114,9 +114,9 @@ def test_a_wrong_token_file_is_one_clear_line(tmp_path, content, complaint):
 
 def test_a_token_file_is_used_as_it_is(tmp_path):
     write_tokens(tmp_path / "x.bin", np.arange(100, dtype=np.uint16))
-    found = open_data(str(tmp_path / "*.bin"), batch=2, sequence=3, cache=tmp_path / "cache")
-    assert found.train.tolist() == list(range(90))
-    assert found.validation.tolist() == list(range(90, 100))
+    data = open_data(str(tmp_path / "*.bin"), batch=2, sequence=3, cache=tmp_path / "cache")
+    assert data.train.tolist() == list(range(90))
+    assert data.validation.tolist() == list(range(90, 100))
     assert not (tmp_path / "cache").exists()
     write_tokens(tmp_path / "y.bin", np.arange(100, dtype=np.uint16))
     with pytest.raises(RequestError, match="matches 2 token files; give one"):
@@ -137,11 +137,11 @@ def test_a_file_is_split_so_that_validation_holds_a_batch_or_says_what_is_missin
             open_data(str(path), batch=batch, sequence=sequence, cache=folder)
         assert "\n" not in str(caught.value)
         return
-    found = open_data(str(path), batch=batch, sequence=sequence, cache=folder)
-    assert [*found.train, *found.validation] == everything
-    assert found.validation.size == max(len(everything) // 10, needed)
-    Loader(found.train, batch, sequence)
-    Loader(found.validation, batch, sequence)
+    data = open_data(str(path), batch=batch, sequence=sequence, cache=folder)
+    assert [*data.train, *data.validation] == everything
+    assert data.validation.size == max(len(everything) // 10, needed)
+    Loader(data.train, batch, sequence)
+    Loader(data.validation, batch, sequence)
 
 
 def test_a_text_is_tokenised_once_and_again_when_it_or_its_tokens_change(tmp_path):
@@ -189,10 +189,10 @@ def test_unigram_entropy_is_the_loss_of_knowing_the_frequencies(tokens):
 
 def test_the_embedded_corpus_is_large_enough_to_train_on(tmp_path):
     """The package is pinned to one version, so the tokens are the same everywhere."""
-    found = open_data("embedded", batch=8, sequence=128, cache=tmp_path)
-    assert (found.train.size, found.validation.size) == (1_378_418, 153_141)
-    assert int((found.train == END_OF_TEXT).sum() + (found.validation == END_OF_TEXT).sum()) == 38
-    assert found.unigram_entropy == pytest.approx(6.4259, abs=1e-4)
+    data = open_data("embedded", batch=8, sequence=128, cache=tmp_path)
+    assert (data.train.size, data.validation.size) == (1_378_418, 153_141)
+    assert int((data.train == END_OF_TEXT).sum() + (data.validation == END_OF_TEXT).sum()) == 38
+    assert data.unigram_entropy == pytest.approx(6.4259, abs=1e-4)
 
 
 @pytest.mark.skipif(not TINYSHAKESPEARE.exists(), reason="the development copy is not part of the project; CI has no network")
@@ -200,9 +200,9 @@ def test_tinyshakespeare_has_llmc_s_split(tmp_path):
     (tmp_path / "data").mkdir()
     shutil.copy(TINYSHAKESPEARE, tmp_path / "data")
     assert hashlib.sha256(TINYSHAKESPEARE.read_bytes()).hexdigest() == TINYSHAKESPEARE_SHA256
-    found = open_data("tinyshakespeare", batch=4, sequence=64, cache=tmp_path)
-    assert (found.train.size, found.validation.size) == (305_260, 32_768)
-    assert decode(found.validation[:4]) == "<|endoftext|>First Citizen:"
+    data = open_data("tinyshakespeare", batch=4, sequence=64, cache=tmp_path)
+    assert (data.train.size, data.validation.size) == (305_260, 32_768)
+    assert decode(data.validation[:4]) == "<|endoftext|>First Citizen:"
     with pytest.raises(RequestError, match=r"has 32768 validation tokens, .* = 65537 are needed"):
         open_data("tinyshakespeare", batch=64, sequence=1024, cache=tmp_path)
 

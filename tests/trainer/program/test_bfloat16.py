@@ -19,22 +19,22 @@ STEPS, LEARNING_RATE = 5, 3e-3
 
 def cuda_set(template, better):
     """Return a CUDA variant in bfloat16 for every call: the naive variant or, with `better`, the last one."""
-    table, found = discover(), {}
+    table, chosen = discover(), {}
     for key, call in template.calls_by_key().items():
         known = [v for v in table.variants[key[0]].values() if v.device == "cuda"]
         able = [v for v in known if not v.refusals(call.dims, call.params, "bfloat16")]
-        found[key] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
-    return found
+        chosen[key] = next(v for v in able if v.name == "cuda_naive") if not better else able[-1]
+    return chosen
 
 
 def losses(program, steps=STEPS):
     """Return the losses of `steps` training steps, each on a new batch."""
-    random, found = np.random.default_rng(2), []
+    random, values = np.random.default_rng(2), []
     for step in range(1, steps + 1):
         program.load(*batch(random))
-        found.append(program.micro_step(accumulate=False))
+        values.append(program.micro_step(accumulate=False))
         program.apply(learning_rate=LEARNING_RATE, grad_scale=1.0, step=step)
-    return found
+    return values
 
 
 def test_losses_stay_near_those_in_float32():
@@ -59,8 +59,8 @@ def test_each_parameter_is_its_master_weight_rounded_up_or_down():
         below = (master.view(np.uint32) & 0xFFFF0000).view(np.float32)
         above = ((master.view(np.uint32) & 0xFFFF0000) + 0x10000).view(np.float32)
         exact = below == master
-        found = stored.astype(np.float32)
-        assert (np.where(exact, found == master, (found == below) | (found == above))).all(), name
+        rounded = stored.astype(np.float32)
+        assert (np.where(exact, rounded == master, (rounded == below) | (rounded == above))).all(), name
     assert (program.parameters["wte"].astype(np.float32) != program.master["wte"]).any()
 
 

@@ -35,8 +35,8 @@ def test_every_gradient_of_the_first_step_is_within_its_error_law(variants, refe
 
 def test_torch_in_float32_is_within_the_same_law(reference):
     drawn, exact, allowed = reference
-    found = gradients(TINY, build().parameters, drawn, torch.float32)
-    assert [n for n in found if not (np.abs(found[n] - exact[n]) <= allowed[n]).all()] == []
+    computed = gradients(TINY, build().parameters, drawn, torch.float32)
+    assert [n for n in computed if not (np.abs(computed[n] - exact[n]) <= allowed[n]).all()] == []
 
 
 def test_a_gradient_that_is_off_by_a_thousandth_is_noticed(reference):

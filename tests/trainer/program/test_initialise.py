@@ -18,8 +18,8 @@ ALLOWED_ULPS = 12
 SIZES = st.lists(st.integers(0, 17) | st.integers(0, 400) | st.sampled_from([16, 31, 32, 33, 4095, 4096, 4097]), max_size=6)
 
 
-def assert_equal_normals(found, expected, std):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=ALLOWED_ULPS * np.finfo(np.float32).eps * std)
+def assert_equal_normals(numbers, expected, std):
+    np.testing.assert_allclose(numbers, expected, rtol=0, atol=ALLOWED_ULPS * np.finfo(np.float32).eps * std)
 
 
 @settings(deadline=None)  # no timed assertions
@@ -31,9 +31,9 @@ def test_tensors_drawn_one_after_the_other_equal_torch(sizes, seed, std):
     """The last tensors have fixed sizes, to check that the stream is at the same position as torch's."""
     generator, stream = torch.Generator().manual_seed(seed), NormalStream(seed)
     for size in [*sizes, 5, 20]:
-        found = np.full(size, np.nan, np.float32)
-        stream.fill(found, std)
-        assert_equal_normals(found, torch.empty(size).normal_(0, std, generator=generator).numpy(), std)
+        numbers = np.full(size, np.nan, np.float32)
+        stream.fill(numbers, std)
+        assert_equal_normals(numbers, torch.empty(size).normal_(0, std, generator=generator).numpy(), std)
 
 
 def test_an_array_that_is_not_contiguous_is_refused_rather_than_left_empty():

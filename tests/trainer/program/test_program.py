@@ -113,8 +113,8 @@ def test_the_next_token_s_logits_are_those_of_the_training_pass(random):
     program.validate()
     logits = program.arena.array(program.template.logits_NV).reshape(B, T, -1).copy()
     for length in (1, 7, T):
-        found = program.next_logits(list(inputs[1, :length]))
-        np.testing.assert_allclose(found, logits[1, length - 1], rtol=1e-5, atol=1e-6)
+        computed = program.next_logits(list(inputs[1, :length]))
+        np.testing.assert_allclose(computed, logits[1, length - 1], rtol=1e-5, atol=1e-6)
 
 
 def test_only_the_last_tokens_of_a_long_text_count(random):
@@ -224,10 +224,10 @@ def test_a_program_of_one_thread_uses_one_though_numba_is_imported_later():
         from trainer.program.template import StepTemplate
         template = StepTemplate(discover(), TINY, B, T)
         for chosen in variant_sets(template)[:3]:
-            made = Program(template, chosen, device("cpu"), 1)
-            made.initialise(0)
-            made._tokens_BT[...] = made._targets_N[...] = 0
-            made.micro_step(accumulate=False)
+            program = Program(template, chosen, device("cpu"), 1)
+            program.initialise(0)
+            program._tokens_BT[...] = program._targets_N[...] = 0
+            program.micro_step(accumulate=False)
         import numba
         print(numba.get_num_threads())
     """

@@ -52,9 +52,9 @@ def plain_set(template):
 
 
 def test_every_kernel_of_a_step_is_called_on_a_tiny_problem(template):
-    host = [{key: v for key, v in variants.items() if v.device == "cpu"} for variants in variant_sets(template)]
+    cpu_sets = [{key: v for key, v in variants.items() if v.device == "cpu"} for variants in variant_sets(template)]
     plain = plain_set(template)
-    called, largest = warmed(template, [plain, plain | host[1]])
+    called, largest = warmed(template, [plain, plain | cpu_sets[1]])
     assert called == [set(template.calls_by_key())] * 2
     assert largest < 2**22
 

@@ -60,14 +60,14 @@ def test_the_loaders_of_all_ranks_return_the_rows_of_one_loader(ranks, batch, se
     assert {part.batches for part in parts} == {whole.batches}
     for _ in range(batches):
         dealt = zip(*(part.next_batch() for part in parts), strict=True)
-        for found, expected in zip(dealt, whole.next_batch(), strict=True):
-            np.testing.assert_array_equal(np.concatenate(found), expected)
+        for rows, expected in zip(dealt, whole.next_batch(), strict=True):
+            np.testing.assert_array_equal(np.concatenate(rows), expected)
 
 
 def test_two_ranks_train_as_one_process_with_twice_the_rows(words, tmp_path):
     halves = torchrun([*words, "--batch=2", "--total-batch=128"])
     assert halves.returncode == 0, halves.stderr
-    found = json.loads(halves.stdout)
+    document = json.loads(halves.stdout)
     first, second = (parameters(tmp_path / "out", rank) for rank in (0, 1))
     for name, tensor in first.items():
         np.testing.assert_array_equal(second[name], tensor, err_msg=name)
@@ -75,10 +75,10 @@ def test_two_ranks_train_as_one_process_with_twice_the_rows(words, tmp_path):
     alone = tmp_path / "alone"
     whole = torchrun([*words, "--batch=4", "--total-batch=128", f"--out={alone}"], ranks=1)
     expected = json.loads(whole.stdout)
-    assert (found["ranks"], expected["ranks"], found["steps"]) == (2, 1, 4)
-    assert found["kernels"] == expected["kernels"]
-    np.testing.assert_allclose(found["train_loss"], expected["train_loss"], rtol=1e-5)
-    np.testing.assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-5)
+    assert (document["ranks"], expected["ranks"], document["steps"]) == (2, 1, 4)
+    assert document["kernels"] == expected["kernels"]
+    np.testing.assert_allclose(document["train_loss"], expected["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(document["val_loss"], expected["val_loss"], rtol=1e-5)
     for name, tensor in parameters(alone).items():
         np.testing.assert_allclose(first[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)
 
@@ -90,9 +90,9 @@ def test_two_ranks_add_up_bfloat16_gradients_and_end_with_the_same_weights(words
     for name, tensor in first.items():
         np.testing.assert_array_equal(second[name], tensor, err_msg=name)
     whole = torchrun([*words, "--batch=4", f"--out={tmp_path / 'alone'}"], ranks=1)
-    found, alone = json.loads(done.stdout), json.loads(whole.stdout)
-    assert (found["dtype"], alone["dtype"], first["wte"].dtype) == ("bfloat16", "float32", np.float32)
-    np.testing.assert_allclose(found["train_loss"], alone["train_loss"], rtol=1e-2)
+    document, alone = json.loads(done.stdout), json.loads(whole.stdout)
+    assert (document["dtype"], alone["dtype"], first["wte"].dtype) == ("bfloat16", "float32", np.float32)
+    np.testing.assert_allclose(document["train_loss"], alone["train_loss"], rtol=1e-2)
 
 
 @pytest.mark.parametrize(

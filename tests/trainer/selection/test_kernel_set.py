@@ -114,10 +114,10 @@ def test_the_champion_of_this_very_call_is_taken(store):
             crown(blas, f"{STEP}/qkv", dims, runner_up="numba_packed", ratio=1.25, ratio_low=1.2, ratio_high=1.3),
         ]
     )
-    found = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
-    assert found.variant is blas
-    assert found.reason == f"champion of {STEP}/qkv"
-    assert found.detail.startswith("numba_packed takes 1.25 (1.20-1.30) times the time")
+    choice = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
+    assert choice.variant is blas
+    assert choice.reason == f"champion of {STEP}/qkv"
+    assert choice.detail.startswith("numba_packed takes 1.25 (1.20-1.30) times the time")
 
 
 def test_else_that_of_the_most_similar_shape(store):
@@ -130,9 +130,9 @@ def test_else_that_of_the_most_similar_shape(store):
             crown(blas, "gpt2-nano-b4-t32/qkv", {"N": 128, "C": 64, "O": 192}),
         ]
     )
-    found = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
-    assert found.variant is blas
-    assert found.reason == "champion of gpt2-nano-b4-t32/qkv, the most similar shape raced here"
+    choice = chooser(store).champion(("matmul", "qkv"), chooser(store).calls["matmul", "qkv"])
+    assert choice.variant is blas
+    assert choice.reason == "champion of gpt2-nano-b4-t32/qkv, the most similar shape raced here"
 
 
 def test_a_champion_of_as_many_threads_is_preferred(store):

@@ -22,7 +22,7 @@ from tests.trainer.tiny import PICO
 from trainer.program.template import StepTemplate
 from trainer.selection.kernel_request import parse_kernels
 from trainer.selection.kernel_set import Chooser
-from trainer.selection.shape_checks import Comparisons, found_wrong, shaped_calls
+from trainer.selection.shape_checks import Comparisons, shaped_calls, wrong_at_shapes
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 400
 ROWS = 128  # of the runs below: batch 8, sequence 16
@@ -303,8 +303,8 @@ def test_when_all_proven_variants_refuse_the_call_the_error_gives_their_reason(t
 
 def flags(template, op):
     """Return the values of the accumulate parameters among the calls of an op."""
-    found = (call.params for call in shaped_calls(template) if call.op.name == op)
-    return {tuple(v for n, v in params.items() if n.startswith("accumulate")) for params in found}
+    params_of_calls = (call.params for call in shaped_calls(template) if call.op.name == op)
+    return {tuple(v for n, v in params.items() if n.startswith("accumulate")) for params in params_of_calls}
 
 
 def test_gradients_are_added_to_only_where_a_run_does_so():
@@ -342,6 +342,6 @@ def test_in_the_simulator_only_cheap_calls_are_compared_and_the_others_are_named
     from trainer.settings import Settings
 
     settings = Settings(model=MODELS["gpt2-124m"], results=Path(tmp_path), threads=1)
-    assert found_wrong(template, Store(tmp_path), settings, "sim", [chosen], said.append) == []
+    assert wrong_at_shapes(template, Store(tmp_path), settings, "sim", [chosen], said.append) == []
     assert set(compared_variants) == {"layer_norm/cuda_warp"}
     assert any("too slow in the simulator: matmul/cuda_tiled" in line for line in said)

@@ -43,8 +43,8 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path_factory, metadata, seed):
 
 def test_other_programs_can_read_it(tmp_path):
     saved = tensors()
-    found = load_file(save(tmp_path, MODEL, saved, {}))
-    assert {name: array.tobytes() for name, array in found.items()} == {name: array.tobytes() for name, array in saved.items()}
+    loaded = load_file(save(tmp_path, MODEL, saved, {}))
+    assert {name: array.tobytes() for name, array in loaded.items()} == {name: array.tobytes() for name, array in saved.items()}
 
 
 def test_it_is_as_readable_as_any_new_file(tmp_path):

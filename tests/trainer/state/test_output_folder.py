@@ -109,7 +109,7 @@ def test_the_folder_of_a_run_that_was_killed_is_free_again(out):
         assert folder == out / "m"
 
 
-def test_where_folders_cannot_be_locked_an_existing_one_is_left_alone_unless_it_was_asked_for(out, monkeypatch):
+def test_where_folders_cannot_be_locked_an_existing_one_is_left_alone_unless_it_was_named(out, monkeypatch):
     def no_locks(*_):
         raise OSError(9, "Bad file descriptor")
 
@@ -126,9 +126,9 @@ def test_nothing_that_was_made_is_left_empty_and_nothing_else_goes(tmp_path_fact
     root = tmp_path_factory.mktemp("root")
     old = root / parts[0]
     old.mkdir()
-    asked = root.joinpath(*parts)
-    with suppress(ZeroDivisionError), output_folder(asked, "m", silent) as folder:
-        assert folder == asked
+    requested = root.joinpath(*parts)
+    with suppress(ZeroDivisionError), output_folder(requested, "m", silent) as folder:
+        assert folder == requested
         assert folder.is_dir()
         1 / (not fails)
     assert list(root.rglob("*")) == [old]
