@@ -45,4 +45,6 @@ def require_known_schema(line: Mapping[str, Any]) -> None:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise CrucibleError(f"schema {schema!r} is no whole number from 1 to {SCHEMA}")
     if schema > SCHEMA:
-        raise NewerSchemaError(f"schema {schema} was written by a later version, this version reads 1 to {SCHEMA}")
+        raise NewerSchemaError(
+            f"schema {schema} was written by a later version of Crucible; this version reads schemas 1 to {SCHEMA}"
+        )

@@ -8,7 +8,7 @@ wider than a factor of 2 and reaches below 2. Then the next run decides. If no r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,8 +146,7 @@ def standings(store: Store, table: Table) -> list[Standing]:
 
 def _valid_part(run: Run, is_valid: Callable[[Run, Row], bool]) -> Run:
     """Return a run with only its baselines and its valid rows."""
-    rows = [row for row in run.rows if row.baseline or is_valid(run, row)]
-    return Run.from_json({**run.to_json(), "rows": [row.to_json() for row in rows]})
+    return replace(run, rows=[row for row in run.rows if row.baseline or is_valid(run, row)])
 
 
 def _standing(runs: list[Run], table: Table) -> Standing:
