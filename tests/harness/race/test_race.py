@@ -228,7 +228,7 @@ class RecordingProcess:
     def __init__(self, ms):
         self.ms, self.asked = ms, []
 
-    def ask(self, what, **message):
+    def ask(self, what, _seconds=None, /, **message):
         """Reply as a contestant would."""
         self.asked.append(what)
         return {"ns": [self.ms * 1e6] * message.get("samples", 1)}
