@@ -20,8 +20,8 @@ MODULE = "tests.harness.child_of_test"
 @pytest.fixture(scope="module")
 def child():
     """Return a process with which the owner exchanges JSON."""
-    with Child(MODULE, ["json"]) as made:
-        yield made
+    with Child(MODULE, ["json"]) as process:
+        yield process
 
 
 @pytest.mark.parametrize("size", [0, 1, PACKET - 100, PACKET, 3 * PACKET + 1])
@@ -32,8 +32,8 @@ def test_a_message_of_any_size_comes_back(child, size):
 
 def test_large_arrays_come_back_bit_by_bit():
     values = np.random.default_rng(0).standard_normal((3000, 1000))
-    with Child(MODULE, ["pickle"], encoding=pickle) as made:
-        np.testing.assert_array_equal(made.ask("echo", 60.0, value=values), values)
+    with Child(MODULE, ["pickle"], encoding=pickle) as process:
+        np.testing.assert_array_equal(process.ask("echo", 60.0, value=values), values)
 
 
 def test_a_reply_in_pieces_is_put_together(child):
@@ -54,9 +54,9 @@ def test_a_command_that_raises_is_one_line_and_the_process_goes_on(child):
 
 def test_printed_text_never_reaches_the_owner_as_a_reply_and_standard_input_is_empty(tmp_path):
     with (tmp_path / "printed").open("w+b") as printed:
-        with Child(MODULE, ["json"], output=printed) as made:
-            assert made.ask("prints") == ""
-            assert made.ask("echo", value=1) == 1
+        with Child(MODULE, ["json"], output=printed) as process:
+            assert process.ask("prints") == ""
+            assert process.ask("echo", value=1) == 1
         printed.seek(0)
         assert printed.read() == b"printed at its start\nprinted\nwritten\n"
 
@@ -104,8 +104,8 @@ def test_a_message_that_is_no_reply_to_the_request_ends_the_process(child, text)
 
 
 def test_the_processes_that_a_process_started_end_with_it():
-    with Child(MODULE, ["json"]) as made:
-        started = psutil.Process(made.ask("starts"))
+    with Child(MODULE, ["json"]) as process:
+        started = psutil.Process(process.ask("starts"))
     assert psutil.wait_procs([started], timeout=60)[1] == []
 
 
@@ -114,26 +114,26 @@ def test_a_thread_that_waits_is_woken_when_another_thread_stops_the_process():
 
     def wait():
         try:
-            made.ask("hangs")
+            process.ask("hangs")
         except Stopped:
             outcomes.append("stopped")
 
-    with Child(MODULE, ["json"]) as made:
-        made.ask("echo", value=1)
+    with Child(MODULE, ["json"]) as process:
+        process.ask("echo", value=1)
         waiting = threading.Thread(target=wait)
         waiting.start()
-        made.stop()
+        process.stop()
         waiting.join(60)
         assert outcomes == ["stopped"]
         with pytest.raises(Stopped):
-            made.ask("echo", value=1)
+            process.ask("echo", value=1)
 
 
 def test_a_process_may_end_by_itself_after_its_owner_has_closed_the_socket():
-    made = Child(MODULE, ["json"])
-    made.ask("echo", value=1)
-    made.close(60.0)
-    assert made.wait() == 0
+    process = Child(MODULE, ["json"])
+    process.ask("echo", value=1)
+    process.close(60.0)
+    assert process.wait() == 0
 
 
 def test_ctrl_c_reaches_the_owner_alone(child):

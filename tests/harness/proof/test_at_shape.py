@@ -57,11 +57,11 @@ def small_parts(monkeypatch):
 def test_honest_results_in_float32_pass_whole(name):
     op, problem, values = drawn(name)
     outputs = stored(op, run_oracle(op, values, problem.params, "float32"))
-    found = compare(op, problem, values, outputs)
-    assert found.message == ""
-    assert found.ratio <= 1
-    assert found.compared == found.elements == sum(a.size for a in outputs.values())
-    assert str(found).startswith("all ")
+    result = compare(op, problem, values, outputs)
+    assert result.message == ""
+    assert result.ratio <= 1
+    assert result.compared == result.elements == sum(a.size for a in outputs.values())
+    assert str(result).startswith("all ")
 
 
 @pytest.mark.parametrize("name", DIMS)
@@ -77,28 +77,28 @@ def test_one_wrong_element_is_found_and_named(name, where, seed, data):
     assume(np.isfinite(expected[output].tolerance[index]))  # an element without a known condition is not checked
     beyond = 4 * max(float(expected[output].tolerance[index]), 1e-6 * abs(float(expected[output].value[index])))
     outputs[output][index] = {"tolerance": expected[output].value[index] + beyond, "nan": np.nan, "inf": np.inf}[wrong]
-    found = compare(op, problem, values, outputs)
-    assert found.message.startswith(f"{output}[{', '.join(map(str, index))}] = ")
-    assert "; 1 of " in found.message
-    assert found.ratio >= 1
+    result = compare(op, problem, values, outputs)
+    assert result.message.startswith(f"{output}[{', '.join(map(str, index))}] = ")
+    assert "; 1 of " in result.message
+    assert result.ratio >= 1
 
 
 @pytest.mark.parametrize("name", ["matmul", "layer_norm", "adamw", "global_norm"])
 def test_zeros_are_wrong(name):
     op, problem, values = drawn(name)
     outputs = {n: np.zeros_like(a) for n, a in stored(op, run_oracle(op, values, problem.params)).items()}
-    found = compare(op, problem, values, outputs)
-    assert "elements are wrong" in found.message
-    assert found.compared <= found.elements
+    result = compare(op, problem, values, outputs)
+    assert "elements are wrong" in result.message
+    assert result.compared <= result.elements
 
 
 def test_a_comparison_that_ends_early_counts_the_compared_elements():
     op, problem, values = drawn("matmul")
     outputs = stored(op, run_oracle(op, values, problem.params))
     outputs["y"][0, 0] += 1  # in the first part: later parts are not compared
-    found = compare(op, problem, values, outputs)
-    assert found.compared < found.elements == 6000
-    assert str(found) == f"{found.compared:,} of 6,000 elements"
+    result = compare(op, problem, values, outputs)
+    assert result.compared < result.elements == 6000
+    assert str(result) == f"{result.compared:,} of 6,000 elements"
 
 
 def test_a_reference_without_room_is_refused(monkeypatch):

@@ -64,11 +64,11 @@ PLANTED = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Write an honest CUDA variant, and one for each planted fault."""
-    made = tmp_path_factory.mktemp("cuda")
+    folder = tmp_path_factory.mktemp("cuda")
     for name, body in {"cuda_honest": HONEST, **{n: body for n, (_, _, body) in PLANTED.items()}}.items():
-        (made / f"{name}.py").write_text(PYTHON.format(name=name))
-        (made / f"{name}.cu").write_text(CUDA.format(body=body))
-    return made
+        (folder / f"{name}.py").write_text(PYTHON.format(name=name))
+        (folder / f"{name}.cu").write_text(CUDA.format(body=body))
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -100,8 +100,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def honest(folder):
     """Start a worker with these variants."""
-    with Worker([folder]) as made:
-        yield made
+    with Worker([folder]) as process:
+        yield process
 
 
 @pytest.mark.parametrize("op", BODIES)

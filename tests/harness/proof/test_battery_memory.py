@@ -87,25 +87,25 @@ def far(distance):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Write the planted variants."""
-    made = tmp_path_factory.mktemp("memory")
+    folder = tmp_path_factory.mktemp("memory")
     for name, (op, _, body) in RELYING.items():
-        (made / f"{name}.py").write_text(text_of(name, op, body))
+        (folder / f"{name}.py").write_text(text_of(name, op, body))
     for distance in (*DISTANCES, *FAR):
         body = f"y[:] = soften(x); beyond(y, {distance}).value = 1.0"
-        (made / f"{far(distance)}.py").write_text(text_of(far(distance), "softmax", body))
+        (folder / f"{far(distance)}.py").write_text(text_of(far(distance), "softmax", body))
     honest = text_of("numpy_uses_scratch", "softmax", "workspace[1:] = soften(x).reshape(-1); y.flat = workspace[1:]")
-    (made / "numpy_uses_scratch.py").write_text(honest)
-    (made / "numpy_reaches_far.py").write_text(
+    (folder / "numpy_uses_scratch.py").write_text(honest)
+    (folder / "numpy_reaches_far.py").write_text(
         text_of("numpy_reaches_far", "softmax", "y[:] = soften(x); y.flat[-1:] = beyond(y, -(1 << 24)).value")
     )
-    return made
+    return folder
 
 
 @pytest.fixture(scope="module")
 def worker(folder):
     """Start a worker with these variants."""
-    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
-        yield made
+    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as process:
+        yield process
 
 
 def planted(folder, name):

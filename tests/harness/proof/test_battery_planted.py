@@ -167,15 +167,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def worker(folder):
     """Start a worker with short time limits."""
-    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
-        yield made
+    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
 def helper(folder):
     """Start another worker, which shares the problems."""
-    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as made:
-        yield made
+    with Worker([folder], Limits(first_seconds=30.0, seconds=10.0)) as process:
+        yield process
 
 
 def planted(folder, name):

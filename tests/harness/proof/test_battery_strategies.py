@@ -39,10 +39,10 @@ def test_problem_is_in_the_domain_and_prints_as_a_line_that_reads_back(op, data)
 @given(low=st.integers(0, 3), length=st.integers(1, 500), tile=st.integers(1, 300))
 def test_aims_hold_the_tile_and_its_neighbours(low, length, tile):
     allowed = range(low, low + length)
-    found = aims(allowed, (tile,))
-    assert {t for t in (tile - 1, tile, tile + 1, 2 * tile) if t >= low} <= set(found)
-    assert found == sorted(found)
-    assert found[0] >= low
+    values = aims(allowed, (tile,))
+    assert {t for t in (tile - 1, tile, tile + 1, 2 * tile) if t >= low} <= set(values)
+    assert values == sorted(values)
+    assert values[0] >= low
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -58,10 +58,15 @@ def test_basics_hold_every_family_parameter_value_and_a_nan_in_every_float(op):
 
 def test_failure_shrinks_to_small_dims():
     op = TABLE.op("layer_norm")
-    found = hypothesis.find(problems(op), lambda p: p.dims["C"] > 20 and p.dims["N"] > 2)
-    assert found.dims["N"] == 3
-    assert found.dims["C"] in range(21, 32)
-    assert (found.distribution, found.alignment, found.seed, found.special_values) == (DISTRIBUTIONS[0], ALIGNMENTS[0], 0, ())
+    problem = hypothesis.find(problems(op), lambda p: p.dims["C"] > 20 and p.dims["N"] > 2)
+    assert problem.dims["N"] == 3
+    assert problem.dims["C"] in range(21, 32)
+    assert (problem.distribution, problem.alignment, problem.seed, problem.special_values) == (
+        DISTRIBUTIONS[0],
+        ALIGNMENTS[0],
+        0,
+        (),
+    )
 
 
 def test_corners_stand_just_past_each_tile_and_past_two_of_them():

@@ -35,9 +35,9 @@ PROBLEM = Problem(OP.name, {"N": 3, "C": 5}, {"accumulate": False})
 @pytest.fixture
 def memory():
     """Close the memory after use."""
-    made = Memory()
-    yield made
-    made.close()
+    memory = Memory()
+    yield memory
+    memory.close()
 
 
 def laid_out(memory, alignment="aligned", workspace=7, dtype="float32", **params):

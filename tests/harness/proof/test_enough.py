@@ -86,10 +86,10 @@ def test_problems_are_asked_where_a_variant_accepts_them(domain, simulated):
 def test_a_problem_that_is_accepted_stays_as_it_is(data):
     variant = restricted("layer_norm", lambda d: d["C"] % 4 == 0)
     problem = data.draw(problems(variant.op, TABLE.variant("layer_norm", "numba_rows")))
-    found = inside(variant, problem, simulated=False)
-    assert found == (problem if problem.dims["C"] % 4 == 0 else found)
-    assert found.dims["C"] % 4 == 0
-    assert (found.distribution, found.seed, found.special_values) == (
+    accepted = inside(variant, problem, simulated=False)
+    assert accepted == (problem if problem.dims["C"] % 4 == 0 else accepted)
+    assert accepted.dims["C"] % 4 == 0
+    assert (accepted.distribution, accepted.seed, accepted.special_values) == (
         problem.distribution,
         problem.seed,
         problem.special_values,

@@ -34,11 +34,11 @@ def problems(count):
 def test_outputs_of_each_problem_are_computed_once():
     asked, recorder = problems(4), Recorder()
     with ReferenceCache([recorder.compute_reference]) as reference_cache:
-        found = [reference_cache.of(OP, problem) for problem in asked]
-        kinds = [*found, *map(reference_cache.redrawn, found), *map(reference_cache.changed, found)]
+        cases = [reference_cache.of(OP, problem) for problem in asked]
+        kinds = [*cases, *map(reference_cache.redrawn, cases), *map(reference_cache.changed, cases)]
         references = [answer.reference for answer in kinds]
         assert [reference_cache.of(OP, problem).reference for problem in asked] == references[:4]
-    assert [a.problem for a in found] == asked
+    assert [a.problem for a in cases] == asked
     assert len(recorder.computed) == len(kinds)
 
 

@@ -41,7 +41,7 @@ def same(one, other):
 
     def fields(reference):
         arrays = {n: {f: np.asarray(v) for f, v in vars(e).items() if f != "dtype"} for n, e in reference.outputs.items()}
-        plain = {n: {f: (v.dtype, v.shape, v.tobytes()) for f, v in found.items()} for n, found in arrays.items()}
+        plain = {n: {f: (v.dtype, v.shape, v.tobytes()) for f, v in parts.items()} for n, parts in arrays.items()}
         return plain, {n: e.dtype for n, e in reference.outputs.items()}
 
     return fields(one) == fields(other)
@@ -55,8 +55,8 @@ def no_such_op(x: Float[Array, "N C"], *, eps: float) -> Float[Array, "N C"]:
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):
     """Return a process with an empty folder on disk."""
-    with ReferenceProcess(tmp_path_factory.mktemp("outputs")) as made:
-        yield made
+    with ReferenceProcess(tmp_path_factory.mktemp("outputs")) as process:
+        yield process
 
 
 def output_agrees(one, other):

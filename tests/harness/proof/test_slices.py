@@ -46,9 +46,9 @@ def test_parts_are_the_whole_and_follow_from_their_own_inputs(name, data):
     whole = run_reference(op, values, problem.params)
     seen = {n: np.zeros(a.shape, int) for n, a in whole.items()}
     for part in parts(op, problem, values, whole, data.draw(st.integers(1, 300), label="most")):
-        found = run_reference(op, part.values, part.problem.params)
+        outputs = run_reference(op, part.values, part.problem.params)
         for output, array in part.outputs.items():
-            np.testing.assert_allclose(found[output], array, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(outputs[output], array, rtol=1e-9, atol=1e-9)
             for index in np.ndindex(array.shape):
                 place = part.place(output, index)
                 seen[output][place] += 1

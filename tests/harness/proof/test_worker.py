@@ -64,8 +64,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def own(folder):
     """Start a worker with these variants."""
-    with Worker([folder], Limits(memory=4 << 30)) as made:
-        yield made
+    with Worker([folder], Limits(memory=4 << 30)) as process:
+        yield process
 
 
 def called(worker, folder, name, threads=1, columns=3):
