@@ -162,7 +162,7 @@ def _unloadable_as_json(failed: Unloadable, folders: Folders) -> documents.Proof
         "gate": "contract",
         "problems": 0,
         "problem": None,
-        "message": failed.reason,
+        "message": str(failed),
         "reproduce": pasted("registry", "--op", failed.op or "all", folders=folders),
         "worst_over_tolerance": 0.0,
         "fakes_rejected": 0.0,

@@ -23,7 +23,10 @@ class ProofFields(TypedDict):
     gate: Annotated[str, "the check that rejected the variant, such as `values`; `` if none did"]
     problems: Annotated[int, "problems that the variant passed"]
     problem: Annotated[str | None, "the failing problem, smallest found, in one line"]
-    message: Annotated[str, "the failure in one line: array, index, value, expected value, tolerance"]
+    message: Annotated[
+        str,
+        "the failure in one line: array, index, value, expected value, tolerance; or the file and why it could not be loaded",
+    ]
     reproduce: Annotated[str, "the command that repeats the failing problem, or the whole proof if none failed"]
     worst_over_tolerance: Annotated[float, "the largest error over its tolerance; at most 1 if passed"]
     fakes_rejected: Annotated[float, "share of the fake kernels that the problems rejected"]

@@ -102,7 +102,7 @@ def test_file_that_does_not_load_is_a_result_and_a_failure(capsys, tmp_path, fol
     assert code == 1
     [broken] = [r for r in results if r["status"] == "unloadable"]
     assert (broken["variant"], broken["status"]) == ("numpy_broken", "unloadable")
-    assert broken["message"].startswith("SyntaxError")
+    assert broken["message"].startswith(f"{folder / 'numpy_broken.py'}: SyntaxError")
 
 
 def test_problem_of_an_op_that_is_also_a_family_is_a_problem_of_the_op(capsys, tmp_path):
