@@ -30,6 +30,7 @@ RESULT = Result(
     no_sample="",
     saved="out/model.safetensors",
     interrupted=False,
+    signal="",
 )
 
 
