@@ -7,7 +7,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 from signal import Signals
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.errors import CrucibleError
 from trainer.data.loader import Loader
@@ -15,13 +15,25 @@ from trainer.ranks.interface import SINGLE_PROCESS
 from trainer.schedule import clip_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trainer.data.dataset import Dataset
     from trainer.program.program import Program
     from trainer.ranks.interface import Ranks
     from trainer.settings import Settings
     from trainer.signals import Interrupt
 
-__all__ = ["DivergedError", "History", "Watcher", "fit", "validation_loss"]
+__all__ = [
+    "NO_RECORDER",
+    "DivergedError",
+    "History",
+    "Recorder",
+    "Start",
+    "Update",
+    "Watcher",
+    "fit",
+    "validation_loss",
+]
 
 
 class DivergedError(CrucibleError):
@@ -29,17 +41,97 @@ class DivergedError(CrucibleError):
 
     def __init__(self, step: int, quantity: str, value: float, fault: str) -> None:
         where = f"{fault} first left a non-finite value" if fault else "no single call of the last micro-step is to blame"
-        super().__init__(f"step {step}: the {quantity} is {value}; {where}; nothing was saved")
+        super().__init__(f"step {step}: the {quantity} is {value}; {where}")
+
+
+@dataclass(frozen=True)
+class Update:
+    """The facts of one update.
+
+    Attributes
+    ----------
+    step : int
+        Number of the update, from 1 up.
+    loss : float
+        Mean loss of its tokens, with the parameters before the update.
+    norm : float
+        Norm of the gradients before clipping.
+    learning_rate : float
+    seconds : float
+        Wall time, validation excluded.
+    """
+
+    step: int
+    loss: float
+    norm: float
+    learning_rate: float
+    seconds: float
 
 
 class Watcher(Protocol):
     """Receives the losses of a training run."""
 
-    def stepped(self, step: int, loss: float, seconds: float) -> None:
-        """Receive the mean loss of the tokens of update number `step`."""
+    def stepped(self, update: Update) -> None:
+        """Receive the facts of an update."""
 
     def validated(self, step: int, loss: float) -> None:
         """Receive the validation loss after `step` updates."""
+
+
+class Recorder(Watcher, Protocol):
+    """Writes the log and the checkpoints of a run."""
+
+    def before_update(self) -> None:
+        """Prepare for a change of the state."""
+
+    def finished(self, step: int, loader: Mapping[str, Any], *, last: bool) -> None:
+        """Receive the end of a step. The state does not change before the next call of `before_update`.
+
+        Parameters
+        ----------
+        loader : mapping
+            The state of the loader of the training batches.
+        last : bool
+            Whether the process makes no further step.
+        """
+
+
+class NoRecorder:
+    """Writes nothing."""
+
+    def stepped(self, update: Update) -> None:
+        """Do nothing."""
+
+    def validated(self, step: int, loss: float) -> None:
+        """Do nothing."""
+
+    def before_update(self) -> None:
+        """Do nothing."""
+
+    def finished(self, step: int, loader: Mapping[str, Any], *, last: bool) -> None:
+        """Do nothing."""
+
+
+NO_RECORDER = NoRecorder()
+
+
+@dataclass(frozen=True)
+class Start:
+    """The point at which a resumed run continues.
+
+    Attributes
+    ----------
+    step : int
+        Number of updates before it.
+    loader : mapping
+        The state of the loader of the training batches.
+    history : History
+        The losses so far.
+    """
+
+    step: int
+    loader: Mapping[str, Any]
+    history: History
 
 
 @dataclass
@@ -53,7 +145,9 @@ class History:
     val_loss, val_steps : list
         Validation losses, and the number of updates before each.
     step_seconds : list of float
-        Wall time of each update, validation excluded.
+        Wall time of each update of this process, validation excluded.
+    steps : int
+        Number of updates so far.
     interrupted : bool
         Whether a signal stopped the run between two steps.
     signal : str
@@ -64,13 +158,15 @@ class History:
     val_loss: list[float] = field(default_factory=list)
     val_steps: list[int] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
+    steps: int = 0
     interrupted: bool = False
     signal: str = ""
 
-    @property
-    def steps(self) -> int:
-        """Number of updates so far."""
-        return len(self.train_loss)
+    def add(self, update: Update) -> None:
+        """Add the loss and the time of an update."""
+        self.steps = update.step
+        self.train_loss.append(update.loss)
+        self.step_seconds.append(update.seconds)
 
     @property
     def settled_seconds(self) -> list[float]:
@@ -106,18 +202,35 @@ def _checked(program: Program, value: float, quantity: str, step: int) -> float:
 
 
 def fit(
-    program: Program, data: Dataset, settings: Settings, watcher: Watcher, interrupt: Interrupt, ranks: Ranks = SINGLE_PROCESS
+    program: Program,
+    data: Dataset,
+    settings: Settings,
+    watcher: Watcher,
+    interrupt: Interrupt,
+    ranks: Ranks = SINGLE_PROCESS,
+    *,
+    start: Start | None = None,
+    recorder: Recorder = NO_RECORDER,
 ) -> History:
     """Train and return the losses and times. All ranks start with the same parameters and return the same losses.
+
+    Parameters
+    ----------
+    start : Start, optional
+        Continue there. The state of the program is the state at that point.
+    recorder : Recorder
+        Writes the log and the checkpoints, on rank 0.
 
     Raises
     ------
     DivergedError
         A loss or the norm of the gradients is not finite. The parameters stay as they were before the step.
     """
-    history, updates = History(), settings.updates
+    history, updates = start.history if start else History(), settings.updates
     rows = settings.B, settings.T, settings.seed, ranks.rank, ranks.count
     train, held_out = (Loader(tokens, *rows) for tokens in (data.train, data.validation))
+    if start:
+        train.restore(start.loader)
     validate_at = {round(i * updates / max(1, settings.evaluations - 1)) for i in range(settings.evaluations)}
 
     def validate(step: int) -> None:
@@ -125,28 +238,41 @@ def fit(
         history.val_loss.append(loss)
         history.val_steps.append(step)
         watcher.validated(step, loss)
+        recorder.validated(step, loss)
 
-    validate(0)
-    for step in range(1, updates + 1):
-        start = time.perf_counter()
-        losses = []
-        for micro_step in range(settings.micro_steps):
-            program.load(*train.next_batch())
-            losses.append(_checked(program, program.micro_step(accumulate=micro_step > 0), "loss", step))
-        ranks.all_reduce_sum(program.all_gradients)
-        norm = program.gradient_norm()
-        if not math.isfinite(norm):
-            raise DivergedError(step, "norm of the gradients", norm, ranks.first(program.first_fault()))
-        program.apply(learning_rate=settings.schedule(step - 1), grad_scale=clip_scale(norm, settings.clip), step=step)
-        history.train_loss.append(ranks.mean(statistics.fmean(losses)))
-        history.step_seconds.append(time.perf_counter() - start)
-        watcher.stepped(step, history.train_loss[-1], history.step_seconds[-1])
+    # An interrupted run leaves out the validation after its last step. The run that continues it makes up for it.
+    if history.steps in validate_at and history.steps not in history.val_steps:
+        validate(history.steps)
+    for step in range(history.steps + 1, updates + 1):
+        began = time.perf_counter()
+        loss, norm = _gradients(program, train, settings.micro_steps, ranks, step)
+        learning_rate = settings.schedule(step - 1)
+        recorder.before_update()
+        program.apply(learning_rate=learning_rate, grad_scale=clip_scale(norm, settings.clip), step=step)
+        update = Update(step, ranks.mean(loss), norm, learning_rate, time.perf_counter() - began)
+        history.add(update)
+        watcher.stepped(update)
+        recorder.stepped(update)
         stop = ranks.any(interrupt.requested)
         if stop and step < updates:
             history.interrupted = True
             history.signal = (interrupt.signal or Signals.SIGINT).name  # another rank may have received the signal
         if (step in validate_at and not stop) or step == updates:
             validate(step)
+        recorder.finished(step, train.state(), last=stop or step == updates)
         if stop:
             break
     return history
+
+
+def _gradients(program: Program, train: Loader, micro_steps: int, ranks: Ranks, step: int) -> tuple[float, float]:
+    """Compute the gradients of an update; return the mean loss of this rank's tokens, and the norm of the gradients."""
+    losses = []
+    for micro_step in range(micro_steps):
+        program.load(*train.next_batch())
+        losses.append(_checked(program, program.micro_step(accumulate=micro_step > 0), "loss", step))
+    ranks.all_reduce_sum(program.all_gradients)
+    norm = program.gradient_norm()
+    if not math.isfinite(norm):
+        raise DivergedError(step, "norm of the gradients", norm, ranks.first(program.first_fault()))
+    return statistics.fmean(losses), norm

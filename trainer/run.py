@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from registry.cli import add_kernels_path, add_results, wide_console
 from registry.command_parser import CommandParser
 from registry.dtypes import DTYPES
 from registry.enums import Device
-from registry.errors import DONE, INTERRUPTED, CrucibleError, TerminatedError, signal_code
+from registry.errors import DONE, INTERRUPTED, CrucibleError, RequestError, TerminatedError, signal_code
 from registry.machine import thread_count
 from registry.output import Output, print_output
 from trainer import session
@@ -27,9 +28,13 @@ from trainer.ranks.process_group import joined
 from trainer.report.console import choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
 from trainer.signals import terminable
-from trainer.state.output_folder import output_folder
+from trainer.state.output_folder import OUT, output_folder
+from trainer.state.resume import NEWEST, newest_run
+from trainer.state.run_file import RunFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from registry.documents import training as documents
     from trainer.program.arena import Plan
     from trainer.ranks.interface import Ranks
@@ -46,8 +51,14 @@ def _as_folder(text: str) -> Path:
     return Path(text)
 
 
-def parser() -> CommandParser:
-    """Return the command line."""
+def parser(defaults: Mapping[str, Any] | None = None) -> CommandParser:
+    """Return the command line.
+
+    Parameters
+    ----------
+    defaults : mapping, optional
+        Values of options that are not given, such as the options of a run that is resumed.
+    """
     options = CommandParser(
         prog="python -m trainer.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,24 +83,73 @@ def parser() -> CommandParser:
         "--out",
         type=_as_folder,
         metavar="DIR",
-        help="where the model is saved (default: out/MODEL or a numbered folder beside it)",
+        help="the folder of the run (default: out/MODEL or a numbered folder beside it)",
     )
+    add(
+        "--resume",
+        nargs="?",
+        const=NEWEST,
+        metavar="STEP",
+        help="continue the run in --out (default: the newest run), from its newest checkpoint or from STEP (step-00001000)",
+    )
+    add("--checkpoint-every", type=int, metavar="N", help="updates between checkpoints")
+    add("--checkpoint-minutes", type=float, metavar="M", help="minutes between checkpoints (default: 10, and at the end)")
+    add("--keep", type=int, default=2, metavar="K", help="number of the newest checkpoints that stay (default: %(default)s)")
+    add("--keep-every", type=int, metavar="N", help="checkpoints after a multiple of N updates stay, too")
     add("--dtype", default="float32", metavar="|".join(DTYPES), help="storage type; sums are float32 (default: %(default)s)")
     add("--seed", type=int, default=42, help="seed of initial weights, batches and sample (default: %(default)s)")
     add("--plan", action="store_true", help="print memory and kernels, and stop")
     add("--explain", action="store_true", help="print more about the choice of each kernel")
     add_results(options)
     add_kernels_path(options)
+    options.set_defaults(**(defaults or {}))
     return options
 
 
 def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
     """Return the settings of the options. Without ``--threads``, the ranks of a machine share its cores."""
-    same = ("kernels", "data", "batch", "sequence", "total_batch", "steps", "learning_rate", "device", "dtype", "out", "seed")
-    given = {name: getattr(options, name) for name in (*same, "results", "cuda_graph")}
+    shape = ("batch", "sequence", "total_batch", "steps", "learning_rate", "device", "dtype", "seed", "cuda_graph")
+    saved = ("checkpoint_every", "checkpoint_minutes", "keep", "keep_every")
+    given = {name: getattr(options, name) for name in ("kernels", "data", "out", "results", *shape, *saved)}
     threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
     path = tuple(options.kernels_path)
     return Settings(model=models.find(options.model), kernels_path=path, threads=threads, ranks=ranks.count, **given)
+
+
+def as_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options that were stored as data, as the parser would return them."""
+    values = {name: value for name, value in stored.items() if name != "ranks"}
+    for name in ("results", "out"):
+        values[name] = Path(values[name]) if values.get(name) else None
+    values["kernels_path"] = [Path(path) for path in values["kernels_path"]]
+    return values
+
+
+def resumed_options(argv: list[str] | None, options: argparse.Namespace, ranks: Ranks) -> argparse.Namespace:
+    """Return the options of a run that continues: those of its ``settings.toml``, and over them those of the command line.
+
+    With another number of ranks, the rows of each change so that a micro-step keeps its rows, if they can be divided.
+
+    Raises
+    ------
+    RequestError
+        There is no such run, or the command line asks for another model, dtype or seed.
+    """
+    folder = options.out or newest_run(OUT)
+    run = RunFile.read(folder)
+    stored = as_defaults(run.settings)
+    stored["kernels"] = ",".join(f"{call}={variant}" for call, variant in run.kernels.items())
+    rows, rest = divmod(stored["batch"] * run.settings["ranks"], ranks.count)
+    stored["batch"] = stored["batch"] if rest else rows
+    if stored["threads"] * ranks.local_count > thread_count() or run.settings["ranks"] != ranks.count:
+        stored["threads"] = None
+    chosen = parser(stored).parse_args(argv)
+    for name in ("model", "dtype", "seed"):
+        if getattr(chosen, name) != stored[name]:
+            value = getattr(chosen, name)
+            raise RequestError(f"--{name} {value}: the run in {str(folder)!r} has {name} {stored[name]}; leave --{name} out")
+    chosen.out = folder
+    return chosen
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None, ranks: Ranks) -> Output:
     """Run as one of the ranks. Of all ranks, one prints an error or an interruption."""
     try:
-        return _follow(argv, ranks) if ranks.rank else _lead(argv, ranks)
+        return _follow(ranks) if ranks.rank else _lead(argv, ranks)
     except CrucibleError as error:
         if not ranks.is_first_failure():
             raise SystemExit(error.exit_code) from None  # another rank prints its error
@@ -122,6 +182,8 @@ def _run(argv: list[str] | None, ranks: Ranks) -> Output:
 def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
     """Plan or train as rank 0, which decides and prints."""
     options = parser().parse_args(argv)
+    if options.resume:
+        options = resumed_options(argv, options, ranks)
     settings = settings_of(options, ranks)
     console = wide_console()
 
@@ -138,18 +200,19 @@ def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
             "plan_mib": dict(plan.rows()),
         }
         return Output(planned)
-    with output_folder(settings.out, settings.model.name, _say) as folder:
-        result = session.train(settings, _say, show, ranks, folder)
+    resumed = options.resume is not None
+    with output_folder(settings.out, settings.model.name, _say, resumed=resumed) as folder:
+        result = session.train(settings, _say, show, ranks, folder, resume=options.resume)
     return Output(result.to_json(), lambda: _show(console, result), _exit_code(result))
 
 
-def _follow(argv: list[str] | None, ranks: Ranks) -> Output:
+def _follow(ranks: Ranks) -> Output:
     """Train with the kernels that rank 0 chose, without output. Rank 0 has already checked the request."""
-    if not (kernels := ranks.receive_kernels()):
+    if not (message := ranks.receive_kernels()):
         return Output(None)
-    options = parser().parse_args(argv)
-    options.kernels = kernels
-    result = session.train(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks)
+    announced = json.loads(message)
+    options = parser(as_defaults(announced["options"])).parse_args([])
+    result = session.train(settings_of(options, ranks), lambda _: None, lambda *_: None, ranks, announced=announced)
     return Output(None, code=_exit_code(result))
 
 

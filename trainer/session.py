@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.devices import Gpu, device
 from registry.enums import Device
 from trainer.data.dataset import open_data
 from trainer.data.loader import Loader
 from trainer.data.tokenizer import END_OF_TEXT, decode
-from trainer.loop import fit
+from trainer.loop import DivergedError, fit
 from trainer.program.arena import require_memory
 from trainer.program.program import Program
 from trainer.program.warm_up import return_free_memory, warm_up
 from trainer.ranks.interface import SINGLE_PROCESS
+from trainer.recording import announced_start, announcement, conditions, recorder_of, resumed_start, way_back
 from trainer.report.console import ProgressBar
 from trainer.report.machine_facts import peak_gflops
 from trainer.report.result import result_of
@@ -21,10 +22,11 @@ from trainer.sampling import sample, why_no_sample
 from trainer.selection.pick_faster_set import pick_faster_set
 from trainer.selection.selection import open_selection
 from trainer.signals import interruptible
-from trainer.state import checkpoint
+from trainer.state import model_file
+from trainer.state.resume import resume_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from trainer.data.dataset import Dataset
@@ -46,6 +48,9 @@ def train(
     show: Callable[[Kernels, Plan], None],
     ranks: Ranks = SINGLE_PROCESS,
     folder: Path | None = None,
+    *,
+    resume: str | None = None,
+    announced: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train a model, save it, and sample a text.
 
@@ -58,30 +63,51 @@ def train(
     ranks : Ranks
         The other processes of the run. Rank 0 chooses the kernels, prints, saves and samples.
     folder : Path, optional
-        The folder in which rank 0 saves the model. None on the other ranks.
+        The folder of the run, into which rank 0 writes. None on the other ranks.
+    resume : str, optional
+        On rank 0: continue the run of `folder` from this checkpoint, such as ``step-00001000``, or from the ``newest`` one.
+    announced : mapping, optional
+        On the other ranks: the start of the run, which rank 0 has sent, see `announcement`.
 
     Raises
     ------
     RequestError
         A setting names something unknown, unproven, or not available on this machine.
     DivergedError
-        A loss is not finite. Nothing is saved.
+        A loss is not finite. The checkpoints before it stay, and the message holds the command that continues from them.
     """
     selection = select(settings, say, ranks)
     kernels, data = prepare(selection, ranks)
     show(kernels, selection.memory_plan(kernels))
-    program, kernels = build(selection, kernels, data, ranks)
+    program, kernels = build(selection, kernels, data)
+    facts = conditions(settings, kernels)
+    start = resumed_start(folder, resume, program, facts, settings.updates, say) if folder and resume else None
+    if ranks.rank == 0:
+        ranks.broadcast_kernels(announcement(settings, kernels, folder, start))
+    elif announced:
+        start = announced_start(announced)
+    for array in program.all_weights + (program.all_moments if start else []):
+        ranks.broadcast(array)
 
     flops = selection.template.flops_of_update(settings.micro_steps)
     gflops = peak_gflops(selection.store, settings.threads, selection.device.kind)
     bar = ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, selection.device.kind, quiet=ranks.rank != 0)
-    with bar, interruptible(bar.say) as interrupt:
-        history = fit(program, data, settings, bar, interrupt, ranks)
+    with (
+        bar,
+        interruptible(bar.say) as interrupt,
+        recorder_of(folder, settings, program, kernels, facts, start, bar.say) as recorder,
+    ):
+        try:
+            history = fit(program, data, settings, bar, interrupt, ranks, start=start, recorder=recorder)
+        except DivergedError as error:
+            error.args = (f"{error}; {way_back(folder or settings.out, settings)}",)
+            raise
 
     saved = _save(settings, kernels, program, history, folder) if folder else ""
     if history.interrupted:
         ended = "interrupted" if history.signal == "SIGINT" else f"ended by {history.signal}"
-        say(f"{ended} after step {history.steps} of {settings.updates}; saved {saved}")
+        way = f"; continue with: {resume_command(folder)}" if folder else ""
+        say(f"{ended} after step {history.steps} of {settings.updates}; saved {saved}{way}")
     no_sample = _why_no_sample(settings, history, data, ranks)
     text = "" if no_sample else _sample(settings, program)
     return result_of(
@@ -131,7 +157,9 @@ def prepare(selection: Selection, ranks: Ranks = SINGLE_PROCESS) -> tuple[Kernel
     if decides:
         selection.prove_on_gpu()
     kernels = selection.choose()
-    require_memory(selection.memory_plan(kernels), selection.device, ranks.local_count)
+    plan = selection.memory_plan(kernels)
+    copy = 0 if isinstance(selection.device, Gpu) else plan.state_bytes  # a GPU's state is copied to the memory of the CPU
+    require_memory(plan, selection.device, ranks.local_count, copy)
     data = open_data(settings.data, batch=settings.B * settings.ranks, sequence=settings.T, announce=selection.say)
     if decides and selection.race_missing():
         kernels = selection.choose()
@@ -140,11 +168,8 @@ def prepare(selection: Selection, ranks: Ranks = SINGLE_PROCESS) -> tuple[Kernel
     return kernels, data
 
 
-def build(selection: Selection, kernels: Kernels, data: Dataset, ranks: Ranks = SINGLE_PROCESS) -> tuple[Program, Kernels]:
-    """Compile the kernels, allocate the memory, set the weights, and settle for one set of kernels.
-
-    Rank 0 sends its kernel names and its weights to every rank. The other ranks wait for both.
-    """
+def build(selection: Selection, kernels: Kernels, data: Dataset) -> tuple[Program, Kernels]:
+    """Compile the kernels, allocate the memory, set the initial weights, and settle for one set of kernels."""
     settings, place = selection.settings, selection.device
     if place.kind == Device.CPU:
         warm_up(selection.table, settings.model, kernels.sets, place, settings.threads, settings.dtype, selection.say)
@@ -154,10 +179,6 @@ def build(selection: Selection, kernels: Kernels, data: Dataset, ranks: Ranks = 
     if kernels.alternative:
         program.load(*Loader(data.train, settings.B, settings.T).next_batch())
         kernels = pick_faster_set(program, kernels, selection.say)
-    if ranks.rank == 0:
-        ranks.broadcast_kernels(",".join(f"{call}={variant}" for call, variant in kernels.names().items()))
-    for weights in program.all_weights:
-        ranks.broadcast(weights)
     return program, kernels
 
 
@@ -173,10 +194,10 @@ def _save(settings: Settings, kernels: Kernels, program: Program, history: Histo
         "dtype": settings.dtype,
         "seed": settings.seed,
         "train_loss": history.train_loss[-1],
-        "val_loss": history.val_loss[-1],
+        "val_loss": history.val_loss[-1] if history.val_steps[-1] == history.steps else None,
         "kernels": kernels.names(),
     }
-    return str(checkpoint.save(folder, settings.model, program.cpu_parameters(), about))
+    return str(model_file.save(folder, settings.model, program.cpu_parameters(), about))
 
 
 def _why_no_sample(settings: Settings, history: History, data: Dataset, ranks: Ranks) -> str:

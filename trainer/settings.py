@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import models
 from registry.dtypes import DTYPES
@@ -13,14 +14,13 @@ from registry.paths import RESULTS
 from trainer.schedule import Schedule
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from models import Model, Recipe
 
 __all__ = ["DEFAULT_MODEL", "Settings"]
 
 DEFAULT_MODEL = "gpt2-micro"
 MOST = 2**31 - 1  # of rows, tokens or updates
+DEFAULT_MINUTES = 10.0  # between checkpoints: the most work that a crash costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,17 @@ class Settings:
     cuda_graph : bool
         On device cuda, capture the calls that are the same in each step in a CUDA graph, and launch the graph in each step.
     out : Path, optional
-        Folder of the saved model. Default: ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
+        Folder of the run. Default: ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
     seed : int
-        Seed of the initial weights and of the sample.
+        Seed of the initial weights, of the batches and of the sample.
+    checkpoint_every : int, optional
+        Number of updates between checkpoints.
+    checkpoint_minutes : float, optional
+        Time between checkpoints. Default: 10 minutes without `checkpoint_every`, otherwise none.
+    keep : int
+        Number of the newest checkpoints that stay.
+    keep_every : int, optional
+        Checkpoints after a multiple of this number of updates stay, too.
     warmup_share, final_fraction : float
         Share of the updates in the warm-up, and learning rate at the end as a fraction of the peak.
     clip : float
@@ -69,6 +77,10 @@ class Settings:
     cuda_graph: bool = True
     out: Path | None = None
     seed: int = 42
+    checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
+    keep: int = 2
+    keep_every: int | None = None
     warmup_share: float = 0.05
     final_fraction: float = 0.1
     clip: float = 1.0
@@ -81,7 +93,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
-        for name in ("batch", "sequence", "total_batch", "steps"):
+        for name in ("batch", "sequence", "total_batch", "steps", "checkpoint_every", "keep", "keep_every"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST:
                 upward = "up" if value < 1 else f"to {MOST}"
@@ -90,6 +102,8 @@ class Settings:
             raise RequestError(f"--seed {self.seed}: give a whole number from 0 up")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise RequestError(f"--learning-rate {self.learning_rate}: give a number above 0")
+        if self.checkpoint_minutes is not None and not 0 < self.checkpoint_minutes < float("inf"):
+            raise RequestError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0")
         if self.sequence is not None and self.sequence > self.model.context:
             raise RequestError(f"--sequence {self.sequence}: {self.model.name} has a context of {self.model.context} tokens")
         if not 1 <= self.threads <= thread_count():
@@ -140,7 +154,45 @@ class Settings:
         return self.steps or self.recipe.steps
 
     @property
+    def minutes_between_checkpoints(self) -> float | None:
+        """Time between checkpoints; None if only updates count."""
+        default = DEFAULT_MINUTES if self.checkpoint_every is None else None
+        return default if self.checkpoint_minutes is None else self.checkpoint_minutes
+
+    def options(self) -> dict[str, Any]:
+        """Return every option of the run with its value, defaults included, as data for JSON and TOML."""
+        return {
+            "model": self.model.name,
+            "kernels": self.kernels,
+            "data": _absolute(self.data),
+            "batch": self.B,
+            "sequence": self.T,
+            "total_batch": self.tokens_per_step,
+            "steps": self.updates,
+            "learning_rate": self.schedule.peak,
+            "threads": self.threads,
+            "device": str(self.device),
+            "ranks": self.ranks,
+            "dtype": self.dtype,
+            "cuda_graph": self.cuda_graph,
+            "seed": self.seed,
+            "checkpoint_every": self.checkpoint_every,
+            "checkpoint_minutes": self.minutes_between_checkpoints,
+            "keep": self.keep,
+            "keep_every": self.keep_every,
+            "results": str(self.results.absolute()),
+            "kernels_path": [str(path.absolute()) for path in self.kernels_path],
+            "out": None if self.out is None else str(self.out.absolute()),
+        }
+
+    @property
     def schedule(self) -> Schedule:
         """The learning rate of each update."""
         warmup = max(1, round(self.warmup_share * self.updates)) if self.warmup_share else 0
         return Schedule(self.learning_rate or self.recipe.learning_rate, self.updates, warmup, self.final_fraction)
+
+
+def _absolute(data: str) -> str:
+    """Return the value of ``--data`` for a command in any folder. The name of a corpus stays as it is."""
+    path = Path(data).expanduser()
+    return str(path.absolute()) if path.exists() or any(path.parent.glob(path.name)) else data

@@ -80,5 +80,9 @@ NOT_RUN = {
     r"harness\.gpu_check|make gpu-check": GPU,
     r"^pip install": NETWORK,
 }
-# Commands that change the pages themselves: the test named here runs them in a way that changes nothing.
-TESTED_ELSEWHERE = {r"harness\.pages": "tests/house/test_readme.py", r"registry new-op": "tests/registry/test_scaffold.py"}
+# Commands that change the pages themselves, or that continue another command: the test named here runs them.
+TESTED_ELSEWHERE = {
+    r"--resume": "tests/trainer/test_resume.py",
+    r"harness\.pages": "tests/house/test_readme.py",
+    r"registry new-op": "tests/registry/test_scaffold.py",
+}

@@ -40,18 +40,18 @@ faults = {
 }
 
 
-def watched_fit(program, data, chosen, watcher, interrupt, among=SINGLE_PROCESS):
+def watched_fit(program, data, chosen, watcher, interrupt, among=SINGLE_PROCESS, **more):
     """Train with `fit`, plant the requested fault, and save the parameters."""
     original = watcher.stepped
 
-    def stepped(step, loss, seconds):
-        original(step, loss, seconds)
+    def stepped(update):
+        original(update)
         fault = os.environ.get("PICO_FAULT")
-        if fault and step == 1 and among.rank == 1:
+        if fault and update.step == 1 and among.rank == 1:
             faults[fault](program)
 
     watcher.stepped = stepped
-    history = fit(program, data, chosen, watcher, interrupt, among)
+    history = fit(program, data, chosen, watcher, interrupt, among, **more)
     np.savez(chosen.out / f"rank{among.rank}.npz", steps=history.steps, **program.cpu_parameters())
     return history
 

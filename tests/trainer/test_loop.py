@@ -18,12 +18,12 @@ class Quiet:
     def __init__(self, act=None):
         self.losses, self.validations, self.act = [], [], act
 
-    def stepped(self, step, loss, seconds):
+    def stepped(self, update):
         """Keep the loss of an update."""
-        assert seconds > 0
-        self.losses.append((step, loss))
+        assert update.seconds > 0
+        self.losses.append((update.step, update.loss))
         if self.act:
-            self.act(step)
+            self.act(update.step)
 
     def validated(self, step, loss):
         """Keep a validation loss."""
@@ -116,9 +116,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_culprit(data):
 
     with pytest.raises(DivergedError) as caught:
         run(data, Quiet(spoil), program, evaluations=2)
-    assert str(caught.value) == (
-        "step 3: the loss is nan; adamw (fcb) in the step before first left a non-finite value; nothing was saved"
-    )
+    assert str(caught.value) == ("step 3: the loss is nan; adamw (fcb) in the step before first left a non-finite value")
     assert caught.value.exit_code == 1
 
 

@@ -18,7 +18,7 @@ from tests.trainer.tiny import PICO
 from trainer import run, session
 from trainer.program.template import StepTemplate
 from trainer.selection import pick_faster_set
-from trainer.state import checkpoint, output_folder
+from trainer.state import model_file, output_folder
 
 OPTIONS = {
     "--help",
@@ -37,6 +37,11 @@ OPTIONS = {
     "--cuda-graph",
     "--no-cuda-graph",
     "--out",
+    "--resume",
+    "--checkpoint-every",
+    "--checkpoint-minutes",
+    "--keep",
+    "--keep-every",
     "--seed",
     "--plan",
     "--explain",
@@ -62,7 +67,7 @@ def test_a_run_trains_saves_and_says_so(pico, capsys, tmp_path):
     assert "unigram entropy" in shown.out
     assert "total" in shown.out
     assert "step 4/4" in shown.err
-    assert (tmp_path / "out" / checkpoint.FILE).exists()
+    assert (tmp_path / "out" / model_file.FILE).exists()
 
 
 def test_the_json_document(pico, capsys):
@@ -102,7 +107,7 @@ def test_the_saved_file_holds_the_trained_model(pico, capsys, tmp_path):
     run.main([*pico, "--json"])
     from safetensors import safe_open
 
-    with safe_open(tmp_path / "out" / checkpoint.FILE, framework="numpy") as file:
+    with safe_open(tmp_path / "out" / model_file.FILE, framework="numpy") as file:
         assert file.get_slice("qkvw").get_shape() == [1, 48, 16]
         about = json.loads(file.metadata()["metadata"])
     assert about["steps"] == 4
@@ -146,17 +151,17 @@ def test_accumulation_counts_its_tokens(pico, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the references warn of the provoked overflow
-def test_a_diverged_run_saves_nothing_and_leaves_no_folder(pico, capsys, tmp_path):
+def test_a_diverged_run_saves_no_model_and_says_how_to_begin_again(pico, capsys, tmp_path):
     assert run.main([*pico, "--learning-rate=1e38"]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("error: step ")
     assert "first left a non-finite value" in message
-    assert message.endswith("nothing was saved")
-    assert not (tmp_path / "out").exists()
+    assert message.endswith("there is no checkpoint before it; start again with --learning-rate 5e+37")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["log.jsonl", "settings.toml"]
 
 
 def test_a_folder_that_holds_a_model_is_refused_before_anything_is_proven(pico, capsys, tmp_path, monkeypatch):
-    saved = tmp_path / "out" / checkpoint.FILE
+    saved = tmp_path / "out" / model_file.FILE
     saved.parent.mkdir()
     saved.write_bytes(b"a good file")
     monkeypatch.setattr("trainer.selection.child.exit_code_of", lambda _: pytest.fail("a proof or a race was started"))
@@ -174,7 +179,7 @@ def test_runs_without_out_have_a_folder_each(pico, capsys, tmp_path, monkeypatch
     for _ in range(3):
         assert run.main([*words, "--json", "--steps=1"]) == 0
         places.append(printed_json(capsys)["saved"])
-    assert places == [str(tmp_path / "runs" / name / checkpoint.FILE) for name in ("gpt2-pico", "gpt2-pico-2", "gpt2-pico-3")]
+    assert places == [str(tmp_path / "runs" / name / model_file.FILE) for name in ("gpt2-pico", "gpt2-pico-2", "gpt2-pico-3")]
     assert all(pathlib.Path(place).exists() for place in places)
     run.main(words)
     said = [line for line in capsys.readouterr().err.splitlines() if "this run saves in" in line]
@@ -221,7 +226,8 @@ def test_a_batch_that_does_not_fit_into_memory_is_one_line_with_both_sizes(pico,
     else:
         assert code == 1
         assert re.fullmatch(
-            r"error: the run needs [\d,]+ MiB of memory, [\d,]+ MiB are free; choose a smaller --model, --batch or --sequence",
+            r"error: the run needs [\d,]+ MiB of memory and 9 MiB for checkpoints, [\d,]+ MiB are free; "
+            r"choose a smaller --model, --batch or --sequence",
             line,
         )
 

@@ -12,7 +12,7 @@ import pytest
 
 from registry.paths import ROOT
 from trainer import run, session
-from trainer.state import checkpoint
+from trainer.state import model_file
 
 CODE = """
 import sys
@@ -55,14 +55,14 @@ def test_a_run_whose_terminal_is_closed_goes_on_to_the_end_of_the_step(tmp_path)
 def test_a_signal_during_the_training_saves_says_so_and_has_its_exit_code(pico, capsys, tmp_path, monkeypatch, number, ended):
     original = session.ProgressBar.stepped
 
-    def stepped(self, step, loss, seconds):
-        original(self, step, loss, seconds)
-        if step == 2:
+    def stepped(self, update):
+        original(self, update)
+        if update.step == 2:
             signal.raise_signal(number)
 
     monkeypatch.setattr(session.ProgressBar, "stepped", stepped)
     assert run.main([*pico, "--json"]) == 128 + number
-    saved, shown = tmp_path / "out" / checkpoint.FILE, capsys.readouterr()
+    saved, shown = tmp_path / "out" / model_file.FILE, capsys.readouterr()
     assert f"{ended} after step 2 of 4; saved {saved}" in shown.err
     assert saved.exists()
     document = json.loads(shown.out)
@@ -77,7 +77,7 @@ def test_a_signal_that_nohup_ignores_stays_ignored(pico, monkeypatch, tmp_path):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "out" / checkpoint.FILE).exists()
+    assert (tmp_path / "out" / model_file.FILE).exists()
 
 
 @pytest.mark.parametrize("moment", ["Program", "warm_up", "open_data"])

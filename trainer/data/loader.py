@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from registry.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 __all__ = ["Loader", "check_shape"]
@@ -53,6 +55,16 @@ class Loader:
         """Begin again with the first token, or with the first random positions."""
         self._position = 0
         self._random = None if self.seed is None else np.random.default_rng(self.seed)
+
+    def state(self) -> dict[str, Any]:
+        """Return the position in the stream, and the state of the random positions, as data for JSON."""
+        return {"position": self._position, "random": None if self._random is None else self._random.bit_generator.state}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where the loader with this state stopped. It may have had another number of rows and of ranks."""
+        self._position = state["position"]
+        if self._random is not None and state["random"] is not None:
+            self._random.bit_generator.state = state["random"]
 
     def next_batch(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return inputs and targets, two new int32 arrays of shape (B, T). Each target is the token after its input."""

@@ -68,6 +68,11 @@ class Plan:
     workspace_offset: int = 0
     total: int = 0
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the arrays that an update changes. A checkpoint is written from a copy of them, beside the arena."""
+        return sum(self.by_kind.get(kind, 0) for kind in (Kind.PARAMETERS, Kind.MASTER, Kind.MOMENTS))
+
     def rows(self) -> list[tuple[str, float]]:
         """Return the rows of the printed table: a name and its MiB."""
         lasting = [(kind.value, self.by_kind[kind]) for kind in Kind if kind in self.by_kind]
@@ -190,7 +195,7 @@ def make_plan(
     return plan
 
 
-def require_memory(plan: Plan, device: DeviceMemory, processes: int = 1) -> None:
+def require_memory(plan: Plan, device: DeviceMemory, processes: int = 1, beside: int = 0) -> None:
     """Raise an error unless the device has free memory for the plan.
 
     The system may grant more memory than there is and end the process later, so an allocation that succeeds is no proof.
@@ -199,6 +204,8 @@ def require_memory(plan: Plan, device: DeviceMemory, processes: int = 1) -> None
     ----------
     processes : int
         Number of processes that allocate the plan on this machine. Each process with a GPU has one of its own.
+    beside : int
+        Bytes that one of the processes allocates beside its arena.
 
     Raises
     ------
@@ -207,12 +214,13 @@ def require_memory(plan: Plan, device: DeviceMemory, processes: int = 1) -> None
     """
     count = 1 if device.kind == Device.CUDA else processes
     free = device.free_bytes()
-    if plan.total * count > free:
-        raise _too_large(plan, free, count)
+    if plan.total * count + beside > free:
+        raise _too_large(plan, free, count, beside)
 
 
-def _too_large(plan: Plan, free: int, count: int = 1) -> CrucibleError:
+def _too_large(plan: Plan, free: int, count: int = 1, beside: int = 0) -> CrucibleError:
     each = f" for each of {count} processes" if count > 1 else ""
+    each += f" and {beside / MIB:,.0f} MiB for checkpoints" if beside else ""
     return CrucibleError(
         f"the run needs {plan.total / MIB:,.0f} MiB of memory{each}, {free / MIB:,.0f} MiB are free; "
         "choose a smaller --model, --batch or --sequence"

@@ -50,6 +50,8 @@ class Program:
         The weights in float32: the parameters themselves, or the master weights of bfloat16 parameters.
     all_weights : list of array
         The parameters, and the master weights of bfloat16 parameters, each as one flat array of shape (K,).
+    all_moments : list of array
+        AdamW's moments, each as one flat array of shape (K,).
     all_gradients : array
         The gradients as one flat array of shape (K,).
     """
@@ -73,6 +75,7 @@ class Program:
         self.master = {n: arena.array(view) for n, view in (state.master or state.parameters).items()}
         lasting = {b.kind: arena.array(b) for b in state.buffers.values()}
         self.all_weights = [lasting[kind] for kind in (Kind.PARAMETERS, Kind.MASTER) if kind in lasting]
+        self.all_moments = [arena.array(b) for b in state.buffers.values() if b.kind is Kind.MOMENTS]
         self.all_gradients = lasting[Kind.GRADIENTS]
         self._tokens_BT, self._targets_N = arena.array(inputs.tokens_BT), arena.array(inputs.targets_N)
         self._losses_N, self._norm = arena.array(inputs.losses_N), arena.array(state.norm)
@@ -111,6 +114,15 @@ class Program:
                 call()
 
         return self.device.repeated(run)
+
+    @property
+    def state_tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays that an update changes, by names such as ``parameters/wte`` and ``first moments/wte``."""
+        state = self.template.state
+        parts = {"parameters": state.parameters, "first moments": state.m, "second moments": state.v}
+        if state.master:
+            parts["master weights"] = state.master
+        return {f"{part}/{name}": self.arena.array(view) for part, views in parts.items() for name, view in views.items()}
 
     def reset_optimizer(self) -> None:
         """Set AdamW's moments to zero, their value before the first update."""

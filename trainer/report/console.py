@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from trainer.loop import Update
     from trainer.program.arena import Plan
     from trainer.program.template import CallKey
     from trainer.selection.kernel_set import Choice
 
 __all__ = ["ProgressBar", "choices_table", "plan_table"]
 
+MIB = 2**20
 LINES = 20  # progress lines of a run whose standard error is not a terminal
 
 
 def plan_table(plan: Plan) -> Listing:
-    """Return the table of the memory plan."""
+    """Return the table of the memory plan, and of the copy from which checkpoints are written."""
     table = Listing(Column("memory", key=True), Column("MiB", justify="right"), title="One arena, allocated once")
     for name, size in plan.rows():
         table.add(name, f"{size:.1f}", style="bold" if name == "total" else "")
+    table.add("copy for checkpoints", f"{plan.state_bytes / MIB:.1f}")
     return table
 
 
@@ -86,8 +89,9 @@ class ProgressBar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def stepped(self, step: int, loss: float, seconds: float) -> None:
+    def stepped(self, update: Update) -> None:
         """Show the facts of an update."""
+        step, loss, seconds = update.step, update.loss, update.seconds
         facts = f"loss {loss:.3f}{self._val_loss}  {self._tokens / seconds:,.0f} {self._unit}"
         if self._gflops:
             facts += f"  {self._flops / seconds / 1e9 / self._gflops:.0%} of roofline"

@@ -1,4 +1,4 @@
-"""Reserve the folder in which a run saves its model. The folder holds no other model, and no two runs share it.
+"""Reserve the folder of a run. The folder holds no other run, and no two runs share it.
 
 A run without ``--out`` takes ``out/MODEL``, or the first free folder of ``out/MODEL-2``, ``out/MODEL-3``, ...
 """
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 from registry.errors import RequestError
 from registry.paths import ROOT
-from trainer.state.checkpoint import FILE, saved_in
+from trainer.state.log_file import FILE as LOG
+from trainer.state.model_file import FILE, saved_in
+from trainer.state.resume import held_by_run, resumable, resume_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ ATTEMPTS = 10  # tries to make a folder, since another run may delete its empty 
 
 
 @contextmanager
-def output_folder(requested: Path | None, model: str, say: Callable[[str], None]) -> Iterator[Path]:
+def output_folder(requested: Path | None, model: str, say: Callable[[str], None], *, resumed: bool = False) -> Iterator[Path]:
     """Yield a folder that only this run uses until the block ends.
 
     At the end, the function deletes the folders that it made if they are empty.
@@ -43,13 +45,15 @@ def output_folder(requested: Path | None, model: str, say: Callable[[str], None]
         The model's name, which is the folder's name if `requested` is None.
     say : callable
         Prints a line with the folder, if the folder is not ``out/MODEL``.
+    resumed : bool
+        Whether the run continues the run that the requested folder holds.
 
     Raises
     ------
     RequestError
-        The requested folder holds a model, belongs to a run in progress, or cannot be written.
+        The requested folder holds another run, belongs to a run in progress, or cannot be written.
     """
-    claim = _claim_named(requested) if requested else _claim_first_free(OUT / model, say)
+    claim = _claim_named(requested, resumed=resumed) if requested else _claim_first_free(OUT / model, say)
     try:
         yield claim.folder
     finally:
@@ -64,7 +68,7 @@ class _TakenError(Exception):
     reason : str
         The predicate of a sentence about the folder, such as "belongs to a run in progress".
     removal : str
-        The command that frees the folder, or "".
+        Another way out with its command, such as the command that frees the folder; or "".
     """
 
     def __init__(self, reason: str, removal: str = "") -> None:
@@ -99,9 +103,9 @@ class _Claim:
         os.close(self.descriptor)
 
 
-def _claim_named(folder: Path) -> _Claim:
+def _claim_named(folder: Path, *, resumed: bool) -> _Claim:
     try:
-        return _claim(folder, named=True)
+        return _claim(folder, named=True, resumed=resumed)
     except _TakenError as error:
         other = next(path for number in count(2) if not (path := _numbered(folder, number)).exists())
         ways = f"save elsewhere with --out {shlex.quote(str(other))}{error.removal}"
@@ -124,7 +128,7 @@ def _claim_first_free(default: Path, say: Callable[[str], None]) -> _Claim:
     raise AssertionError("numbers do not end")
 
 
-def _claim(folder: Path, *, named: bool, attempts: int = ATTEMPTS) -> _Claim:
+def _claim(folder: Path, *, named: bool, resumed: bool = False, attempts: int = ATTEMPTS) -> _Claim:
     """Make and lock `folder`.
 
     Raises
@@ -135,16 +139,16 @@ def _claim(folder: Path, *, named: bool, attempts: int = ATTEMPTS) -> _Claim:
         The folder cannot be written.
     """
     try:
-        return _attempt(folder, named=named)
+        return _attempt(folder, named=named, resumed=resumed)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and attempts > 1:  # another run has just deleted the parent
-            return _claim(folder, named=named, attempts=attempts - 1)
+            return _claim(folder, named=named, resumed=resumed, attempts=attempts - 1)
         raise RequestError(
             f"--out {shlex.quote(str(folder))} cannot be written: {error.strerror}; give another folder"
         ) from error
 
 
-def _attempt(folder: Path, *, named: bool) -> _Claim:
+def _attempt(folder: Path, *, named: bool, resumed: bool) -> _Claim:
     _refuse_obstacles(folder)
     absent = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
@@ -159,18 +163,24 @@ def _attempt(folder: Path, *, named: bool) -> _Claim:
         raise
     claim = _Claim(folder, absent if named else [folder, folder.parent], descriptor)
     try:
-        _check(claim)
+        _check(claim, resumed=resumed)
     except BaseException:
         claim.release()
         raise
     return claim
 
 
-def _check(claim: _Claim) -> None:
-    """Raise an error unless the locked folder still exists, holds no model, and can be written."""
+def _check(claim: _Claim, *, resumed: bool) -> None:
+    """Raise an error unless the locked folder still exists, holds no other run, and can be written."""
     if not os.path.samestat(os.fstat(claim.descriptor), claim.folder.stat()):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    if saved := saved_in(claim.folder):
+    if not resumed and resumable(claim.folder):
+        raise _TakenError("holds checkpoints of an earlier run", f", or continue that run with: {resume_command(claim.folder)}")
+    if not resumed and held_by_run(claim.folder):
+        raise _TakenError(
+            "holds the log of an earlier run", f", or delete that with: rm {shlex.quote(str(claim.folder / LOG))}"
+        )
+    if not resumed and (saved := saved_in(claim.folder)):
         raise _TakenError(f"holds {saved[0].name} of an earlier run", _removal(claim.folder, saved))
     with tempfile.NamedTemporaryFile(dir=claim.folder, prefix=".probe-") as probe:
         probe.write(b"?")

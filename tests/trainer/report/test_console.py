@@ -7,6 +7,7 @@ from rich.console import Console
 
 from registry.records import Run, Store
 from trainer import run
+from trainer.loop import Update
 from trainer.report.console import ProgressBar
 from trainer.report.machine_facts import peak_gflops
 from trainer.report.result import Result
@@ -65,7 +66,7 @@ def test_only_a_program_on_the_cpu_has_a_peak_and_it_is_the_newest_of_as_many_th
 )
 def test_a_progress_line_shows_the_speed_of_its_device(capsys, device, unit):
     with ProgressBar(1, 10, 1.0, None, device) as bar:
-        bar.stepped(1, 2.0, 1.0)
+        bar.stepped(Update(1, loss=2.0, norm=1.0, learning_rate=0.1, seconds=1.0))
     assert capsys.readouterr().err == f"step 1/1  loss 2.000  {unit}\n"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from registry.errors import RequestError
 from registry.paths import ROOT
 from trainer.state import output_folder as module
-from trainer.state.checkpoint import FILE
+from trainer.state.model_file import FILE
 from trainer.state.output_folder import output_folder
 
 HOLDER = """

@@ -71,7 +71,7 @@ def load(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, 
     """
     path = folder / FILE
     if not path.is_file():
-        raise RequestError(f"there is no checkpoint {str(path)!r}")
+        raise RequestError(f"there is no model {str(path)!r}")
     try:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from models import find
 from registry.errors import CrucibleError, RequestError
-from trainer.state import checkpoint
-from trainer.state.checkpoint import load, save
+from trainer.state import model_file
+from trainer.state.model_file import load, save
 
 MODEL = find("gpt2-nano")
 JSON = st.recursive(
@@ -61,7 +61,7 @@ def test_a_failed_save_leaves_the_good_file_alone(tmp_path, monkeypatch, error):
         draft.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr(model_file, "save_file", half)
     with pytest.raises((CrucibleError, KeyboardInterrupt), match=r"^(cannot write .*: No space left on device)?$"):
         save(tmp_path, MODEL, tensors(1), {"step": 2})
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [good]
@@ -111,7 +111,7 @@ def test_a_file_cut_short_is_one_clear_line(tmp_path):
 
 
 def test_no_checkpoint_is_one_clear_line(tmp_path):
-    with pytest.raises(RequestError, match=r"there is no checkpoint '.*model\.safetensors'"):
+    with pytest.raises(RequestError, match=r"there is no model '.*model\.safetensors'"):
         load(tmp_path, tensors())
 
 
@@ -123,9 +123,9 @@ def test_the_model_s_shape_is_written_down(tmp_path):
 
 
 def test_model_files_of_all_programs_are_found(tmp_path):
-    assert checkpoint.saved_in(tmp_path / "none") == []
+    assert model_file.saved_in(tmp_path / "none") == []
     (tmp_path / "notes.txt").touch()
-    assert checkpoint.saved_in(tmp_path) == []
+    assert model_file.saved_in(tmp_path) == []
     (tmp_path / "other.safetensors").touch()
     path = save(tmp_path, MODEL, tensors(), {})
-    assert checkpoint.saved_in(tmp_path) == [path, tmp_path / "other.safetensors"]
+    assert model_file.saved_in(tmp_path) == [path, tmp_path / "other.safetensors"]

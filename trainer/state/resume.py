@@ -1,0 +1,130 @@
+"""Find the run to resume and its newest good checkpoint, and compare the conditions of both processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry.commands import pasted
+from registry.errors import RequestError, UnknownNameError
+from trainer.state.checkpoints import CheckpointError, found_in, read, step_of
+from trainer.state.log_file import FILE as LOG
+from trainer.state.log_file import read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from trainer.program.program import Program
+    from trainer.state.checkpoints import Progress
+
+__all__ = [
+    "CHECKPOINTS",
+    "NEWEST",
+    "Restored",
+    "differences",
+    "held_by_run",
+    "newest_run",
+    "restore",
+    "resumable",
+    "resume_command",
+]
+
+CHECKPOINTS = "checkpoints"
+NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint that has been read into a program."""
+
+    path: Path
+    step: int
+    progress: Progress
+
+
+def newest_run(out: Path) -> Path:
+    """Return the run of `out` with the newest checkpoint.
+
+    Raises
+    ------
+    RequestError
+        No run in `out` has a checkpoint.
+    """
+    newest = {found[0].stat().st_mtime: run for run in out.glob("*") if (found := found_in(run / CHECKPOINTS))}
+    if not newest:
+        raise RequestError(f"there is no run to resume in {str(out)!r}; name its folder with --out DIR")
+    return newest[max(newest)]
+
+
+def resumable(folder: Path) -> bool:
+    """Whether a folder holds a run with a checkpoint."""
+    return bool(found_in(folder / CHECKPOINTS))
+
+
+def held_by_run(folder: Path) -> bool:
+    """Whether a folder holds a run that has made an update."""
+    return resumable(folder) or any("loss" in line for line in read_log(folder / LOG))
+
+
+def resume_command(folder: Path, step: str = NEWEST, *more: str) -> str:
+    """Return the command that resumes a run, as a line for a shell."""
+    return pasted("trainer.run", "--resume", *([] if step == NEWEST else [step]), "--out", str(folder), *more)
+
+
+def restore(folder: Path, wanted: str, program: Program, say: Callable[[str], None]) -> Restored:
+    """Read a checkpoint into the program.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    wanted : str
+        The name of a checkpoint, or ``newest``: the newest good one.
+
+    Raises
+    ------
+    RequestError
+        There is no such checkpoint, or it cannot be read. The message offers the newest good one.
+    """
+    found = found_in(folder / CHECKPOINTS)
+    if not found:
+        raise RequestError(f"{str(folder)!r} has no checkpoint to resume from; start anew with another --out")
+    if wanted == NEWEST:
+        return _newest_good(folder, found, program, say)
+    named = [path for path in found if path.name == wanted]
+    if not named:
+        raise UnknownNameError("checkpoint", wanted, [path.name for path in found])
+    try:
+        return _read(named[0], program)
+    except CheckpointError as error:
+        others = [path for path in found if path != named[0]]
+        good = _newest_good(folder, others, program, say) if others else None
+        way = f"; the newest good one: {resume_command(folder, good.path.name)}" if good else ""
+        raise RequestError(f"{error}{way}") from error
+
+
+def _newest_good(folder: Path, found: Iterable[Path], program: Program, say: Callable[[str], None]) -> Restored:
+    for path in found:
+        try:
+            return _read(path, program)
+        except CheckpointError as error:
+            say(f"{error}; trying the checkpoint before it")
+    raise RequestError(f"no checkpoint of {str(folder)!r} can be read; start anew with another --out")
+
+
+def _read(path: Path, program: Program) -> Restored:
+    progress = read(path, program.model.name, program.state_tensors, program.device)
+    return Restored(path, step_of(path), progress)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the conditions that differ from those of a checkpoint, each as "threads 2 -> 1"."""
+    changed = []
+    for name in sorted(before.keys() | now.keys()):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            changed += differences(one, other)
+        elif one != other:
+            changed.append(f"{name} {one} -> {other}")
+    return changed
