@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from registry.enums import Device, Status
 from registry.errors import CrucibleError
 from registry.machine import machine_key, versions
@@ -155,6 +157,11 @@ class Row(RecordPart):
         if self.samples_ms:
             self.require("status", "'passed' where there are times", holds=self.status == Status.PASSED)
 
+    @property
+    def time_ms(self) -> float:
+        """The time that decides: the lower quartile, which other processes on the machine change least of all quantiles."""
+        return float(np.quantile(np.asarray(self.samples_ms, np.float64), 0.25))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Record):
@@ -181,6 +188,19 @@ class Run(Record):
         _check_conditions(self)
         names = [row.variant for row in self.rows]
         self.require("rows", "one row for each variant", holds=len(set(names)) == len(names))
+
+    def ranked(self, sources: Mapping[str, str]) -> list[Row]:
+        """Return the rows with times of variants whose sources are still the same, the fastest first.
+
+        Every choice of a variant starts from this order: the leaderboard's champions, and the trainer where a call has none.
+
+        Parameters
+        ----------
+        sources : mapping of str to str
+            Hash of the present sources of each variant that may be chosen.
+        """
+        rows = [row for row in self.rows if row.samples_ms and not row.baseline and sources.get(row.variant) == row.source]
+        return sorted(rows, key=lambda row: row.time_ms)
 
     @classmethod
     def with_parts(cls, data: Mapping[str, Any]) -> dict[str, Any]:

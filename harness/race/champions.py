@@ -178,20 +178,15 @@ def _length(variant: Variant) -> int:
     return sum(bool(line.strip()) for line in variant.path.read_text().splitlines())
 
 
-def _time(row: Row) -> float:
-    """Return the lower quartile: of the quantiles, other processes on the machine change it least."""
-    return summarise(row.samples_ms).lower_quartile
-
-
 def _champion(run: Run, table: Table) -> Champion | Undecided:
     """Return the fastest variant; of variants that tie with it, one without a thread pool of its own, then the shortest file.
 
     Two variants tie if their times differ little and their interval contains 1. A wide interval is not a tie: it shows that
     the race was noisy, and the run is undecided.
     """
-    rows = sorted((r for r in run.rows if not r.baseline), key=_time)
+    rows = run.ranked({row.variant: row.source for row in run.rows})
     unbeaten = [r for r in rows if not any(paired_ratio(r.samples_ms, o.samples_ms).low > 1 for o in rows)] or rows[:1]
-    tied = [r for r in unbeaten if _time(r) <= NOISE * _time(unbeaten[0])]
+    tied = [r for r in unbeaten if r.time_ms <= NOISE * unbeaten[0].time_ms]
     lengths = {r.variant: _length(table.variant(run.op, r.variant)) for r in tied}
     pools = {r.variant: table.variant(run.op, r.variant).backend == "numpy" for r in tied}
     winner = min(tied, key=lambda r: (pools[r.variant], lengths[r.variant], rows.index(r)))

@@ -139,6 +139,20 @@ def test_a_time_without_a_pass_cannot_be_built():
         Row(variant="a", source="", status="failed", samples_ms=[1.0])
 
 
+def test_a_race_ranks_unchanged_variants_by_their_lower_quartile():
+    rows = [
+        Row(variant="steady", source="s", status="passed", samples_ms=[2.0] * 8),
+        Row(variant="disturbed", source="d", status="passed", samples_ms=[1.0] * 3 + [9.0] * 5),  # by the median it is last
+        Row(variant="changed", source="old", status="passed", samples_ms=[0.1]),
+        Row(variant="untimed", source="u", status="failed"),
+        Row(variant="torch", source="", status="passed", baseline=True, samples_ms=[0.5]),
+    ]
+    race = Run(op="gelu", workload="w", dims={}, params={}, protocol="cpu-warm", threads=2, rows=rows, controls={}, roofline={})
+    sources = {"steady": "s", "disturbed": "d", "changed": "new", "untimed": "u", "torch": ""}
+    assert [row.variant for row in race.ranked(sources)] == ["disturbed", "steady"]
+    assert race.ranked({}) == []
+
+
 def test_an_unknown_field_of_a_later_version_is_ignored():
     assert Evidence.from_json({**dataclasses.asdict(evidence()), "later": 1}) is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -287,10 +286,10 @@ class Chooser:
         runs = self._races(key)
         # Of equally similar races, the newest comes first.
         ranked = sorted(enumerate(runs), key=lambda r: (r[1].threads != self.threads, _distance(r[1].dims, call.dims), -r[0]))
+        sources = {variant.name: source_hash(variant) for variant in proven}
         for _, run in ranked:
-            times = _times(run, proven)
-            if times:
-                return self.table.variant(key[0], min(times, key=lambda name: times[name])), run.workload
+            if rows := run.ranked(sources):
+                return self.table.variant(key[0], rows[0].variant), run.workload
         return None
 
     def _was_raced_in_vain(self, key: CallKey, call: Call) -> bool:
@@ -338,13 +337,6 @@ def _distance(raced: Mapping[str, int], wanted: Mapping[str, int]) -> float:
     if raced.keys() != wanted.keys():
         return math.inf
     return sum(abs(math.log2((raced[d] + 1) / (wanted[d] + 1))) for d in wanted)
-
-
-def _times(run: Run, proven: Iterable[Variant]) -> dict[str, float]:
-    """Return the median times in `run` of the variants whose sources have not changed since."""
-    hashes = {v.name: source_hash(v) for v in proven}
-    rows = [r for r in run.rows if r.samples_ms and not r.baseline and hashes.get(r.variant) == r.source]
-    return {r.variant: statistics.median(r.samples_ms) for r in rows}
 
 
 def _detail(champion: Champion) -> str:
