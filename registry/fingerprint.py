@@ -83,6 +83,11 @@ def source_hash(variant: Variant) -> str:
     return _digest(sources(variant.path))
 
 
+def code_hash(*folders: Path) -> str:
+    """Return the hash of all Python files in some folders."""
+    return _digest(path for folder in folders for path in sorted(folder.rglob("*.py")))
+
+
 def contract_hash(op: Op) -> str:
     """Return the hash of the op's contract: its spec and the files that the spec imports."""
     return _digest(sources(_contract_file(op)))

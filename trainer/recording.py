@@ -16,15 +16,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import RequestError
-from registry.fingerprint import source_hash
+from registry.fingerprint import code_hash, source_hash
 from registry.machine import machine_key, versions
+from registry.paths import ROOT
 from trainer.loop import NO_RECORDER, History, Start
 from trainer.state.background import BackgroundWriter
-from trainer.state.checkpoints import found_in
+from trainer.state.checkpoints import found_in, move_later
 from trainer.state.log_file import FILE as LOG
 from trainer.state.log_file import LogFile, read_log
+from trainer.state.model_file import FILE as MODEL
 from trainer.state.recorder import RunRecorder
-from trainer.state.resume import CHECKPOINTS, differences, held_by_run, restore, resumable, resume_command
+from trainer.state.resume import CHECKPOINTS, differences, restore, resumable, resume_command
 from trainer.state.run_file import FILE as SETTINGS
 from trainer.state.run_file import RunFile
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from trainer.data.dataset import Dataset
     from trainer.loop import Recorder
     from trainer.program.program import Program
     from trainer.selection.selection import Kernels
@@ -40,12 +43,14 @@ if TYPE_CHECKING:
 __all__ = ["announced_start", "announcement", "conditions", "recorder_of", "resumed_start", "way_back"]
 
 
-def conditions(settings: Settings, kernels: Kernels) -> dict[str, Any]:
+def conditions(settings: Settings, kernels: Kernels, data: Dataset) -> dict[str, Any]:
     """Return the conditions on which the bits of a run depend, as data for JSON."""
     chosen = {str(variant): variant for variant in kernels.variants.values()}
     names = ("data", "batch", "sequence", "total_batch", "steps", "learning_rate", "threads", "ranks")
     return {
         "options": {name: settings.options()[name] for name in names},
+        "tokens": data.checksum(),
+        "code": code_hash(ROOT / "trainer", ROOT / "models", ROOT / "registry"),
         "kernels": kernels.names(),
         "sources": {name: source_hash(variant) for name, variant in chosen.items()},
         "machine": machine_key(settings.device),
@@ -75,14 +80,18 @@ def resumed_start(
 ) -> Start:
     """Read the state of a checkpoint into the program and return the start, with the losses of the run's log."""
     restored = restore(folder, wanted, program, say)
-    if restored.step >= updates:
+    if restored.step > updates or (restored.step == updates and (folder / MODEL).exists()):
         raise RequestError(
             f"{str(folder)!r} is complete after {restored.step} steps; continue with more: "
             f"{resume_command(folder, wanted, '--steps', str(2 * restored.step))}"
         )
     progress = restored.progress
     changed = differences({name: progress[name] for name in facts}, facts)
-    bits = f"not bit-equal to an uninterrupted run: {'; '.join(changed)}" if changed else "bit-equal to an uninterrupted run"
+    bits = "bit-equal to an uninterrupted run"
+    if changed:
+        bits = f"its bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
+    if later := move_later(folder / CHECKPOINTS, restored.step):
+        say(f"moved the checkpoints after step {restored.step} to {later}: this run makes these steps again")
     say(f"resuming after step {restored.step} from {restored.path}; {bits}")
     with LogFile(folder / LOG, say, progress["log"]):
         pass  # opening the log deletes the lines of updates that this run makes again
@@ -128,7 +137,7 @@ def recorder_of(
             yield RunRecorder(log, writer, facts, every=settings.checkpoint_every, minutes=minutes, say=say)
         finally:
             writer.finish()
-            if not held_by_run(folder):  # the run ended before its first update
+            if start is None and not any("loss" in line for line in read_log(log.path)):  # it ended before its first update
                 for name in (SETTINGS, LOG):
                     (folder / name).unlink(missing_ok=True)
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 import models
 from registry.cli import add_kernels_path, add_results, wide_console
 from registry.command_parser import CommandParser
@@ -24,8 +22,9 @@ from registry.errors import DONE, INTERRUPTED, CrucibleError, RequestError, Term
 from registry.machine import thread_count
 from registry.output import Output, print_output
 from trainer import session
+from trainer.data.corpus import absolute_data
 from trainer.ranks.process_group import joined
-from trainer.report.console import choices_table, plan_table
+from trainer.report.console import LastingConsole, choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
 from trainer.signals import terminable
 from trainer.state.output_folder import OUT, output_folder
@@ -34,6 +33,8 @@ from trainer.state.run_file import RunFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rich.console import Console
 
     from registry.documents import training as documents
     from trainer.program.arena import Plan
@@ -49,6 +50,13 @@ def _as_folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'' names no folder; leave the option out for out/MODEL")
     return Path(text)
+
+
+def _as_step(text: str) -> str:
+    """Return the name of a checkpoint. An empty text, of an unset variable of the shell, would begin a new run."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no checkpoint; leave the value out for the newest one")
+    return text
 
 
 def parser(defaults: Mapping[str, Any] | None = None) -> CommandParser:
@@ -87,6 +95,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> CommandParser:
     )
     add(
         "--resume",
+        type=_as_step,
         nargs="?",
         const=NEWEST,
         metavar="STEP",
@@ -110,10 +119,17 @@ def settings_of(options: argparse.Namespace, ranks: Ranks) -> Settings:
     """Return the settings of the options. Without ``--threads``, the ranks of a machine share its cores."""
     shape = ("batch", "sequence", "total_batch", "steps", "learning_rate", "device", "dtype", "seed", "cuda_graph")
     saved = ("checkpoint_every", "checkpoint_minutes", "keep", "keep_every")
-    given = {name: getattr(options, name) for name in ("kernels", "data", "out", "results", *shape, *saved)}
+    given = {name: getattr(options, name) for name in ("kernels", "out", "results", *shape, *saved)}
     threads = max(1, thread_count() // ranks.local_count) if options.threads is None else options.threads
     path = tuple(options.kernels_path)
-    return Settings(model=models.find(options.model), kernels_path=path, threads=threads, ranks=ranks.count, **given)
+    return Settings(
+        model=models.find(options.model),
+        data=absolute_data(options.data),
+        kernels_path=path,
+        threads=threads,
+        ranks=ranks.count,
+        **given,
+    )
 
 
 def as_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +198,7 @@ def _run(argv: list[str] | None, ranks: Ranks) -> Output:
 def _lead(argv: list[str] | None, ranks: Ranks) -> Output:
     """Plan or train as rank 0, which decides and prints."""
     options = parser().parse_args(argv)
-    if options.resume:
+    if options.resume is not None:
         options = resumed_options(argv, options, ranks)
     settings = settings_of(options, ranks)
     console = wide_console()
@@ -221,11 +237,11 @@ def _exit_code(result: Result) -> int:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    LastingConsole(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(console: Console, result: Result) -> None:
-    before, after = result.val_loss[0], result.val_loss[-1]
+    before, after = result.val_loss[0], result.val_loss[-1]  # a run validates after its last step
     speed = f"{result.tokens_per_second:,.0f} tokens/s, {result.step_ms_median:.0f} ms per step (median)"
     where = " in the simulator, which says nothing about a GPU's speed" if result.device == Device.SIM else ""
     share = f", {result.share_of_roofline:.0%} of roofline" if result.share_of_roofline else ""

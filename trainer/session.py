@@ -23,7 +23,7 @@ from trainer.selection.pick_faster_set import pick_faster_set
 from trainer.selection.selection import open_selection
 from trainer.signals import interruptible
 from trainer.state import model_file
-from trainer.state.resume import resume_command
+from trainer.state.resume import resumable, resume_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ def train(
     kernels, data = prepare(selection, ranks)
     show(kernels, selection.memory_plan(kernels))
     program, kernels = build(selection, kernels, data)
-    facts = conditions(settings, kernels)
+    facts = conditions(settings, kernels, data)
     start = resumed_start(folder, resume, program, facts, settings.updates, say) if folder and resume else None
     if ranks.rank == 0:
         ranks.broadcast_kernels(announcement(settings, kernels, folder, start))
@@ -92,21 +92,22 @@ def train(
     flops = selection.template.flops_of_update(settings.micro_steps)
     gflops = peak_gflops(selection.store, settings.threads, selection.device.kind)
     bar = ProgressBar(settings.updates, settings.tokens_per_step, flops, gflops, selection.device.kind, quiet=ranks.rank != 0)
-    with (
-        bar,
-        interruptible(bar.say) as interrupt,
-        recorder_of(folder, settings, program, kernels, facts, start, bar.say) as recorder,
-    ):
-        try:
+    try:
+        with (
+            bar,
+            interruptible(bar.say) as interrupt,
+            recorder_of(folder, settings, program, kernels, facts, start, bar.say) as recorder,
+        ):
             history = fit(program, data, settings, bar, interrupt, ranks, start=start, recorder=recorder)
-        except DivergedError as error:
-            error.args = (f"{error}; {way_back(folder or settings.out, settings)}",)
-            raise
+    except DivergedError as error:
+        error.args = (f"{error}; {way_back(folder or settings.out, settings)}",)
+        raise
 
     saved = _save(settings, kernels, program, history, folder) if folder else ""
+    ranks.any(flag=False)  # torchrun ends all ranks when the first one ends: wait until rank 0 has saved
     if history.interrupted:
         ended = "interrupted" if history.signal == "SIGINT" else f"ended by {history.signal}"
-        way = f"; continue with: {resume_command(folder)}" if folder else ""
+        way = f"; continue with: {resume_command(folder)}" if folder and resumable(folder) else ""
         say(f"{ended} after step {history.steps} of {settings.updates}; saved {saved}{way}")
     no_sample = _why_no_sample(settings, history, data, ranks)
     text = "" if no_sample else _sample(settings, program)
@@ -194,7 +195,7 @@ def _save(settings: Settings, kernels: Kernels, program: Program, history: Histo
         "dtype": settings.dtype,
         "seed": settings.seed,
         "train_loss": history.train_loss[-1],
-        "val_loss": history.val_loss[-1] if history.val_steps[-1] == history.steps else None,
+        "val_loss": history.val_loss[-1] if history.steps in history.val_steps else None,
         "kernels": kernels.names(),
     }
     return str(model_file.save(folder, settings.model, program.cpu_parameters(), about))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
@@ -14,10 +13,32 @@ from registry.paths import RESULTS
 from trainer.schedule import Schedule
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models import Model, Recipe
 
-__all__ = ["DEFAULT_MODEL", "Settings"]
+__all__ = ["DEFAULT_MODEL", "OPTION_TYPES", "Settings"]
 
+# The options that `Settings.options` always has, and their types.
+OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "kernels": (str,),
+    "data": (str,),
+    "batch": (int,),
+    "sequence": (int,),
+    "total_batch": (int,),
+    "steps": (int,),
+    "learning_rate": (float, int),
+    "threads": (int,),
+    "device": (str,),
+    "ranks": (int,),
+    "dtype": (str,),
+    "cuda_graph": (bool,),
+    "seed": (int,),
+    "keep": (int,),
+    "results": (str,),
+    "kernels_path": (list,),
+}
 DEFAULT_MODEL = "gpt2-micro"
 MOST = 2**31 - 1  # of rows, tokens or updates
 DEFAULT_MINUTES = 10.0  # between checkpoints: the most work that a crash costs
@@ -164,7 +185,7 @@ class Settings:
         return {
             "model": self.model.name,
             "kernels": self.kernels,
-            "data": _absolute(self.data),
+            "data": self.data,
             "batch": self.B,
             "sequence": self.T,
             "total_batch": self.tokens_per_step,
@@ -177,7 +198,7 @@ class Settings:
             "cuda_graph": self.cuda_graph,
             "seed": self.seed,
             "checkpoint_every": self.checkpoint_every,
-            "checkpoint_minutes": self.minutes_between_checkpoints,
+            "checkpoint_minutes": self.checkpoint_minutes,
             "keep": self.keep,
             "keep_every": self.keep_every,
             "results": str(self.results.absolute()),
@@ -190,9 +211,3 @@ class Settings:
         """The learning rate of each update."""
         warmup = max(1, round(self.warmup_share * self.updates)) if self.warmup_share else 0
         return Schedule(self.learning_rate or self.recipe.learning_rate, self.updates, warmup, self.final_fraction)
-
-
-def _absolute(data: str) -> str:
-    """Return the value of ``--data`` for a command in any folder. The name of a corpus stays as it is."""
-    path = Path(data).expanduser()
-    return str(path.absolute()) if path.exists() or any(path.parent.glob(path.name)) else data

@@ -125,7 +125,7 @@ def test_another_condition_is_said_to_change_the_bits(words, tmp_path, stop_afte
     stop_after(0)
     assert run.main(["--resume", f"--out={folder}", "--learning-rate=0.001", "--batch=1"]) == 0
     said = capsys.readouterr().err
-    assert "not bit-equal to an uninterrupted run: batch 2 -> 1; learning_rate 0.01 -> 0.001" in said
+    assert "its bits may differ from those of an uninterrupted run: batch 2 -> 1; learning_rate 0.01 -> 0.001" in said
 
 
 @pytest.mark.parametrize(
@@ -206,3 +206,70 @@ def test_settings_hold_every_option(words, tmp_path):
     assert "checkpoint_every = 1" in text
     assert 'attention = "numpy"' in text
     assert '"attention/numpy" = ' in text
+
+
+def test_later_checkpoints_of_an_abandoned_branch_are_moved_aside(words, tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert run.main([*words, f"--out={folder}", "--keep=100"]) == 0
+    assert run.main(["--resume", "step-00000002", f"--out={folder}", "--steps=4", "--keep=2"]) == 0
+    assert f"moved the checkpoints after step 2 to {folder / 'checkpoints' / 'later'}" in capsys.readouterr().err
+    assert [path.name for path in found_in(folder / "checkpoints")] == ["step-00000004", "step-00000003"]
+    assert sorted(path.name for path in (folder / "checkpoints" / "later").iterdir()) == [f"step-{n:08d}" for n in (3, 4, 5, 6)]
+    assert run.main(["--resume", f"--out={folder}", "--steps=5"]) == 0
+    assert "resuming after step 4" in capsys.readouterr().err
+
+
+def test_an_empty_name_of_a_checkpoint_begins_no_new_run(words, tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert run.main([*words, "--steps=1", f"--out={folder}"]) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run.main(["--resume", "", f"--out={folder}"]) == 2
+    assert "'' names no checkpoint" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_model_that_was_not_saved_is_saved_by_a_resumed_run(words, tmp_path):
+    folder = tmp_path / "out"
+    assert run.main([*words, f"--out={folder}"]) == 0
+    before = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    assert run.main(["--resume", f"--out={folder}"]) == 0
+    after = load_file(folder / "model.safetensors")
+    assert len(before) > 0
+    assert {name: tensor.tobytes() for name, tensor in after.items()} == {
+        name.removeprefix("parameters/"): tensor for name, tensor in state(folder).items() if name.startswith("parameters/")
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("batch = 2", "", "batch is None, expected int"),
+        ("batch = 2", 'batch = "two"', "batch is 'two', expected int"),
+        ("batch = 2", "batch = 2\nfuture = 1", "does not know: future"),
+        ("schema = 1", "schema = 99", "a later version of Crucible"),
+        ("schema = 1", "schema = [", "is damaged"),
+        ("[kernels]", "[kernel]", "needs schema = 1 and the tables settings, kernels, sources"),
+    ],
+)
+def test_damaged_settings_are_one_line(words, tmp_path, capsys, old, new, message):
+    folder = tmp_path / "out"
+    assert run.main([*words, "--steps=1", f"--out={folder}"]) == 0
+    file = folder / "settings.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    capsys.readouterr()
+    assert run.main(["--resume", f"--out={folder}", "--steps=2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert str(file) in line
+
+
+def test_files_of_a_user_in_the_folder_are_neither_overwritten_nor_deleted(words, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "settings.toml").write_text("mine")
+    assert run.main([*words, f"--out={folder}"]) == 2
+    assert "holds settings or the log of an earlier run" in capsys.readouterr().err
+    assert (folder / "settings.toml").read_text() == "mine"

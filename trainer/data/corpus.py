@@ -17,7 +17,7 @@ from trainer.data.tokenizer import package_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CACHE", "CORPORA", "Corpus", "find_corpus", "matching_files"]
+__all__ = ["CACHE", "CORPORA", "Corpus", "absolute_data", "find_corpus", "matching_files"]
 
 CACHE = ROOT / ".cache"
 TINYSHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -83,6 +83,14 @@ def cut_at_blank_lines(text: str) -> Iterator[str]:
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {"embedded": _embedded, "tinyshakespeare": _tinyshakespeare}
+
+
+def absolute_data(name: str) -> str:
+    """Return the value of ``--data`` for a command in any folder. The name of a corpus, or of nothing, stays as it is."""
+    path = Path(name).expanduser()
+    if name in CORPORA or not (glob.has_magic(name) or path.exists()):
+        return name
+    return str(path.absolute())
 
 
 def find_corpus(name: str, cache: Path = CACHE) -> Corpus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,14 @@ class Dataset:
     train: NDArray[np.uint16]
     validation: NDArray[np.uint16]
     unigram_entropy: float
+
+    def checksum(self) -> str:
+        """Return the sizes of both parts, and a checksum of the first and the last `CHUNK` tokens of each."""
+        parts = (part[piece] for part in (self.train, self.validation) for piece in (slice(CHUNK), slice(-CHUNK, None)))
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
+        return f"{self.train.size} + {self.validation.size} tokens, {checksum:08x}"
 
 
 def open_data(

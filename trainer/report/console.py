@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from trainer.program.template import CallKey
     from trainer.selection.kernel_set import Choice
 
-__all__ = ["ProgressBar", "choices_table", "plan_table"]
+__all__ = ["LastingConsole", "ProgressBar", "choices_table", "plan_table"]
 
 MIB = 2**20
 LINES = 20  # progress lines of a run whose standard error is not a terminal
@@ -54,6 +55,17 @@ def choices_table(choices: Mapping[CallKey, Choice], *, explain: bool) -> Listin
     return table
 
 
+class LastingConsole(Console):
+    """A console whose reader may end before the run. The run goes on without output: it has a model to save."""
+
+    def on_broken_pipe(self) -> None:
+        """Drop the output, where rich would end the process."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 class ProgressBar:
     """A bar on standard error with loss, tokens per second and share of the roofline; lines if there is no terminal.
 
@@ -74,7 +86,7 @@ class ProgressBar:
     def __init__(
         self, steps: int, tokens: int, flops: float, gflops: float | None, device: Device = Device.CPU, *, quiet: bool = False
     ) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = LastingConsole(stderr=True, quiet=quiet)
         self._unit = "tokens/s" + (" in the simulator" if device == Device.SIM else "")
         self._steps, self._tokens, self._flops, self._gflops = steps, tokens, flops, gflops
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[facts]}"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -34,7 +36,8 @@ class Result:
     unigram_entropy : float
         Loss of a model that knows only how frequent each token is.
     tokens_per_second : float
-        Training speed. On device sim this is the simulator's speed, which says nothing about a GPU.
+        Training speed; 0 if the process made no update. On device sim this is the speed of the simulator, which says nothing
+        about a GPU.
     share_of_roofline : float, optional
         Share of the peak that a race measured on this CPU. None on other devices, or without such a race.
     sample, no_sample : str
@@ -91,7 +94,7 @@ def result_of(
     peak_gflops : float, optional
         The measured peak of this CPU. None on other devices, or without such a race.
     """
-    seconds = sum(history.settled_seconds) / len(history.settled_seconds)
+    seconds = statistics.fmean(history.settled_seconds) if history.settled_seconds else math.inf
     return Result(
         model=settings.model.name,
         device=Device(settings.device),

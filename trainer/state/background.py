@@ -6,7 +6,7 @@ micro-steps of the next step run, so the training waits only if the copy is not 
 
 from __future__ import annotations
 
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     from registry.devices import DeviceMemory
     from trainer.state.checkpoints import Progress
 
-__all__ = ["BackgroundWriter", "copy_bytes"]
-
-
-def copy_bytes(tensors: Mapping[str, NDArray[Any]]) -> int:
-    """Return the bytes of the copy that a `BackgroundWriter` of `tensors` allocates."""
-    return sum(tensor.nbytes for tensor in tensors.values())
+__all__ = ["BackgroundWriter"]
 
 
 class BackgroundWriter:
@@ -43,7 +38,7 @@ class BackgroundWriter:
     tensors : mapping of str to array
         The arrays of the state, on the CPU or on a GPU.
     device : Device
-        The device of the arrays. A GPU's arrays are copied before `begin` returns, in the order of its stream.
+        The device of the arrays. The arrays of a GPU are copied by the thread that calls `begin`, on its stream.
     keep : int
         Number of the newest checkpoints that stay.
     keep_every : int, optional
@@ -69,15 +64,16 @@ class BackgroundWriter:
         self.folder, self.model, self._tensors, self._device = folder, model, tensors, device
         self._keep, self._keep_every, self._say, self._beside = keep, keep_every, say, beside
         self._copy: dict[str, NDArray[Any]] = {}
-        self._copying: Thread | None = None
-        self._writing: Thread | None = None
+        self._threads = ThreadPoolExecutor(2, "checkpoint")
+        self._copying: Future[None] | None = None
+        self._writing: Future[None] | None = None
         self.written: Path | None = None
         delete_drafts(folder)
 
     @property
     def busy(self) -> bool:
         """Whether a checkpoint is being written."""
-        return self._writing is not None and self._writing.is_alive()
+        return self._writing is not None and not self._writing.done()
 
     def begin(self, step: int, progress: Progress) -> None:
         """Begin to write the checkpoint of `step`. Wait until the write before has ended.
@@ -87,35 +83,37 @@ class BackgroundWriter:
         self.finish()
         if not self._copy:
             self._copy = {name: np.empty(tensor.shape, tensor.dtype) for name, tensor in self._tensors.items()}
-        self._copying = Thread(target=self._copy_state, name="copies the state")
-        self._writing = Thread(target=self._write, args=(step, progress, self._copying), name="writes a checkpoint")
-        self._copying.start()
-        if isinstance(self._device, Gpu):
-            self._copying.join()
-        self._writing.start()
+        if isinstance(self._device, Gpu):  # CuPy's stream belongs to a thread
+            self._copying = Future()
+            self._copy_state()
+            self._copying.set_result(None)
+        else:
+            self._copying = self._threads.submit(self._copy_state)
+        self._writing = self._threads.submit(self._write, step, progress, self._copying)
 
     def wait_copied(self) -> None:
         """Wait until the state may change."""
         if self._copying is not None:
-            self._copying.join()
+            self._copying.exception()  # the writing thread reports it
             self._copying = None
 
     def finish(self) -> None:
         """Wait until the checkpoint is on the disk, or could not be written."""
         self.wait_copied()
         if self._writing is not None:
-            self._writing.join()
+            self._writing.result()
             self._writing = None
 
     def _copy_state(self) -> None:
         for name, tensor in self._tensors.items():
             np.copyto(self._copy[name], self._device.get(tensor))
 
-    def _write(self, step: int, progress: Progress, copying: Thread) -> None:
-        copying.join()
+    def _write(self, step: int, progress: Progress, copying: Future[None]) -> None:
         try:
+            copying.result()
             self.written = write(self.folder, self.model, step, self._copy, progress, self._beside)
             prune(self.folder, self._keep, self._keep_every)
-        except OSError as error:
-            newest = f"the newest checkpoint is {self.written}" if self.written else "there is no checkpoint of this run yet"
-            self._say(f"cannot write the checkpoint of step {step}: {error.strerror or error}; the training goes on, {newest}")
+        except Exception as error:  # noqa: BLE001 (a checkpoint that fails must not end the training)
+            reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+            newest = f"the newest one is {self.written}" if self.written else "this process has written none yet"
+            self._say(f"cannot write the checkpoint of step {step}: {reason}; {newest}")

@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[Any]]
 
-__all__ = ["CheckpointError", "Progress", "delete_drafts", "found_in", "prune", "read", "step_of", "write"]
+__all__ = ["CheckpointError", "Progress", "delete_drafts", "found_in", "move_later", "prune", "read", "step_of", "write"]
 
 SCHEMA = 1
 STATE, ABOUT = "state.safetensors", "checkpoint.json"
 NAME = re.compile(r"step-(\d{8,})")
 DRAFT = ".draft-"
+LATER = "later"
 
 Progress = dict[str, Any]  # data for JSON
 
@@ -114,10 +115,12 @@ def write(folder: Path, model: str, step: int, tensors: Tensors, progress: Progr
         (draft / ABOUT).write_text(_sealed(about))
         for part in (draft / STATE, draft / ABOUT, draft, *([beside] if beside else [])):
             _flush(part)
+        older = folder / f"{DRAFT}old-{path.name}"
         if path.exists():  # this run has resumed before this step, and reached it again
-            shutil.rmtree(path)
+            path.rename(older)
         draft.rename(path)
         _flush(folder)
+        shutil.rmtree(older, ignore_errors=True)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -140,6 +143,22 @@ def prune(folder: Path, keep: int, keep_every: int | None = None) -> None:
             with suppress(OSError):  # a folder that cannot be deleted costs only its room
                 path.rename(doomed)
                 shutil.rmtree(doomed)
+
+
+def move_later(folder: Path, step: int) -> Path | None:
+    """Move the checkpoints after `step` to ``folder/later``, and return that folder; None if there are none.
+
+    A run that resumes at `step` makes these steps again. Its own checkpoints must be the newest ones in `folder`.
+    """
+    later = [path for path in found_in(folder) if step_of(path) > step]
+    if not later:
+        return None
+    target = folder / LATER
+    target.mkdir(exist_ok=True)
+    for path in later:
+        shutil.rmtree(target / path.name, ignore_errors=True)
+        path.rename(target / path.name)
+    return target
 
 
 def read(path: Path, model: str, tensors: Tensors, device: DeviceMemory) -> Progress:

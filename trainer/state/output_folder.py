@@ -21,6 +21,7 @@ from registry.paths import ROOT
 from trainer.state.log_file import FILE as LOG
 from trainer.state.model_file import FILE, saved_in
 from trainer.state.resume import held_by_run, resumable, resume_command
+from trainer.state.run_file import FILE as SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,8 @@ def _claim_named(folder: Path, *, resumed: bool) -> _Claim:
     try:
         return _claim(folder, named=True, resumed=resumed)
     except _TakenError as error:
+        if resumed:
+            raise RequestError(f"--out {shlex.quote(str(folder))} {error}{error.removal}") from error
         other = next(path for number in count(2) if not (path := _numbered(folder, number)).exists())
         ways = f"save elsewhere with --out {shlex.quote(str(other))}{error.removal}"
         raise RequestError(f"--out {shlex.quote(str(folder))} {error}; {ways}") from error
@@ -177,9 +180,8 @@ def _check(claim: _Claim, *, resumed: bool) -> None:
     if not resumed and resumable(claim.folder):
         raise _TakenError("holds checkpoints of an earlier run", f", or continue that run with: {resume_command(claim.folder)}")
     if not resumed and held_by_run(claim.folder):
-        raise _TakenError(
-            "holds the log of an earlier run", f", or delete that with: rm {shlex.quote(str(claim.folder / LOG))}"
-        )
+        files = [shlex.quote(str(path)) for name in (SETTINGS, LOG) if (path := claim.folder / name).exists()]
+        raise _TakenError("holds settings or the log of an earlier run", f", or delete them with: rm {' '.join(files)}")
     if not resumed and (saved := saved_in(claim.folder)):
         raise _TakenError(f"holds {saved[0].name} of an earlier run", _removal(claim.folder, saved))
     with tempfile.NamedTemporaryFile(dir=claim.folder, prefix=".probe-") as probe:

@@ -9,7 +9,7 @@ from registry.commands import pasted
 from registry.errors import RequestError, UnknownNameError
 from trainer.state.checkpoints import CheckpointError, found_in, read, step_of
 from trainer.state.log_file import FILE as LOG
-from trainer.state.log_file import read_log
+from trainer.state.run_file import FILE as SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,8 +63,8 @@ def resumable(folder: Path) -> bool:
 
 
 def held_by_run(folder: Path) -> bool:
-    """Whether a folder holds a run that has made an update."""
-    return resumable(folder) or any("loss" in line for line in read_log(folder / LOG))
+    """Whether a folder holds the files of a run."""
+    return resumable(folder) or any((folder / name).exists() for name in (SETTINGS, LOG))
 
 
 def resume_command(folder: Path, step: str = NEWEST, *more: str) -> str:

@@ -13,6 +13,7 @@ import tomli_w
 
 from registry.errors import RequestError
 from trainer.data.token_files import write_atomically
+from trainer.settings import OPTION_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ __all__ = ["FILE", "RunFile"]
 
 FILE = "settings.toml"
 SCHEMA = 1
+OPTIONAL = {"checkpoint_every", "checkpoint_minutes", "keep_every", "out"}
 
 
 @dataclass(frozen=True)
@@ -84,5 +86,12 @@ class RunFile:
         if schema != SCHEMA or not all(isinstance(table, dict) for table in tables):
             raise RequestError(
                 f"{str(path)!r} is damaged: it needs schema = {SCHEMA} and the tables settings, kernels, sources"
+            )
+        for name, types in OPTION_TYPES.items():
+            if type(value := tables[0].get(name)) not in types:
+                raise RequestError(f"{str(path)!r} is damaged: {name} is {value!r}, expected {types[0].__name__}")
+        if later := tables[0].keys() - OPTION_TYPES.keys() - OPTIONAL:
+            raise RequestError(
+                f"{str(path)!r} holds options that this version of Crucible does not know: {', '.join(sorted(later))}"
             )
         return cls(*tables)

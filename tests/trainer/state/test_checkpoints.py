@@ -184,6 +184,23 @@ def test_the_background_writer_stores_the_state_of_the_step_that_it_was_given(tm
     assert filled["parameters/wte"][0, 0] == 3.0
 
 
+def test_a_copy_that_fails_is_no_checkpoint(tmp_path):
+    class Broken(Cpu):
+        """A device whose memory cannot be read."""
+
+        def get(self, _):
+            """Fail."""
+            raise MemoryError("no memory")
+
+    said = []
+    broken = BackgroundWriter(tmp_path, "m", state(), device=Broken(), keep=2, keep_every=None, say=said.append)
+    broken.begin(1, {})
+    broken.wait_copied()
+    broken.finish()
+    assert found_in(tmp_path) == []
+    assert said == ["cannot write the checkpoint of step 1: MemoryError: no memory; this process has written none yet"]
+
+
 def test_a_full_disk_is_reported_at_every_attempt_and_the_older_checkpoint_stays(tmp_path, monkeypatch):
     said = []
     written = writer(tmp_path, state(), said)
