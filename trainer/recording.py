@@ -24,9 +24,8 @@ from trainer.state.background import BackgroundWriter
 from trainer.state.checkpoints import found_in, move_later
 from trainer.state.log_file import FILE as LOG
 from trainer.state.log_file import LogFile, read_log
-from trainer.state.model_file import FILE as MODEL
 from trainer.state.recorder import RunRecorder
-from trainer.state.resume import CHECKPOINTS, differences, restore, resumable, resume_command
+from trainer.state.resume import CHECKPOINTS, differences, require_steps, restore, resumable, resume_command
 from trainer.state.run_file import FILE as SETTINGS
 from trainer.state.run_file import RunFile
 
@@ -46,7 +45,7 @@ __all__ = ["announced_start", "announcement", "conditions", "recorder_of", "resu
 def conditions(settings: Settings, kernels: Kernels, data: Dataset) -> dict[str, Any]:
     """Return the conditions on which the bits of a run depend, as data for JSON."""
     chosen = {str(variant): variant for variant in kernels.variants.values()}
-    names = ("data", "batch", "sequence", "total_batch", "steps", "learning_rate", "threads", "ranks")
+    names = ("data", "batch", "sequence", "total_batch", "steps", "learning_rate", "threads", "ranks", "seed", "dtype")
     return {
         "options": {name: settings.options()[name] for name in names},
         "tokens": data.checksum(),
@@ -80,12 +79,10 @@ def resumed_start(
 ) -> Start:
     """Read the state of a checkpoint into the program and return the start, with the losses of the run's log."""
     restored = restore(folder, wanted, program, say)
-    if restored.step > updates or (restored.step == updates and (folder / MODEL).exists()):
-        raise RequestError(
-            f"{str(folder)!r} is complete after {restored.step} steps; continue with more: "
-            f"{resume_command(folder, wanted, '--steps', str(2 * restored.step))}"
-        )
+    require_steps(folder, restored.step, updates)
     progress = restored.progress
+    if missing := [name for name in (*facts, "loader", "log") if name not in progress]:
+        raise RequestError(f"{str(restored.path)!r} was written by another version of Crucible: it lacks {', '.join(missing)}")
     changed = differences({name: progress[name] for name in facts}, facts)
     bits = "bit-equal to an uninterrupted run"
     if changed:

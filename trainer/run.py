@@ -28,7 +28,7 @@ from trainer.report.console import LastingConsole, choices_table, plan_table
 from trainer.settings import DEFAULT_MODEL, Settings
 from trainer.signals import terminable
 from trainer.state.output_folder import OUT, output_folder
-from trainer.state.resume import NEWEST, newest_run
+from trainer.state.resume import NEWEST, chosen_step, newest_run, require_steps
 from trainer.state.run_file import RunFile
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def resumed_options(argv: list[str] | None, options: argparse.Namespace, ranks: 
         if getattr(chosen, name) != stored[name]:
             value = getattr(chosen, name)
             raise RequestError(f"--{name} {value}: the run in {str(folder)!r} has {name} {stored[name]}; leave --{name} out")
+    require_steps(folder, chosen_step(folder, chosen.resume), chosen.steps)  # before kernels are compiled
     chosen.out = folder
     return chosen
 

@@ -79,7 +79,7 @@ def found_in(folder: Path) -> list[Path]:
 def delete_drafts(folder: Path) -> None:
     """Delete the unfinished checkpoints of processes that have ended. Only the run that owns the folder may call this."""
     for path in folder.glob(f"{DRAFT}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        _delete(path)
 
 
 def write(folder: Path, model: str, step: int, tensors: Tensors, progress: Progress, beside: Path | None = None) -> Path:
@@ -116,11 +116,11 @@ def write(folder: Path, model: str, step: int, tensors: Tensors, progress: Progr
         for part in (draft / STATE, draft / ABOUT, draft, *([beside] if beside else [])):
             _flush(part)
         older = folder / f"{DRAFT}old-{path.name}"
-        if path.exists():  # this run has resumed before this step, and reached it again
+        if os.path.lexists(path):  # such as a file of the user
             path.rename(older)
         draft.rename(path)
         _flush(folder)
-        shutil.rmtree(older, ignore_errors=True)
+        _delete(older)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -192,6 +192,15 @@ def read(path: Path, model: str, tensors: Tensors, device: DeviceMemory) -> Prog
     return about.progress
 
 
+def _delete(path: Path) -> None:
+    """Delete a folder or a file. One that cannot be deleted costs only its room."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _checksum(tensor: NDArray[Any]) -> int:
     return zlib.crc32(tensor.reshape(-1).view(np.uint8).data)
 
@@ -214,6 +223,9 @@ def _read_about(path: Path, step: int) -> _About:
         intact, about = False, {}
     if not intact:
         raise CheckpointError(f"{str(file_path)!r} is damaged: it is not as it was written")
+    types = {"schema": int, "model": str, "step": int, "checksums": dict, "progress": dict}
+    if not isinstance(about, dict) or any(not isinstance(about.get(name), kind) for name, kind in types.items()):
+        raise CheckpointError(f"{str(file_path)!r} is no description of a checkpoint: it needs {', '.join(types)}")
     if about["schema"] > SCHEMA:
         raise CheckpointError(
             f"{str(file_path)!r} was written by a later version of Crucible (schema {about['schema']}; this one reads up to "

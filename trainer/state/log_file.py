@@ -23,12 +23,16 @@ FILE = "log.jsonl"
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a log. A line that is not whole, which a killed process leaves at the end, is left out."""
+    """Yield the lines of a log that hold a step and numbers. A killed process may leave half a line at the end."""
     with suppress(FileNotFoundError), path.open(errors="replace") as file:
         for line in file:
             with suppress(ValueError):
-                if line.endswith("\n") and isinstance(entry := json.loads(line), dict):
+                if line.endswith("\n") and _is_entry(entry := json.loads(line)):
                     yield entry
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and type(entry.get("step")) is int and all(type(n) in {int, float} for n in entry.values())
 
 
 class LogFile:

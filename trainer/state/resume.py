@@ -9,6 +9,7 @@ from registry.commands import pasted
 from registry.errors import RequestError, UnknownNameError
 from trainer.state.checkpoints import CheckpointError, found_in, read, step_of
 from trainer.state.log_file import FILE as LOG
+from trainer.state.model_file import FILE as MODEL
 from trainer.state.run_file import FILE as SETTINGS
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ __all__ = [
     "CHECKPOINTS",
     "NEWEST",
     "Restored",
+    "chosen_step",
     "differences",
     "held_by_run",
     "newest_run",
+    "require_steps",
     "restore",
     "resumable",
     "resume_command",
@@ -51,7 +54,7 @@ def newest_run(out: Path) -> Path:
     RequestError
         No run in `out` has a checkpoint.
     """
-    newest = {found[0].stat().st_mtime: run for run in out.glob("*") if (found := found_in(run / CHECKPOINTS))}
+    newest = {known[0].stat().st_mtime: run for run in out.glob("*") if (known := found_in(run / CHECKPOINTS))}
     if not newest:
         raise RequestError(f"there is no run to resume in {str(out)!r}; name its folder with --out DIR")
     return newest[max(newest)]
@@ -72,6 +75,31 @@ def resume_command(folder: Path, step: str = NEWEST, *more: str) -> str:
     return pasted("trainer.run", "--resume", *([] if step == NEWEST else [step]), "--out", str(folder), *more)
 
 
+def require_steps(folder: Path, step: int, updates: int) -> None:
+    """Raise `RequestError` if a run of `updates` updates is complete at `step`, and its model is saved."""
+    if step > updates or (step == updates and (folder / MODEL).exists()):
+        more = resume_command(folder, NEWEST, "--steps", str(2 * step))
+        raise RequestError(f"{str(folder)!r} is complete after {step} steps; continue with more: {more}")
+
+
+def chosen_step(folder: Path, wanted: str) -> int:
+    """Return the step of a checkpoint by its name, without reading it.
+
+    Raises
+    ------
+    RequestError
+        There is no such checkpoint.
+    """
+    known = found_in(folder / CHECKPOINTS)
+    if not known:
+        raise RequestError(f"{str(folder)!r} has no checkpoint to resume from; start anew with another --out")
+    if wanted == NEWEST:
+        return step_of(known[0])
+    if wanted not in (names := [path.name for path in known]):
+        raise UnknownNameError("checkpoint", wanted, names)
+    return step_of(folder / wanted)
+
+
 def restore(folder: Path, wanted: str, program: Program, say: Callable[[str], None]) -> Restored:
     """Read a checkpoint into the program.
 
@@ -87,25 +115,21 @@ def restore(folder: Path, wanted: str, program: Program, say: Callable[[str], No
     RequestError
         There is no such checkpoint, or it cannot be read. The message offers the newest good one.
     """
-    found = found_in(folder / CHECKPOINTS)
-    if not found:
-        raise RequestError(f"{str(folder)!r} has no checkpoint to resume from; start anew with another --out")
+    step, known = chosen_step(folder, wanted), found_in(folder / CHECKPOINTS)
     if wanted == NEWEST:
-        return _newest_good(folder, found, program, say)
-    named = [path for path in found if path.name == wanted]
-    if not named:
-        raise UnknownNameError("checkpoint", wanted, [path.name for path in found])
+        return _newest_good(folder, known, program, say)
+    named = next(path for path in known if step_of(path) == step)
     try:
-        return _read(named[0], program)
+        return _read(named, program)
     except CheckpointError as error:
-        others = [path for path in found if path != named[0]]
+        others = [path for path in known if path != named]
         good = _newest_good(folder, others, program, say) if others else None
         way = f"; the newest good one: {resume_command(folder, good.path.name)}" if good else ""
         raise RequestError(f"{error}{way}") from error
 
 
-def _newest_good(folder: Path, found: Iterable[Path], program: Program, say: Callable[[str], None]) -> Restored:
-    for path in found:
+def _newest_good(folder: Path, known: Iterable[Path], program: Program, say: Callable[[str], None]) -> Restored:
+    for path in known:
         try:
             return _read(path, program)
         except CheckpointError as error:

@@ -117,6 +117,9 @@ def test_the_message_names_the_cause(tmp_path):
     rewritten(later, schema=checkpoints.SCHEMA + 1)
     with pytest.raises(CheckpointError, match="a later version of Crucible"):
         read(later, "m", empty(), CPU)
+    rewritten(later, schema=checkpoints.SCHEMA, progress=None)
+    with pytest.raises(CheckpointError, match="is no description of a checkpoint"):
+        read(later, "m", empty(), CPU)
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         read(tmp_path / "best", "m", empty(), CPU)
 

@@ -21,9 +21,9 @@ def test_lines_are_read_back_and_a_resumed_log_begins_at_its_position(tmp_path):
     assert list(read_log(path)) == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.3}]
 
 
-def test_a_torn_last_line_is_left_out(tmp_path):
+def test_a_line_that_is_torn_or_not_of_a_log_is_left_out(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_bytes(b'{"step": 1}\n{"step": 2}')
+    path.write_bytes(b'{"step": 1}\n{"val_loss": 3}\n{"step": "2"}\n{"step": 2, "loss": null}\n[1]\n\xff\n{"step": 2}')
     assert list(read_log(path)) == [{"step": 1}]
     assert list(read_log(tmp_path / "none")) == []
 
