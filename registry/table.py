@@ -220,14 +220,15 @@ class Table:
             return every
         chosen: dict[int, Variant] = {}
         for pattern in _patterns(names):
+            if not set(pattern) & set("*?["):
+                self._refuse_unloadable(ops, pattern)
             matches = [v for v in every if fnmatch.fnmatchcase(v.name, pattern)]
             earlier = [
                 op.name for op in ops if (op.name, pattern) in renamed.VARIANTS and pattern not in self.variants[op.name]
             ]
             matches += [self.variant(op, pattern) for op in earlier]
-            if not matches or not set(pattern) & set("*?["):
-                self._refuse_unloadable(ops, pattern)
             if not matches:
+                self._refuse_unloadable(ops, pattern)
                 raise UnknownNameError(
                     f"variant of {ops[0].name}" if len(ops) == 1 else "variant", pattern, (v.name for v in every)
                 )
