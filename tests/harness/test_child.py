@@ -14,7 +14,7 @@ import pytest
 from harness.child import PACKET, Child, CommandFailed, Ended, Hung, Stopped
 from registry.paths import ROOT
 
-MODULE = "tests.harness.child_of_test"
+MODULE = "tests.harness.child_program"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_a_process_that_nobody_started_ends_with_one_line():
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize(("kind", "count"), [("prover", 2), ("contestant", 1), ("reference", 1), ("arm", 1)])
 def test_no_process_outlives_its_owner(kind, count, ended_by):
-    command = [sys.executable, "-m", "tests.harness.owner_of_test", kind]
+    command = [sys.executable, "-m", "tests.harness.owner_program", kind]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
         processes = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
         owner.send_signal(ended_by)

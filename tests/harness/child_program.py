@@ -1,4 +1,4 @@
-"""``python -m tests.harness.child_of_test ENCODING``: a process for the tests of `harness.child`, with a few commands."""
+"""``python -m tests.harness.child_program ENCODING``: a process for the tests of `harness.child`, with a few commands."""
 
 import json
 import os

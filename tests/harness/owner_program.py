@@ -1,4 +1,4 @@
-"""``python -m tests.harness.owner_of_test KIND``: start one process of a kind, print its process ids, and wait.
+"""``python -m tests.harness.owner_program KIND``: start one process of a kind, print its process ids, and wait.
 
 All the processes are stopped, so that none can notice by itself that its owner has ended.
 """
