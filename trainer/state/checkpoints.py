@@ -113,6 +113,7 @@ def write(folder: Path, model: str, step: int, tensors: Tensors, progress: Progr
         checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
         about = {"model": model, "step": step, "checksums": checksums, "progress": progress}
         (draft / ABOUT).write_text(_sealed(about))
+        shutil.copymode(draft / ABOUT, draft / STATE)  # the library writes a file that only its owner can read
         for part in (draft / STATE, draft / ABOUT, draft, *([beside] if beside else [])):
             _flush(part)
         older = folder / f"{DRAFT}old-{path.name}"

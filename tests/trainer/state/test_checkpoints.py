@@ -51,6 +51,7 @@ def test_any_bits_are_read_back(tmp_path_factory, tensors, step):
     assert read(path, "m", filled, CPU) == PROGRESS
     assert same(filled, tensors)
     assert found_in(path.parent) == [path]
+    assert (path / checkpoints.STATE).stat().st_mode == (path / checkpoints.ABOUT).stat().st_mode
 
 
 def outcome(path):
