@@ -1,7 +1,7 @@
 """Run a command and print its output: tables for a reader, or with ``--json`` one document. Errors get a line and an exit code.
 
-With ``--json``, standard output holds the document and nothing else, also if the command fails. `registry/documents.py`
-declares the fields of each document.
+With ``--json``, standard output holds the document and nothing else, also if the command fails. The files of
+`registry/documents/` declare the fields of each document.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def execute(parser: CommandParser, body: Callable[[argparse.Namespace], Output],
 def print_output(module: str, body: Callable[[], Output], argv: Sequence[str] | None = None) -> int:
     """Run `body`, which parses the command line itself, and print its output; return the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    if "--json" not in words:
+    if not any(len(word) > len("--") and "--json".startswith(word) for word in words):  # argparse takes shortened names
 
         def show() -> int:
             output = body()

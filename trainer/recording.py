@@ -21,7 +21,7 @@ from registry.machine import machine_key, versions
 from registry.paths import ROOT
 from trainer.loop import NO_RECORDER, History, Start
 from trainer.state.background import BackgroundWriter
-from trainer.state.checkpoints import found_in, move_later
+from trainer.state.checkpoints import checkpoints_in, move_later
 from trainer.state.log_file import FILE as LOG
 from trainer.state.log_file import LogFile, read_log
 from trainer.state.recorder import RunRecorder
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from trainer.selection.selection import Kernels
     from trainer.settings import Settings
 
-__all__ = ["announced_start", "announcement", "conditions", "recorder_of", "resumed_start", "way_back"]
+__all__ = ["announced_start", "announcement", "conditions", "recorder_of", "recovery_hint", "resumed_start"]
 
 
 def conditions(settings: Settings, kernels: Kernels, data: Dataset) -> dict[str, Any]:
@@ -139,10 +139,10 @@ def recorder_of(
                     (folder / name).unlink(missing_ok=True)
 
 
-def way_back(folder: Path | None, settings: Settings) -> str:
+def recovery_hint(folder: Path | None, settings: Settings) -> str:
     """Return how to go on after a loss that is not finite: from the newest checkpoint, with half the learning rate."""
     slower = ("--learning-rate", f"{settings.schedule.peak / 2:g}")
     if folder is None or not resumable(folder):
         return f"there is no checkpoint before it; start again with {' '.join(slower)}"
-    newest = found_in(folder / CHECKPOINTS)[0]
+    newest = checkpoints_in(folder / CHECKPOINTS)[0]
     return f"the newest checkpoint is {newest}; continue from it with: {resume_command(folder, newest.name, *slower)}"

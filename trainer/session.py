@@ -14,7 +14,7 @@ from trainer.program.arena import require_memory
 from trainer.program.program import Program
 from trainer.program.warm_up import return_free_memory, warm_up
 from trainer.ranks.interface import SINGLE_PROCESS
-from trainer.recording import announced_start, announcement, conditions, recorder_of, resumed_start, way_back
+from trainer.recording import announced_start, announcement, conditions, recorder_of, recovery_hint, resumed_start
 from trainer.report.console import ProgressBar
 from trainer.report.machine_facts import peak_gflops
 from trainer.report.result import result_of
@@ -100,7 +100,7 @@ def train(
         ):
             history = fit(program, data, settings, bar, interrupt, ranks, start=start, recorder=recorder)
     except DivergedError as error:
-        error.args = (f"{error}; {way_back(folder or settings.out, settings)}",)
+        error.args = (f"{error}; {recovery_hint(folder or settings.out, settings)}",)
         raise
 
     saved = _save(settings, kernels, program, history, folder) if folder else ""

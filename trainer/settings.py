@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from models import Model, Recipe
 
-__all__ = ["DEFAULT_MODEL", "OPTION_TYPES", "Settings"]
+__all__ = ["DEFAULT_MODEL", "OPTIONAL_TYPES", "OPTION_TYPES", "Settings"]
 
-# The options that `Settings.options` always has, and their types.
+# The types of the options that `Settings.options` always has, and of the options that may have no value.
 OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
     "kernels": (str,),
@@ -38,6 +38,12 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "keep": (int,),
     "results": (str,),
     "kernels_path": (list,),
+}
+OPTIONAL_TYPES: dict[str, tuple[type, ...]] = {
+    "checkpoint_every": (int,),
+    "checkpoint_minutes": (float, int),
+    "keep_every": (int,),
+    "out": (str,),
 }
 DEFAULT_MODEL = "gpt2-micro"
 MOST = 2**31 - 1  # of rows, tokens or updates

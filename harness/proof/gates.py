@@ -1,7 +1,8 @@
 """The gates: they call a variant, compare its outputs, and raise `Rejected` with the name of the gate.
 
-Every test case gets `check_call` and `check_values`. Each class in `CHECKS` makes further calls and compares their outputs. All
-calls come before all comparisons, so that the reference outputs are computed while the variant is called.
+Every test case gets `check_call` and `check_values`. Each class in `CHECKS` makes further calls and compares their outputs. The
+calls come before the comparisons, so that the reference outputs are computed while the variant is called. `Accumulation`, and
+`Contents` after a difference, also call the variant while they compare.
 
 ==============  ===============================================================================================
 contract        the variant returns None and raises nothing

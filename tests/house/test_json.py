@@ -136,6 +136,12 @@ def test_a_missing_option_and_a_wrong_sub_command_are_one_line(capsys):
     assert (code, error["nearest"][0], error["command"]) == (2, "new", "python -m registry new layer_norm numba_x --json")
 
 
+@pytest.mark.parametrize("word", ["--js", "--json"])
+def test_a_shortened_option_prints_the_document_too(word, capsys):
+    code, printed = run("registry.__main__", capsys, word)
+    assert (code, "ops" in document_of(printed.out, "registry", 0)) == (0, True)
+
+
 def test_json_may_stand_before_or_behind_a_sub_command(capsys):
     for words in (["--json", "new", "layer_norm", "mine"], ["new", "layer_norm", "mine", "--json"]):
         code, printed = run("registry.__main__", capsys, *words)

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from tests.trainer.tiny import PICO
 from trainer import run, session
 from trainer.state import background
-from trainer.state.checkpoints import found_in
+from trainer.state.checkpoints import checkpoints_in
 
 STEPS = 6
 
@@ -46,7 +46,7 @@ def log(folder):
 
 def state(folder):
     """Return the tensors of the newest checkpoint as bytes."""
-    tensors = load_file(found_in(folder / "checkpoints")[0] / "state.safetensors")
+    tensors = load_file(checkpoints_in(folder / "checkpoints")[0] / "state.safetensors")
     return {name: tensor.tobytes() for name, tensor in tensors.items()}
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(words, tmp_path, ca
     assert run.main([*words, f"--out={folder}"]) == 0
     before = state(folder)
     (folder / "model.safetensors").unlink()  # otherwise the run is complete
-    newest = found_in(folder / "checkpoints")[0] / file
+    newest = checkpoints_in(folder / "checkpoints")[0] / file
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
@@ -194,7 +194,7 @@ def test_a_diverged_run_names_the_checkpoint_and_the_command(words, tmp_path, ca
     assert run.main([*words, "--steps=2", f"--out={folder}"]) == 0
     assert run.main(["--resume", f"--out={folder}", "--steps=6", "--learning-rate=1e38"]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    newest = found_in(folder / "checkpoints")[0]
+    newest = checkpoints_in(folder / "checkpoints")[0]
     assert f"the newest checkpoint is {newest}" in message
     assert message.endswith(f"python -m trainer.run --resume {newest.name} --out {folder} --learning-rate 5e+37")
 
@@ -214,7 +214,7 @@ def test_later_checkpoints_of_an_abandoned_branch_are_moved_aside(words, tmp_pat
     assert run.main([*words, f"--out={folder}", "--keep=100"]) == 0
     assert run.main(["--resume", "step-00000002", f"--out={folder}", "--steps=4", "--keep=2"]) == 0
     assert f"moved the checkpoints after step 2 to {folder / 'checkpoints' / 'later'}" in capsys.readouterr().err
-    assert [path.name for path in found_in(folder / "checkpoints")] == ["step-00000004", "step-00000003"]
+    assert [path.name for path in checkpoints_in(folder / "checkpoints")] == ["step-00000004", "step-00000003"]
     assert sorted(path.name for path in (folder / "checkpoints" / "later").iterdir()) == [f"step-{n:08d}" for n in (3, 4, 5, 6)]
     assert run.main(["--resume", f"--out={folder}", "--steps=5"]) == 0
     assert "resuming after step 4" in capsys.readouterr().err
@@ -247,6 +247,8 @@ def test_a_model_that_was_not_saved_is_saved_by_a_resumed_run(words, tmp_path):
     [
         ("batch = 2", "", "batch is None, expected int"),
         ("batch = 2", 'batch = "two"', "batch is 'two', expected int"),
+        ("kernels_path = []", "kernels_path = [1]", "kernels_path is [1], expected list"),
+        ("checkpoint_every = 1", "checkpoint_every = [2]", "checkpoint_every is [2], expected int"),
         ("batch = 2", "batch = 2\nfuture = 1", "does not know: future"),
         ("schema = 1", "schema = 99", "a later version of Crucible"),
         ("schema = 1", "schema = [", "is damaged"),

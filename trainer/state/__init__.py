@@ -1,1 +1,1 @@
-"""The files that a run writes: the saved model and its folder."""
+"""The files that a run writes into its folder: settings, log, checkpoints, and the saved model."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[Any]]
 
-__all__ = ["CheckpointError", "Progress", "delete_drafts", "found_in", "move_later", "prune", "read", "step_of", "write"]
+__all__ = ["CheckpointError", "Progress", "checkpoints_in", "delete_drafts", "move_later", "prune", "read", "step_of", "write"]
 
 SCHEMA = 1
 STATE, ABOUT = "state.safetensors", "checkpoint.json"
@@ -70,7 +70,7 @@ def step_of(path: Path) -> int:
     return int(match[1])
 
 
-def found_in(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints in `folder`, the newest first. None of them has been checked."""
     named = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name) and path.is_dir()]
     return sorted(named, key=step_of, reverse=True)
@@ -138,7 +138,7 @@ def prune(folder: Path, keep: int, keep_every: int | None = None) -> None:
     keep_every : int, optional
         Checkpoints whose step is a multiple of this number stay, too.
     """
-    for path in found_in(folder)[keep:]:
+    for path in checkpoints_in(folder)[keep:]:
         if not (keep_every and step_of(path) % keep_every == 0):
             doomed = path.with_name(f"{DRAFT}old-{path.name}")
             with suppress(OSError):  # a folder that cannot be deleted costs only its room
@@ -151,7 +151,7 @@ def move_later(folder: Path, step: int) -> Path | None:
 
     A run that resumes at `step` makes these steps again. Its own checkpoints must be the newest ones in `folder`.
     """
-    later = [path for path in found_in(folder) if step_of(path) > step]
+    later = [path for path in checkpoints_in(folder) if step_of(path) > step]
     if not later:
         return None
     target = folder / LATER

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.commands import pasted
 from registry.errors import RequestError, UnknownNameError
-from trainer.state.checkpoints import CheckpointError, found_in, read, step_of
+from trainer.state.checkpoints import CheckpointError, checkpoints_in, read, step_of
 from trainer.state.log_file import FILE as LOG
 from trainer.state.model_file import FILE as MODEL
 from trainer.state.run_file import FILE as SETTINGS
@@ -54,7 +54,7 @@ def newest_run(out: Path) -> Path:
     RequestError
         No run in `out` has a checkpoint.
     """
-    newest = {known[0].stat().st_mtime: run for run in out.glob("*") if (known := found_in(run / CHECKPOINTS))}
+    newest = {known[0].stat().st_mtime: run for run in out.glob("*") if (known := checkpoints_in(run / CHECKPOINTS))}
     if not newest:
         raise RequestError(f"there is no run to resume in {str(out)!r}; name its folder with --out DIR")
     return newest[max(newest)]
@@ -62,7 +62,7 @@ def newest_run(out: Path) -> Path:
 
 def resumable(folder: Path) -> bool:
     """Whether a folder holds a run with a checkpoint."""
-    return bool(found_in(folder / CHECKPOINTS))
+    return bool(checkpoints_in(folder / CHECKPOINTS))
 
 
 def held_by_run(folder: Path) -> bool:
@@ -90,7 +90,7 @@ def chosen_step(folder: Path, wanted: str) -> int:
     RequestError
         There is no such checkpoint.
     """
-    known = found_in(folder / CHECKPOINTS)
+    known = checkpoints_in(folder / CHECKPOINTS)
     if not known:
         raise RequestError(f"{str(folder)!r} has no checkpoint to resume from; start anew with another --out")
     if wanted == NEWEST:
@@ -115,7 +115,7 @@ def restore(folder: Path, wanted: str, program: Program, say: Callable[[str], No
     RequestError
         There is no such checkpoint, or it cannot be read. The message offers the newest good one.
     """
-    step, known = chosen_step(folder, wanted), found_in(folder / CHECKPOINTS)
+    step, known = chosen_step(folder, wanted), checkpoints_in(folder / CHECKPOINTS)
     if wanted == NEWEST:
         return _newest_good(folder, known, program, say)
     named = next(path for path in known if step_of(path) == step)

@@ -13,7 +13,7 @@ import tomli_w
 
 from registry.errors import RequestError
 from trainer.data.token_files import write_atomically
-from trainer.settings import OPTION_TYPES
+from trainer.settings import OPTION_TYPES, OPTIONAL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ __all__ = ["FILE", "RunFile"]
 
 FILE = "settings.toml"
 SCHEMA = 1
-OPTIONAL = {"checkpoint_every", "checkpoint_minutes", "keep_every", "out"}
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,14 @@ class RunFile:
             raise RequestError(
                 f"{str(path)!r} is damaged: it needs schema = {SCHEMA} and the tables settings, kernels, sources"
             )
-        for name, types in OPTION_TYPES.items():
-            if type(value := tables[0].get(name)) not in types:
+        for name, types in {**OPTION_TYPES, **OPTIONAL_TYPES}.items():
+            value = tables[0].get(name)
+            absent = value is None and name in OPTIONAL_TYPES
+            if not absent and (
+                type(value) not in types or (type(value) is list and not all(isinstance(v, str) for v in value))
+            ):
                 raise RequestError(f"{str(path)!r} is damaged: {name} is {value!r}, expected {types[0].__name__}")
-        if later := tables[0].keys() - OPTION_TYPES.keys() - OPTIONAL:
+        if later := tables[0].keys() - OPTION_TYPES.keys() - OPTIONAL_TYPES.keys():
             raise RequestError(
                 f"{str(path)!r} holds options that this version of Crucible does not know: {', '.join(sorted(later))}"
             )

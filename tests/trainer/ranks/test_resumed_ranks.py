@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from registry.paths import ROOT
 from tests.trainer.ranks.test_process_group import MODULE, torchrun
-from trainer.state.checkpoints import found_in
+from trainer.state.checkpoints import checkpoints_in
 
 TEXT = "To be, or not to be, that is the question.\n\n" * 200
 STEPS = 12
@@ -62,7 +62,7 @@ def test_two_ranks_resume_with_the_same_bits_and_one_rank_continues_closely(word
 
 def killed(words, folder, after):
     """Run a process until it ends or is killed; return its exit code. Continue the run in `folder` if it has a checkpoint."""
-    if found_in(folder / "checkpoints"):
+    if checkpoints_in(folder / "checkpoints"):
         words = [*words, "--resume"]
     elif folder.exists():  # the process before was killed before its first checkpoint
         shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 import errno
 import json
 import zlib
+from threading import Event, Thread
 
 import ml_dtypes
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from registry.devices import Cpu
 from trainer.state import background, checkpoints
 from trainer.state.background import BackgroundWriter
-from trainer.state.checkpoints import CheckpointError, delete_drafts, found_in, prune, read, write
+from trainer.state.checkpoints import CheckpointError, checkpoints_in, delete_drafts, prune, read, write
 
 CPU = Cpu()
 PROGRESS = {"loader": {"state": 2**100, "text": "naïve"}, "losses": [1.5, 0.1]}
@@ -50,7 +51,7 @@ def test_any_bits_are_read_back(tmp_path_factory, tensors, step):
     filled = {name: np.zeros_like(array) for name, array in tensors.items()}
     assert read(path, "m", filled, CPU) == PROGRESS
     assert same(filled, tensors)
-    assert found_in(path.parent) == [path]
+    assert checkpoints_in(path.parent) == [path]
     assert (path / checkpoints.STATE).stat().st_mode == (path / checkpoints.ABOUT).stat().st_mode
 
 
@@ -142,7 +143,7 @@ def test_an_interrupted_write_leaves_the_older_checkpoint(tmp_path, monkeypatch,
         with pytest.raises(type(failure)):
             write(tmp_path, "m", 2, state(2.0), PROGRESS)
     filled = empty()
-    assert found_in(tmp_path) == [older]
+    assert checkpoints_in(tmp_path) == [older]
     assert read(older, "m", filled, CPU) == PROGRESS
     assert same(filled, state(1.0))
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
@@ -151,7 +152,7 @@ def test_an_interrupted_write_leaves_the_older_checkpoint(tmp_path, monkeypatch,
 def test_drafts_of_a_killed_process_are_no_checkpoints_and_are_deleted(tmp_path):
     (tmp_path / ".draft-00000003").mkdir()
     (tmp_path / ".draft-00000003" / checkpoints.STATE).write_bytes(b"half")
-    assert found_in(tmp_path) == []
+    assert checkpoints_in(tmp_path) == []
     delete_drafts(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -164,7 +165,7 @@ def test_pruning_keeps_the_newest_and_every_nth(tmp_path_factory, steps, keep, e
     prune(folder, keep, every)
     newest = sorted(steps)[-keep:]
     kept = {step for step in steps if step in newest or (every and step % every == 0)}
-    assert {checkpoints.step_of(path) for path in found_in(folder)} == kept
+    assert {checkpoints.step_of(path) for path in checkpoints_in(folder)} == kept
     assert not list(folder.glob(".*"))
 
 
@@ -182,10 +183,31 @@ def test_the_background_writer_stores_the_state_of_the_step_that_it_was_given(tm
             array[...] = array + 1  # the update of the next step, while the thread writes
     written.finish()
     assert said == []
-    assert [checkpoints.step_of(path) for path in found_in(tmp_path)] == [3, 2]
+    assert [checkpoints.step_of(path) for path in checkpoints_in(tmp_path)] == [3, 2]
     filled = empty()
-    assert read(found_in(tmp_path)[0], "m", filled, CPU) == {"step": 3}
+    assert read(checkpoints_in(tmp_path)[0], "m", filled, CPU) == {"step": 3}
     assert filled["parameters/wte"][0, 0] == 3.0
+
+
+def test_the_training_waits_for_the_copy(tmp_path):
+    released, copied = Event(), []
+
+    class Slow(Cpu):
+        """A device that is read only after the event."""
+
+        def get(self, array):
+            """Return the array when the event is set."""
+            released.wait()
+            copied.append(array)
+            return array
+
+    tensors = state()
+    slow = BackgroundWriter(tmp_path, "m", tensors, device=Slow(), keep=2, keep_every=None, say=print)
+    slow.begin(1, {})
+    Thread(target=released.set).start()
+    slow.wait_copied()
+    assert len(copied) == len(tensors)
+    slow.finish()
 
 
 def test_a_copy_that_fails_is_no_checkpoint(tmp_path):
@@ -201,7 +223,7 @@ def test_a_copy_that_fails_is_no_checkpoint(tmp_path):
     broken.begin(1, {})
     broken.wait_copied()
     broken.finish()
-    assert found_in(tmp_path) == []
+    assert checkpoints_in(tmp_path) == []
     assert said == ["cannot write the checkpoint of step 1: MemoryError: no memory; this process has written none yet"]
 
 
@@ -223,4 +245,4 @@ def test_a_full_disk_is_reported_at_every_attempt_and_the_older_checkpoint_stays
     assert all("No space left on device" in line and "step-00000001" in line for line in said)
     written.begin(4, {})
     written.finish()
-    assert [checkpoints.step_of(path) for path in found_in(tmp_path)] == [4, 1]
+    assert [checkpoints.step_of(path) for path in checkpoints_in(tmp_path)] == [4, 1]
