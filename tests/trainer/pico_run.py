@@ -18,6 +18,7 @@ from trainer.data.dataset import open_data
 from trainer.loop import fit
 from trainer.ranks.interface import SINGLE_PROCESS
 from trainer.sampling import sample
+from trainer.state.background import BackgroundWriter
 
 __all__ = ["faults", "main"]
 
@@ -63,6 +64,7 @@ def main(argv):
     session.open_data = functools.partial(open_data, cache=cache)
     session.sample = lambda logits, prompt, _, *rest, **more: sample(logits, prompt, 5, *rest, **more)
     session.fit = watched_fit
+    BackgroundWriter.busy = False  # otherwise a slow disk leaves checkpoints out
     return run.main([f"--model={PICO.name}", *argv])
 
 

@@ -11,14 +11,16 @@ from safetensors.numpy import load_file
 from tests.trainer.tiny import PICO
 from trainer import run, session
 from trainer.state import background
+from trainer.state.background import BackgroundWriter
 from trainer.state.checkpoints import checkpoints_in
 
 STEPS = 6
 
 
 @pytest.fixture
-def words(pico):
+def words(pico, monkeypatch):
     """Return the command line of a run of six steps with a checkpoint after each; a later ``--out`` names its folder."""
+    monkeypatch.setattr(BackgroundWriter, "busy", False)  # otherwise a slow disk leaves checkpoints out
     return [*pico, f"--steps={STEPS}", "--checkpoint-every=1", "--keep=100"]
 
 
